@@ -1,0 +1,74 @@
+/* The peer-to-peer TLS 1.3 handshake on memory: two candidates, a client session whose hello may have left and a
+ * server session made when the tie-breaker says so. No I/O, no clock; may run in the application or in an agent.
+ *
+ * Use: loop { send what handshake_output gives; read exactly handshake_wanted bytes; handshake_feed; } until
+ * handshake_state is not RESULT_AGAIN. It asks for one record at a time, so nothing after Finished is ever taken. */
+#ifndef P2PTLS_HANDSHAKE_H
+#define P2PTLS_HANDSHAKE_H
+
+#include "identity.h"
+#include "record.h"
+#include "result.h"
+#include "role.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct handshake_config {
+    enum role_set effective;          /* role_effective(); ROLE_NONE is RESULT_CONFIG */
+    enum role_prefer prefer;
+    bool speaks_first;                /* send the own hello at once (docs/PROTOCOL.md, "Who speaks") */
+    struct random_source random;      /* fill NULL: GnuTLS's */
+    const struct identity *identity;  /* must outlive the handshake */
+    const char *peer_name;            /* expected name, verified in either role; SNI when a DNS name; may be NULL */
+    const char *client_ciphers;       /* GnuTLS cipher priorities of the client candidate; NULL: AES-128-GCM first */
+    const char *server_ciphers;       /* likewise of the server candidate */
+};
+
+struct handshake; /* about 20 KiB while it lives; one thread at a time */
+
+enum { HANDSHAKE_WHY_MAX = 480, HANDSHAKE_SUBJECT_MAX = 200 };
+
+/* Draws the value, and if speaks_first builds the client hello into the output. */
+MUST_USE enum result handshake_new(const struct handshake_config *config, struct handshake **out,
+                                   char why[HANDSHAKE_WHY_MAX]);
+void handshake_free(struct handshake *hs); /* wipes; NULL is fine */
+
+/* RESULT_AGAIN: wants input or has output. RESULT_OK: verified and finished (output may still be left to send).
+ * RESULT_IDENTITY, RESULT_PROTOCOL, RESULT_NOMEM: refused for good; the output holds the alert for the peer (if one
+ * is due) and handshake_why says what happened. */
+enum result handshake_state(const struct handshake *hs);
+const char *handshake_why(const struct handshake *hs);
+
+/* Bytes to send next; stays valid until handshake_sent or handshake_feed. */
+const uint8_t *handshake_output(const struct handshake *hs, size_t *len);
+void handshake_sent(struct handshake *hs, size_t len);
+
+/* How many bytes to read at most before the next feed (a record's header, then the rest of its body); 0 when no
+ * input is wanted (finished, failed). */
+size_t handshake_wanted(const struct handshake *hs);
+
+/* Gives 1 to handshake_wanted bytes and drives the state machine. Returns handshake_state. */
+MUST_USE enum result handshake_feed(struct handshake *hs, const uint8_t *bytes, size_t len);
+
+/* Tells that the transport ended (FIN): RESULT_PROTOCOL, or RESULT_IDENTITY when an alert said so before. */
+MUST_USE enum result handshake_feed_end(struct handshake *hs);
+
+/* Refuses from outside (timeout): queues the alert (RFC 8446 section 6.2). */
+void handshake_abort(struct handshake *hs, enum result reason, uint8_t alert, const char *why);
+
+struct handshake_secrets {
+    bool is_client;
+    enum record_suite suite;
+    uint16_t secret_len;
+    uint8_t read[RECORD_SECRET_MAX];     /* application traffic secret of the peer's direction */
+    uint8_t write[RECORD_SECRET_MAX];    /* of ours */
+    uint8_t exporter[RECORD_SECRET_MAX]; /* exporter_secret (RFC 8446 section 7.5) */
+    char subject[HANDSHAKE_SUBJECT_MAX]; /* the proven remote identity, printable; "(unauthenticated)" if insecure */
+};
+
+/* After RESULT_OK. The caller wipes *out. */
+void handshake_take_secrets(struct handshake *hs, struct handshake_secrets *out);
+
+#endif

@@ -1,0 +1,48 @@
+/* Reads the first handshake message of a peer off TLS records, without GnuTLS: is it a ClientHello, and what
+ * p2p_role value does it carry? Everything here works on bytes that an attacker chose. */
+#ifndef P2PTLS_HELLO_H
+#define P2PTLS_HELLO_H
+
+#include "result.h"
+#include "role.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { HELLO_MAX_BYTES = 32 * 1024 }; /* handshake message, header included */
+
+enum hello_kind {
+    HELLO_INCOMPLETE = 0,
+    HELLO_CLIENT,     /* a whole ClientHello */
+    HELLO_SERVER,     /* begins as ServerHello or HelloRetryRequest: for the client session to judge */
+    HELLO_ALERT,      /* an alert record came instead */
+    HELLO_BAD,        /* see hello.alert, hello.why */
+};
+
+/* Collects records until the first handshake message is whole. */
+struct hello {
+    enum hello_kind kind;
+    uint8_t *wire;    /* records as they came, to be fed to a server session; owned */
+    size_t wire_len, wire_room;
+    uint8_t *message; /* the handshake message without record headers; owned */
+    size_t message_len, message_room;
+    bool has_role;
+    struct role_value role;
+    bool odd_version; /* a record version other than 0x0301 and 0x0303 was seen */
+    uint8_t alert;    /* HELLO_BAD: the alert description to send (RFC 8446 section 6) */
+    const char *why;  /* HELLO_BAD: a static text for the log */
+};
+
+/* Adds one whole record (5-byte header and body). Every later call after kind has left HELLO_INCOMPLETE is a
+ * programming error. Rules: docs/PROTOCOL.md, "The first hello". RESULT_OK with kind set or still
+ * HELLO_INCOMPLETE; RESULT_PROTOCOL with HELLO_BAD; RESULT_NOMEM. */
+MUST_USE enum result hello_add_record(struct hello *h, const uint8_t *record, size_t len);
+
+/* Parses a whole ClientHello message (type, 24-bit length, body): structure, duplicate extensions, p2p_role of
+ * exactly 16 bytes. Fills has_role and role. RESULT_PROTOCOL with alert and why otherwise. */
+MUST_USE enum result hello_parse_client(struct hello *h, const uint8_t *message, size_t len);
+
+void hello_free(struct hello *h); /* wipes; h may be used again afterwards */
+
+#endif

@@ -1,0 +1,61 @@
+/* Who this side is and whom it accepts: credentials and trust, loaded once per rule, immutable and shared by all
+ * handshakes. All file access of src/ is here. GnuTLS does the cryptography and X.509. */
+#ifndef P2PTLS_IDENTITY_H
+#define P2PTLS_IDENTITY_H
+
+#include "result.h"
+
+#include <gnutls/gnutls.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+/* Every pointer may be NULL. Nothing but state_dir set means zero-config: the per-user identity, which trusts
+ * exactly itself. cert and key go together. psk excludes cert, key and ca. cert and key without ca (and without insecure)
+ * is RESULT_CONFIG, as is ca without cert: both sides are always authenticated. */
+struct identity_config {
+    const char *cert_file; /* PEM, leaf first, then intermediates */
+    const char *key_file;  /* PEM, PKCS#8 or traditional, not encrypted; mode must not let group or others read it */
+    const char *ca_file;   /* PEM, one or more */
+    const char *psk_file;  /* lines NAME:HEX, at least 128 bits of key; the first is sent, all are accepted;
+                              # comments; mode as for key_file */
+    const char *state_dir; /* of the per-user identity: made with mode 0700 if absent (p2ptls below XDG_STATE_HOME
+                              or ~/.local/state: the embedder resolves it). NULL: zero-config is RESULT_CONFIG */
+    bool insecure;         /* the remote identity is not checked */
+};
+
+struct identity;
+
+enum { IDENTITY_WHY_MAX = 400 };
+
+/* RESULT_OK and a reference in *out; RESULT_CONFIG (missing, unreadable, too open, unparsable, mismatching,
+ * expired files) or RESULT_NOMEM with a sentence in why: what, which file, what to do.
+ * Zero-config: makes STATE_DIR/identity.pem (Ed25519 key and self-signed certificate in one file, 0600) if absent,
+ * atomically (temporary file, fsync, link(2)), so that many processes that start at once agree on one. */
+MUST_USE enum result identity_load(const struct identity_config *config, struct identity **out, char why[IDENTITY_WHY_MAX]);
+void identity_free(struct identity *id);
+
+bool identity_uses_psk(const struct identity *id);
+bool identity_is_insecure(const struct identity *id);
+
+/* Puts credentials on a session of either role; as server also demands the client's certificate (requires it unless
+ * insecure, where it is neither asked for nor checked). The pointers stay valid while id lives. */
+MUST_USE enum result identity_apply(const struct identity *id, gnutls_session_t session, bool server);
+
+/* The KX and certificate part of a GnuTLS priority string for this identity (PSK or certificates), to be appended to
+ * the protocol's own. Static string. */
+const char *identity_priorities(const struct identity *id);
+
+/* What the remote side must be, beyond being trusted. */
+struct identity_expectation {
+    const char *peer_name;  /* DNS name or IP literal that the certificate must carry; NULL: any name */
+};
+
+/* Judges the peer of a session whose certificate message has come (called from GnuTLS's verify callback; works in
+ * either TLS role, extended key usage is not looked at). RESULT_OK: *subject gets a printable name for logs (bounded,
+ * control bytes replaced). RESULT_IDENTITY with the reason in why. Zero-config compares the public key with our
+ * own, nothing else. Expired certificates, wrong CA, wrong name: refused. */
+MUST_USE enum result identity_verify(const struct identity *id, gnutls_session_t session,
+                                     const struct identity_expectation *expect, char *subject, size_t subject_len,
+                                     char why[IDENTITY_WHY_MAX]);
+
+#endif

@@ -1,0 +1,95 @@
+/* TLS 1.3 record protection (RFC 8446 section 5) with the keys in a plain struct that may live in shared memory
+ * and the AEAD handle, which GnuTLS keeps per process, apart from it. No I/O. */
+#ifndef P2PTLS_RECORD_H
+#define P2PTLS_RECORD_H
+
+#include "result.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    RECORD_HEADER = 5,
+    RECORD_TAG = 16,
+    RECORD_PLAIN_MAX = 16384,                                     /* TLSPlaintext.length, section 5.1 */
+    RECORD_OVERHEAD = RECORD_HEADER + 1 + RECORD_TAG,             /* header, inner content type, tag */
+    RECORD_CIPHER_MAX = RECORD_PLAIN_MAX + 256,                   /* TLSCiphertext.length, section 5.2 */
+    RECORD_WIRE_MAX = RECORD_HEADER + RECORD_CIPHER_MAX,
+    RECORD_SECRET_MAX = 48,
+};
+
+enum record_type {
+    RECORD_INVALID = 0,
+    RECORD_CHANGE_CIPHER_SPEC = 20,
+    RECORD_ALERT = 21,
+    RECORD_HANDSHAKE = 22,
+    RECORD_APPLICATION_DATA = 23,
+};
+
+enum record_suite {
+    SUITE_INVALID = 0,
+    SUITE_AES_128_GCM_SHA256 = 0x1301,
+    SUITE_AES_256_GCM_SHA384 = 0x1302,
+    SUITE_CHACHA20_POLY1305_SHA256 = 0x1303,
+};
+
+/* One direction's keys. POD without pointers: it lives in slots that other processes map. */
+struct record_keys {
+    uint16_t suite;
+    uint16_t secret_len;
+    uint32_t epoch; /* counts KeyUpdates: a process with a handle of another epoch makes a new one */
+    uint64_t seq;   /* of the next record */
+    uint8_t secret[RECORD_SECRET_MAX];
+    uint8_t key[32];
+    uint8_t iv[12];
+};
+
+/* False for a suite that is not one of the three: bytes from a slot are checked with it. */
+bool record_keys_valid(const struct record_keys *k);
+
+/* Derives key and iv from a traffic secret, seq 0, epoch 1 (RFC 8446 section 7.3). */
+MUST_USE enum result record_keys_init(struct record_keys *k, enum record_suite suite, const uint8_t *secret, size_t len);
+
+/* application_traffic_secret_N+1 (section 7.2), new key and iv, seq 0, epoch + 1. */
+MUST_USE enum result record_keys_update(struct record_keys *k);
+
+/* Records after which this side must have updated its sending keys (section 5.5, with a margin). */
+uint64_t record_limit(enum record_suite suite);
+
+/* The per-process AEAD handle of one direction. Not thread-safe: the direction's lock guards it. */
+struct record_cipher;
+
+/* Makes *c fit k: creates it (*c NULL) or re-keys it when suite or epoch differ; otherwise does nothing. */
+MUST_USE enum result record_cipher_fit(struct record_cipher **c, const struct record_keys *k);
+void record_cipher_free(struct record_cipher *c);
+
+/* Seals len bytes (at most RECORD_PLAIN_MAX; 0 only for types other than application data) into out, which has
+ * room for len + RECORD_OVERHEAD bytes: header, ciphertext, tag. Returns the bytes written in *out_len.
+ * Does not count k->seq up: it is used for the nonce, and the caller adds 1 once the kernel has taken a byte. seq
+ * must be given, so that several records can be sealed ahead. RESULT_PROTOCOL if seq would pass the limit of
+ * 2^64 - 1. */
+MUST_USE enum result record_seal(struct record_cipher *c, const struct record_keys *k, uint64_t seq, enum record_type type,
+                                 const uint8_t *plain, size_t len, uint8_t *out, size_t *out_len);
+
+/* What a header promises: RESULT_OK and the length of the body in *body_len; RESULT_PROTOCOL if the type is not
+ * application_data (or a change_cipher_spec of the form that section 5 allows, then *ccs is true), the length above
+ * RECORD_CIPHER_MAX or below the tag and the type byte. The version bytes are ignored as section 5.1 says. */
+MUST_USE enum result record_header(const uint8_t header[RECORD_HEADER], size_t *body_len);
+
+/* Opens one whole record (header and body, len bytes). plain has room for len - RECORD_HEADER - RECORD_TAG bytes
+ * (the content without padding, then its type byte and padding, which are written too) and may be the body's own
+ * place (record + RECORD_HEADER). On success the inner type and the content's length; on failure plain is wiped and
+ * the result is RESULT_PROTOCOL with *alert set (bad_record_mac, unexpected_message, record_overflow).
+ * Uses k->seq for the nonce and does not count it up. */
+MUST_USE enum result record_open(struct record_cipher *c, const struct record_keys *k, const uint8_t *record, size_t len,
+                                 uint8_t *plain, size_t *plain_len, enum record_type *type, uint8_t *alert);
+
+/* Debug builds (P2PTLS_NONCE_AUDIT) tell this hook each nonce when it is spent: see tests. */
+void record_nonce_spent(const struct record_keys *k, uint64_t seq);
+
+/* HKDF-Expand-Label (section 7.1) with the suite's hash; for exporters (section 7.5) and updates. */
+MUST_USE enum result record_expand_label(enum record_suite suite, const uint8_t *secret, size_t secret_len, const char *label,
+                                         const uint8_t *context, size_t context_len, uint8_t *out, size_t out_len);
+
+#endif
