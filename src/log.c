@@ -1,0 +1,123 @@
+/* Log lines: formats on the stack, makes them printable, limits their rate with one atomic word. */
+#include "log.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+enum { SUFFIX_MAX = 48 };
+
+static const uint64_t NS_PER_TOKEN = UINT64_C(1000000000) / LOG_REFILL_PER_SECOND;
+
+static _Atomic(log_sink) current_sink;
+static atomic_int current_threshold;
+
+/* The token bucket as the time at which it will be full again (the "virtual scheduling" form of GCRA): one word, so
+ * that a compare-and-swap does, and neither a signal handler nor a forked child can find it half changed. */
+static _Atomic uint64_t full_at_ns;
+static atomic_uint left_out;
+
+void log_set_sink(log_sink sink, enum log_level threshold)
+{
+    atomic_store(&current_sink, sink);
+    atomic_store(&current_threshold, (int)threshold);
+}
+
+bool log_wants(enum log_level level)
+{
+    return level > LOG_LEVEL_SILENT && (int)level <= atomic_load(&current_threshold) && atomic_load(&current_sink);
+}
+
+static uint64_t now_ns(void)
+{
+    struct timespec ts = {0};
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (uint64_t)ts.tv_sec * UINT64_C(1000000000) + (uint64_t)ts.tv_nsec;
+}
+
+static bool take_token(void)
+{
+    uint64_t now = now_ns(), old = atomic_load(&full_at_ns), start;
+    do {
+        start = old > now ? old : now;
+        if (start - now > (LOG_BURST - 1) * NS_PER_TOKEN)
+            return false;
+    } while (!atomic_compare_exchange_weak(&full_at_ns, &old, start + NS_PER_TOKEN));
+    return true;
+}
+
+/* Length of the well-formed, printable UTF-8 sequence at s (RFC 3629), 0 if there is none: what a peer or a file name
+ * put into the line must not drive the administrator's terminal (C0, DEL and C1 controls). */
+static size_t printable_sequence(const unsigned char *s, size_t left)
+{
+    static const uint32_t smallest[] = {0, 0, 0xa0, 0x800, 0x10000};
+    if (s[0] < 0x80)
+        return s[0] >= 0x20 && s[0] != 0x7f;
+    size_t n = s[0] >= 0xf0 ? 4 : s[0] >= 0xe0 ? 3 : 2;
+    if (s[0] < 0xc2 || s[0] > 0xf4 || n > left)
+        return 0;
+    uint32_t code = s[0] & (0x7fu >> n);
+    for (size_t i = 1; i < n; i++) {
+        if ((s[i] & 0xc0) != 0x80)
+            return 0;
+        code = code << 6 | (s[i] & 0x3f);
+    }
+    bool surrogate = code >= 0xd800 && code <= 0xdfff;
+    return code < smallest[n] || code > 0x10ffff || surrogate ? 0 : n;
+}
+
+static void make_printable(char *line, size_t len)
+{
+    unsigned char *s = (unsigned char *)line;
+    for (size_t at = 0; at < len;) {
+        size_t n = printable_sequence(s + at, len - at);
+        if (!n)
+            s[at] = '?';
+        at += n ? n : 1;
+    }
+}
+
+/* Writes into line[0..room], room + 1 bytes with the terminator; says by "..." that something is missing. */
+static size_t format_line(char *line, size_t room, const char *format, va_list args)
+{
+    int n = vsnprintf(line, room + 1, format, args);
+    if (n < 0)
+        n = snprintf(line, room + 1, "a message could not be formatted");
+    if ((size_t)n <= room)
+        return (size_t)n;
+    memcpy(line + room - 3, "...", 3);
+    return room;
+}
+
+void log_event(enum log_level level, const char *format, ...)
+{
+    if (!log_wants(level))
+        return;
+    int saved_errno = errno;
+    if (!take_token()) {
+        atomic_fetch_add(&left_out, 1);
+        errno = saved_errno;
+        return;
+    }
+    char line[LOG_LINE_MAX + 1], suffix[SUFFIX_MAX] = "";
+    unsigned missing = atomic_exchange(&left_out, 0);
+    int suffix_len = 0;
+    if (missing)
+        suffix_len = snprintf(suffix, sizeof suffix, " (%u lines before this one left out)", missing);
+    va_list args;
+    va_start(args, format);
+    errno = saved_errno; /* for %m */
+    size_t len = format_line(line, LOG_LINE_MAX - (size_t)suffix_len, format, args);
+    va_end(args);
+    memcpy(line + len, suffix, (size_t)suffix_len + 1);
+    make_printable(line, len);
+    log_sink sink = atomic_load(&current_sink);
+    if (sink)
+        sink(level, line);
+    errno = saved_errno;
+}
