@@ -10,7 +10,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { HELLO_MAX_BYTES = 32 * 1024 }; /* handshake message, header included */
+enum {
+    HELLO_MAX_BYTES = 32 * 1024, /* handshake message, header included */
+    HELLO_MAX_RECORDS = 1024,    /* twice what record_size_limit's minimum of 64 bytes needs (RFC 8449) */
+    HELLO_RECORD_HEADER = 5,
+    HELLO_RECORD_MAX = 16384, /* TLSPlaintext.length (RFC 8446 section 5.1) */
+};
 
 enum hello_kind {
     HELLO_INCOMPLETE = 0,
@@ -29,10 +34,16 @@ struct hello {
     size_t message_len, message_room;
     bool has_role;
     struct role_value role;
+    size_t records;   /* added so far */
     bool odd_version; /* a record version other than 0x0301 and 0x0303 was seen */
     uint8_t alert;    /* HELLO_BAD: the alert description to send (RFC 8446 section 6) */
     const char *why;  /* HELLO_BAD: a static text for the log */
 };
+
+/* Looks at a record's header before its body is there, so that a plaintext peer is known at its first bytes and
+ * nobody waits for a "body" that never comes. RESULT_OK and the length of the body; RESULT_PROTOCOL with HELLO_BAD.
+ * hello_add_record does the same check again. */
+MUST_USE enum result hello_check_header(struct hello *h, const uint8_t header[HELLO_RECORD_HEADER], size_t *body_len);
 
 /* Adds one whole record (5-byte header and body). Every later call after kind has left HELLO_INCOMPLETE is a
  * programming error. Rules: docs/PROTOCOL.md, "The first hello". RESULT_OK with kind set or still
