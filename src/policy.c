@@ -1,0 +1,158 @@
+/* The policy at run time: which rule is the first to match an address. Reads only: no lock, no allocation, no call
+ * that could touch errno, so it may run in signal handlers and between fork and exec. */
+#include "policy_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+void policy_free(struct policy *p)
+{
+    if (!p)
+        return;
+    for (size_t i = 0; i < p->count; i++) {
+        free(p->rules[i]->targets);
+        free(p->rules[i]);
+    }
+    for (struct policy_string *s = p->strings, *next; s; s = next) {
+        next = s->next;
+        free(s);
+    }
+    free(p->rules);
+    free(p);
+}
+
+size_t policy_count(const struct policy *p)
+{
+    return p ? p->count : 0;
+}
+
+const struct policy_rule *policy_rule_at(const struct policy *p, size_t i)
+{
+    return i < policy_count(p) ? p->rules[i] : NULL;
+}
+
+static bool is_zero(const struct policy_target *address)
+{
+    static const uint8_t zeros[16];
+    return !memcmp(address->address, zeros, sizeof zeros);
+}
+
+/* To connect to the wildcard address is to connect to the own host; without this a program could get around a rule
+ * for loopback by dialling 0.0.0.0 (ip(7) says nothing of it; ip_route_output_key_hash_rcu, tcp_v6_connect do it). */
+static void wildcard_to_loopback(struct policy_target *address)
+{
+    if (!is_zero(address))
+        return;
+    if (address->family == FAMILY_V4)
+        address->address[0] = 127;
+    address->address[address->family == FAMILY_V4 ? 3 : 15] = 1;
+}
+
+static bool target_matches(const struct policy_target *t, const struct policy_target *address)
+{
+    if (address->port_low < t->port_low || address->port_low > t->port_high)
+        return false;
+    if (t->family == FAMILY_ANY)
+        return true;
+    return t->family == address->family && policy_same_bits(t->address, address->address, t->prefix);
+}
+
+static bool rule_matches(const struct policy_rule *r, const struct policy_target *address)
+{
+    for (size_t i = 0; i < r->target_count; i++)
+        if (target_matches(&r->targets[i], address))
+            return true;
+    return false;
+}
+
+const struct policy_rule *policy_match(const struct policy *p, enum policy_direction direction,
+                                       const struct sockaddr *address, socklen_t len)
+{
+    struct policy_target a;
+    if (!p || !p->count || !policy_address_from(address, len, &a))
+        return NULL;
+    if (direction == POLICY_CONNECT)
+        wildcard_to_loopback(&a);
+    for (size_t i = 0; i < p->count; i++)
+        if ((p->rules[i]->directions & (unsigned)direction) && rule_matches(p->rules[i], &a))
+            return p->rules[i];
+    return NULL;
+}
+
+/* A local address of which only a part is known stands for a set: of ports if the port is 0, of addresses if it is a
+ * wildcard. "::" stands for IPv4 too: a dual-stack socket gets v4-mapped peers. */
+enum cover { COVER_NONE = 0, COVER_SOME, COVER_ALL };
+
+static bool all_ports(const struct policy_target *t)
+{
+    return t->port_low <= 1 && t->port_high == 65535; /* no connection has port 0 */
+}
+
+static enum cover cover_ports(const struct policy_target *t, const struct policy_target *set)
+{
+    if (!set->port_low)
+        return all_ports(t) ? COVER_ALL : COVER_SOME;
+    return set->port_low >= t->port_low && set->port_low <= t->port_high ? COVER_ALL : COVER_NONE;
+}
+
+static enum cover cover_addresses(const struct policy_target *t, const struct policy_target *set)
+{
+    if (t->family == FAMILY_ANY)
+        return COVER_ALL;
+    if (is_zero(set)) {
+        if (set->family == FAMILY_V6)
+            return COVER_SOME;
+        return t->family != FAMILY_V4 ? COVER_NONE : t->prefix ? COVER_SOME : COVER_ALL;
+    }
+    return t->family == set->family && policy_same_bits(t->address, set->address, t->prefix) ? COVER_ALL : COVER_NONE;
+}
+
+static enum cover cover_rule(const struct policy_rule *r, const struct policy_target *set)
+{
+    enum cover best = COVER_NONE;
+    for (size_t i = 0; i < r->target_count; i++) {
+        enum cover ports = cover_ports(&r->targets[i], set), addresses = cover_addresses(&r->targets[i], set);
+        enum cover both = ports < addresses ? ports : addresses;
+        best = both > best ? both : best;
+    }
+    return best;
+}
+
+bool policy_could_match(const struct policy *p, enum policy_direction direction, const struct sockaddr *address,
+                        socklen_t len)
+{
+    struct policy_target set;
+    if (!p || !p->count || !policy_address_from(address, len, &set))
+        return false;
+    for (size_t i = 0; i < p->count; i++) {
+        const struct policy_rule *r = p->rules[i];
+        enum cover covered = r->directions & (unsigned)direction ? cover_rule(r, &set) : COVER_NONE;
+        if (covered != COVER_NONE && r->action != POLICY_PLAIN)
+            return true;
+        if (covered == COVER_ALL) /* the rest is shadowed by a rule that says plain */
+            return false;
+    }
+    return false;
+}
+
+static bool covers_everything(const struct policy_rule *r)
+{
+    for (size_t i = 0; i < r->target_count; i++)
+        if (r->targets[i].family == FAMILY_ANY && all_ports(&r->targets[i]))
+            return true;
+    return false;
+}
+
+bool policy_has(const struct policy *p, enum policy_direction direction)
+{
+    for (size_t i = 0; i < policy_count(p); i++) {
+        const struct policy_rule *r = p->rules[i];
+        if (!(r->directions & (unsigned)direction))
+            continue;
+        if (r->action != POLICY_PLAIN)
+            return true;
+        if (covers_everything(r))
+            return false;
+    }
+    return false;
+}

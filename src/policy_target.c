@@ -1,0 +1,224 @@
+/* Targets: which addresses and ports a rule is about, and the same view of a sockaddr. */
+#include "policy_internal.h"
+
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { V4_BITS = 32, V6_BITS = 128, MAPPED_BITS = 96, PORT_MAX = 65535 };
+
+static const uint8_t mapped_prefix[12] = {[10] = 0xff, [11] = 0xff}; /* ::ffff:0:0/96, RFC 4291 section 2.5.5.2 */
+
+bool policy_same_bits(const uint8_t *a, const uint8_t *b, unsigned bits)
+{
+    unsigned whole = bits / 8, rest = bits % 8;
+    if (memcmp(a, b, whole))
+        return false;
+    return !rest || !((a[whole] ^ b[whole]) >> (8 - rest));
+}
+
+static struct word skip(struct word w, size_t n)
+{
+    return (struct word){w.at + n, w.len - n, {w.place.line, w.place.column + (unsigned)n}};
+}
+
+static struct word head(struct word w, size_t n)
+{
+    return (struct word){w.at, n, w.place};
+}
+
+static size_t find(struct word w, const char *any_of)
+{
+    size_t n = 0;
+    while (n < w.len && !memchr(any_of, w.at[n], strlen(any_of)))
+        n++;
+    return n;
+}
+
+/* Takes a number off the front of *w. */
+static bool take_number(struct lexer *lx, struct word *w, uint64_t low, uint64_t high, const char *expected,
+                        unsigned *out)
+{
+    uint64_t value;
+    size_t used = 0;
+    bool fits = policy_digits(w->at, w->len, &value, &used) && value >= low && value <= high;
+    if (!fits)
+        return policy_expected(lx, expected, *w, NULL, NULL);
+    *out = (unsigned)value;
+    *w = skip(*w, used);
+    return true;
+}
+
+static bool take_prefix(struct lexer *lx, struct word *w, unsigned bits, unsigned *prefix)
+{
+    if (!w->len || w->at[0] != '/')
+        return true;
+    *w = skip(*w, 1);
+    return take_number(lx, w, 0, bits, bits == V4_BITS ? "a prefix from 0 to 32" : "a prefix from 0 to 128", prefix);
+}
+
+static const char *v4_hint(struct word w, size_t len)
+{
+    struct word rest = skip(w, len);
+    if (rest.len && rest.at[0] == ':' && find(skip(rest, 1), ":") < rest.len - 1)
+        return "an IPv6 address goes into brackets, as in [::1]:443";
+    for (size_t i = 0; i < len; i++)
+        if ((w.at[i] < '0' || w.at[i] > '9') && w.at[i] != '.')
+            return "names are not looked up: write the address, or '*' for all";
+    return NULL;
+}
+
+static bool take_v4(struct lexer *lx, struct word *w, struct policy_target *out)
+{
+    char text[INET_ADDRSTRLEN] = "";
+    size_t len = find(*w, "/:");
+    if (len < sizeof text)
+        memcpy(text, w->at, len);
+    if (inet_pton(AF_INET, text, out->address) != 1) /* strict: four decimal numbers, in every locale */
+        return policy_expected(lx, "an address (10.0.0.0/8, [2001:db8::]/32 or *)", *w, NULL, v4_hint(*w, len));
+    out->family = FAMILY_V4;
+    out->prefix = V4_BITS;
+    *w = skip(*w, len);
+    return take_prefix(lx, w, V4_BITS, &out->prefix);
+}
+
+static bool take_v6(struct lexer *lx, struct word *w, struct policy_target *out)
+{
+    char text[INET6_ADDRSTRLEN] = "";
+    struct word inside = skip(*w, 1);
+    size_t len = find(inside, "/]"), close = find(inside, "]");
+    if (close == inside.len)
+        return policy_fail(lx, w->place, "expected ']' after an IPv6 address, found none");
+    if (len < sizeof text)
+        memcpy(text, inside.at, len);
+    if (inet_pton(AF_INET6, text, out->address) != 1)
+        return policy_expected(lx, "an IPv6 address in brackets", head(inside, len), NULL,
+                               find(inside, "%") < len ? "zones (%eth0) cannot be matched: leave it out" : NULL);
+    out->family = FAMILY_V6;
+    out->prefix = V6_BITS;
+    struct word prefix = head(skip(inside, len), close - len);
+    bool prefix_inside = prefix.len > 0;
+    if (!take_prefix(lx, &prefix, V6_BITS, &out->prefix))
+        return false;
+    if (prefix.len)
+        return policy_expected(lx, "']' after the prefix", prefix, NULL, NULL);
+    *w = skip(inside, close + 1);
+    if (prefix_inside && w->len && w->at[0] == '/')
+        return policy_expected(lx, "':' and a port", *w, NULL, "the prefix is in the brackets already");
+    return take_prefix(lx, w, V6_BITS, &out->prefix);
+}
+
+static void unmap(struct policy_target *t)
+{
+    if (t->family != FAMILY_V6 || t->prefix < MAPPED_BITS || memcmp(t->address, mapped_prefix, sizeof mapped_prefix))
+        return;
+    t->family = FAMILY_V4;
+    t->prefix -= MAPPED_BITS;
+    memmove(t->address, t->address + 12, 4);
+    memset(t->address + 4, 0, 12);
+}
+
+static void clear_host_bits(uint8_t *address, unsigned prefix)
+{
+    for (unsigned i = 0; i < 16; i++) {
+        unsigned kept = prefix > i * 8 ? prefix - i * 8 : 0;
+        if (kept < 8)
+            address[i] &= (uint8_t)(0xff00u >> kept);
+    }
+}
+
+static bool check_address(struct lexer *lx, struct word w, const struct policy_target *t)
+{
+    static const uint8_t zeros[16];
+    bool v4 = t->family == FAMILY_V4;
+    uint8_t network[16];
+    char text[INET6_ADDRSTRLEN];
+    memcpy(network, t->address, sizeof network);
+    clear_host_bits(network, t->prefix);
+    if (memcmp(network, t->address, sizeof network)) {
+        inet_ntop(v4 ? AF_INET : AF_INET6, network, text, sizeof text);
+        return policy_fail(lx, w.place, "expected no address bits set below the prefix /%u; write %s%s%s/%u", t->prefix,
+                           v4 ? "" : "[", text, v4 ? "" : "]", t->prefix);
+    }
+    /* As in a listen address it looks like "every address", but no connection has it: a rule that never matches
+     * would leave the connections that it means in clear. */
+    if (t->prefix == (v4 ? V4_BITS : V6_BITS) && !memcmp(t->address, zeros, sizeof zeros))
+        return policy_fail(lx, w.place, "expected an address that a connection can have, found %s; for every %s address "
+                           "write %s, for both families *", v4 ? "0.0.0.0" : "[::]", v4 ? "IPv4" : "IPv6",
+                           v4 ? "0.0.0.0/0" : "[::]/0");
+    return true;
+}
+
+static bool take_ports(struct lexer *lx, struct word w, struct policy_target *out)
+{
+    unsigned low, high;
+    if (w.len == 1 && w.at[0] == '*') {
+        out->port_low = 0;
+        out->port_high = PORT_MAX;
+        return true;
+    }
+    struct word range = w;
+    if (!take_number(lx, &w, 1, PORT_MAX, "a port from 1 to 65535, a range as 7000-7100, or '*'", &low))
+        return false;
+    high = low;
+    if (w.len && w.at[0] == '-') {
+        w = skip(w, 1);
+        if (!take_number(lx, &w, 1, PORT_MAX, "a port from 1 to 65535 after '-'", &high))
+            return false;
+    }
+    if (w.len)
+        return policy_expected(lx, "',', a blank or the end of the statement after the ports", w, NULL, NULL);
+    if (high < low)
+        return policy_fail(lx, range.place, "expected a range that goes up, found %u-%u; write %u-%u", low, high, high,
+                           low);
+    out->port_low = (uint16_t)low;
+    out->port_high = (uint16_t)high;
+    return true;
+}
+
+bool policy_parse_target(struct lexer *lx, struct policy_target *out)
+{
+    struct word w = policy_take_until(lx, ','), address = w;
+    memset(out, 0, sizeof *out);
+    if (!w.len)
+        return policy_expected(lx, "a target (10.0.0.0/8:6379, [::1]:443 or *:443)", w, NULL, NULL);
+    if (w.at[0] == '*') {
+        w = skip(w, 1);
+    } else {
+        if (!(w.at[0] == '[' ? take_v6(lx, &w, out) : take_v4(lx, &w, out)))
+            return false;
+        unmap(out);
+        if (!check_address(lx, address, out))
+            return false;
+    }
+    if (!w.len || w.at[0] != ':')
+        return policy_expected(lx, "':' and a port after the address", w, NULL, w.len ? NULL : "':*' means every port");
+    return take_ports(lx, skip(w, 1), out);
+}
+
+bool policy_address_from(const struct sockaddr *address, socklen_t len, struct policy_target *out)
+{
+    /* The kernel also takes a sockaddr_in6 without sin6_scope_id (RFC 2133), so it must be matched too. */
+    const size_t v6_least = offsetof(struct sockaddr_in6, sin6_scope_id);
+    sa_family_t family;
+    memset(out, 0, sizeof *out);
+    if (!address || len < sizeof(struct sockaddr_in))
+        return false;
+    memcpy(&family, (const char *)address + offsetof(struct sockaddr, sa_family), sizeof family);
+    if (family == AF_INET) {
+        struct sockaddr_in in;
+        memcpy(&in, address, sizeof in); /* the program's pointer may be unaligned */
+        *out = (struct policy_target){.family = FAMILY_V4, .prefix = V4_BITS, .port_low = ntohs(in.sin_port)};
+        memcpy(out->address, &in.sin_addr, 4);
+    } else if (family == AF_INET6 && len >= v6_least) {
+        struct sockaddr_in6 in6;
+        memcpy(&in6, address, v6_least);
+        *out = (struct policy_target){.family = FAMILY_V6, .prefix = V6_BITS, .port_low = ntohs(in6.sin6_port)};
+        memcpy(out->address, &in6.sin6_addr, 16);
+        unmap(out);
+    } else {
+        return false;
+    }
+    out->port_high = out->port_low;
+    return true;
+}
