@@ -59,28 +59,30 @@ struct word {
     struct place place;
 };
 
-/* policy_lex.c: the cursor. Each returns false or '\0' at the end; policy_fail always returns false. */
+/* policy_lex.c: the cursor. At the end of the text policy_peek gives '\0'. */
 void policy_lex_begin(struct lexer *lx);
 char policy_peek(const struct lexer *lx);
 void policy_next(struct lexer *lx);
-void policy_skip_blanks(struct lexer *lx);             /* blanks and a comment, not the newline */
-bool policy_at_statement_end(const struct lexer *lx);  /* ';', a newline, or the end of the text */
-bool policy_at_word_end(const struct lexer *lx);       /* also a blank or a comment */
-struct word policy_take_word(struct lexer *lx);        /* up to the word's end */
+void policy_skip_blanks(struct lexer *lx);                  /* blanks and a comment, not the newline */
+bool policy_at_statement_end(const struct lexer *lx);       /* ';', a newline, or the end of the text */
+bool policy_at_word_end(const struct lexer *lx);            /* also a blank or a comment */
+struct word policy_take_word(struct lexer *lx);             /* up to the word's end */
 struct word policy_take_until(struct lexer *lx, char stop); /* up to that byte or the word's end */
 bool policy_take_value(struct lexer *lx, struct word *out); /* bare or in quotes, never empty */
 bool policy_word_is(struct word w, const char *text);
+const char *policy_keep(struct lexer *lx, const char *text, size_t len); /* NULL: no memory, failure noted */
+
+/* Decimal digits alone, without overflow; *used is how many bytes they took (0: none). */
+bool policy_digits(const char *s, size_t len, uint64_t *value, size_t *used);
+
+/* policy_error.c: all return false, so that callers can return what these return. The first error counts. */
 bool policy_fail(struct lexer *lx, struct place place, const char *format, ...) __attribute__((format(printf, 3, 4)));
 bool policy_no_memory(struct lexer *lx);
-const char *policy_keep(struct lexer *lx, const char *text, size_t len); /* NULL: no memory, failure noted */
 
 /* "expected EXPECTED, found FOUND", and if one of the candidates (a list that ends with NULL) is spelt much like it,
  * "; did you mean CANDIDATE?". hint, if not NULL, comes instead when there is none. */
 bool policy_expected(struct lexer *lx, const char *expected, struct word found, const char *const *candidates,
                      const char *hint);
-
-/* Decimal digits alone, without overflow; *used is how many bytes they took (0: none). */
-bool policy_digits(const char *s, size_t len, uint64_t *value, size_t *used);
 
 /* policy_target.c */
 bool policy_parse_target(struct lexer *lx, struct policy_target *out);

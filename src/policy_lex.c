@@ -1,13 +1,9 @@
-/* The cursor over a policy's text: words, quoted values, places, and errors that say what was expected.
+/* The cursor over a policy's text: blanks, words, quoted values, numbers, and where each of them stands.
  * Bytes are compared by value: the program's locale plays no part. */
 #include "policy_internal.h"
 
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum { FOUND_MAX = 48, CANDIDATE_MAX = 24 };
 
 void policy_lex_begin(struct lexer *lx)
 {
@@ -92,45 +88,47 @@ static bool check_value(struct lexer *lx, struct word w)
     return true;
 }
 
+/* One character of a quoted value; false at its end, and after a failure. */
+static bool take_quoted_char(struct lexer *lx, struct place start, char *out)
+{
+    char c = policy_peek(lx);
+    if (lx->at >= lx->len || c == '\n')
+        return policy_fail(lx, start, "expected a closing quote '\"' on the same line, found the end of the %s",
+                           c == '\n' ? "line" : "text");
+    policy_next(lx);
+    if (c == '"')
+        return false;
+    if (c == '\\') {
+        c = policy_peek(lx);
+        if (c != '"' && c != '\\')
+            return policy_fail(lx, lx->here,
+                               "expected \\\" or \\\\ after a backslash in quotes; write a backslash twice");
+        policy_next(lx);
+    }
+    *out = c;
+    return true;
+}
+
 static bool take_quoted(struct lexer *lx, struct word *out)
 {
-    struct place start = lx->here;
-    char *copy = malloc(POLICY_WORD_MAX + 1);
-    size_t n = 0;
-    bool ok = false;
+    size_t n = 0, room = lx->len - lx->at; /* unquoting never adds bytes */
+    char *copy = malloc(room < POLICY_WORD_MAX ? room : POLICY_WORD_MAX);
+    char c = 0;
     if (!copy)
         return policy_no_memory(lx);
+    *out = (struct word){NULL, 0, lx->here};
     policy_next(lx);
-    for (;;) {
-        char c = policy_peek(lx);
-        if (lx->at >= lx->len || c == '\n') {
-            policy_fail(lx, start, "expected a closing quote '\"' on the same line, found %s",
-                        c == '\n' ? "the end of the line" : "the end of the text");
-            break;
-        }
-        policy_next(lx);
-        if (c == '"') {
-            ok = true;
-            break;
-        }
-        if (c == '\\') {
-            c = policy_peek(lx);
-            if (c != '"' && c != '\\') {
-                policy_fail(lx, lx->here, "expected \\\" or \\\\ in a quoted value; write a backslash twice");
-                break;
-            }
-            policy_next(lx);
-        }
+    while (take_quoted_char(lx, out->place, &c)) {
         if (n == POLICY_WORD_MAX) {
-            policy_fail(lx, start, "expected a value of at most %d bytes, found more", POLICY_WORD_MAX);
+            policy_fail(lx, out->place, "expected a value of at most %d bytes, found more", POLICY_WORD_MAX);
             break;
         }
         copy[n++] = c;
     }
-    const char *kept = ok ? policy_keep(lx, copy, n) : NULL;
+    if (lx->result == RESULT_OK)
+        *out = (struct word){policy_keep(lx, copy, n), n, out->place};
     free(copy);
-    *out = (struct word){kept, n, start};
-    return kept != NULL;
+    return out->at;
 }
 
 bool policy_take_value(struct lexer *lx, struct word *out)
@@ -151,27 +149,6 @@ bool policy_take_value(struct lexer *lx, struct word *out)
 bool policy_word_is(struct word w, const char *text)
 {
     return strlen(text) == w.len && !memcmp(w.at, text, w.len);
-}
-
-bool policy_fail(struct lexer *lx, struct place place, const char *format, ...)
-{
-    if (lx->result != RESULT_OK)
-        return false;
-    lx->result = RESULT_CONFIG;
-    lx->error->line = place.line;
-    lx->error->column = place.column;
-    va_list args;
-    va_start(args, format);
-    vsnprintf(lx->error->message, sizeof lx->error->message, format, args);
-    va_end(args);
-    return false;
-}
-
-bool policy_no_memory(struct lexer *lx)
-{
-    policy_fail(lx, lx->here, "out of memory");
-    lx->result = RESULT_NOMEM;
-    return false;
 }
 
 const char *policy_keep(struct lexer *lx, const char *text, size_t len)
@@ -198,88 +175,4 @@ bool policy_digits(const char *s, size_t len, uint64_t *value, size_t *used)
     *value = v;
     *used = i;
     return i > 0;
-}
-
-/* What stands at the place of an error, fit for a terminal. */
-static void describe_found(const struct lexer *lx, struct word w, char out[FOUND_MAX])
-{
-    if (!w.len) {
-        bool text_ends = w.at >= lx->text + lx->len;
-        if (text_ends)
-            snprintf(out, FOUND_MAX, "the end of the text");
-        else if (*w.at == '\n' || *w.at == '\r')
-            snprintf(out, FOUND_MAX, "the end of the line");
-        else if (!*w.at)
-            snprintf(out, FOUND_MAX, "nothing");
-        else
-            snprintf(out, FOUND_MAX, *w.at == ' ' || *w.at == '\t' ? "a blank" : "'%c'", *w.at);
-        return;
-    }
-    unsigned char first = (unsigned char)w.at[0];
-    if (first < 0x20 || first >= 0x7f) {
-        snprintf(out, FOUND_MAX, "the byte 0x%02x", first);
-        return;
-    }
-    size_t n = 0, shown = w.len < 32 ? w.len : 32;
-    out[n++] = '"';
-    for (size_t i = 0; i < shown; i++)
-        out[n++] = plain_byte((unsigned char)w.at[i]) && (unsigned char)w.at[i] < 0x80 ? w.at[i] : '?';
-    snprintf(out + n, FOUND_MAX - n, "%s\"", shown < w.len ? "..." : "");
-}
-
-static char lower(char c)
-{
-    return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
-}
-
-/* Edit distance without regard to case (optimal string alignment: a swap of neighbours counts once). */
-static unsigned distance(const char *a, size_t a_len, const char *b, size_t b_len)
-{
-    unsigned rows[3][CANDIDATE_MAX + 1], *before = rows[0], *last = rows[1], *row = rows[2];
-    if (a_len > CANDIDATE_MAX || b_len > CANDIDATE_MAX)
-        return CANDIDATE_MAX;
-    for (size_t j = 0; j <= b_len; j++)
-        last[j] = (unsigned)j;
-    for (size_t i = 1; i <= a_len; i++) {
-        row[0] = (unsigned)i;
-        for (size_t j = 1; j <= b_len; j++) {
-            unsigned best = last[j - 1] + (lower(a[i - 1]) != b[j - 1]);
-            best = last[j] + 1 < best ? last[j] + 1 : best;
-            best = row[j - 1] + 1 < best ? row[j - 1] + 1 : best;
-            bool swapped = i > 1 && j > 1 && lower(a[i - 1]) == b[j - 2] && lower(a[i - 2]) == b[j - 1];
-            if (swapped && before[j - 2] + 1 < best)
-                best = before[j - 2] + 1;
-            row[j] = best;
-        }
-        unsigned *spare = before;
-        before = last;
-        last = row;
-        row = spare;
-    }
-    return last[b_len];
-}
-
-static const char *closest(struct word w, const char *const *candidates)
-{
-    const char *found = NULL;
-    unsigned least = 3;
-    for (; candidates && *candidates; candidates++) {
-        unsigned d = distance(w.at, w.len, *candidates, strlen(*candidates));
-        if (d < least && d * 2 < w.len) {
-            least = d;
-            found = *candidates;
-        }
-    }
-    return found;
-}
-
-bool policy_expected(struct lexer *lx, const char *expected, struct word found, const char *const *candidates,
-                     const char *hint)
-{
-    char what[FOUND_MAX];
-    describe_found(lx, found, what);
-    const char *near = closest(found, candidates);
-    if (near)
-        return policy_fail(lx, found.place, "expected %s, found %s; did you mean %s?", expected, what, near);
-    return policy_fail(lx, found.place, "expected %s, found %s%s%s", expected, what, hint ? "; " : "", hint ? hint : "");
 }

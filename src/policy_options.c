@@ -24,7 +24,8 @@ static const struct named_value connects[] = {{"wait", true}, {0}};
 
 enum { NAMED_MAX = 4 };
 
-static bool parse_named(struct lexer *lx, struct word w, const struct named_value *named, const char *expected, int *out)
+static bool parse_named(struct lexer *lx, struct word w, const struct named_value *named, const char *expected,
+                        int *out)
 {
     const char *names[NAMED_MAX] = {0};
     for (size_t i = 0; named[i].name; i++) {
@@ -84,32 +85,45 @@ static bool unit_is(const char *s, size_t len, const char *unit)
     return strlen(unit) == len && !memcmp(s, unit, len);
 }
 
-/* SECONDS, SECONDS.FRACTION, either with the unit s; or whole milliseconds with ms. */
-static bool parse_timeout(struct lexer *lx, struct word w, struct policy_rule *r)
+/* The digits after the point, in milliseconds. */
+static bool parse_fraction(const char **s, size_t *left, uint64_t *ms)
 {
-    static const char expected[] = "a time above 0 and up to 86400 s, as 10, 2.5, 10s or 250ms";
-    uint64_t whole, ms = 0;
+    uint64_t value = 0;
     size_t used = 0;
-    if (!policy_digits(w.at, w.len, &whole, &used) || whole > MAX_HANDSHAKE_TIMEOUT_MS)
-        return policy_expected(lx, expected, w, NULL, NULL);
+    if (!policy_digits(*s, *left, &value, &used) || used > 3)
+        return false;
+    for (size_t i = used; i < 3; i++)
+        value *= 10;
+    *ms += value;
+    *s += used;
+    *left -= used;
+    return true;
+}
+
+/* SECONDS or SECONDS.FRACTION, with or without the unit s, or whole milliseconds with ms. */
+static bool duration_ms(struct word w, uint64_t *ms)
+{
+    size_t used = 0;
+    if (!policy_digits(w.at, w.len, ms, &used) || *ms > MAX_HANDSHAKE_TIMEOUT_MS)
+        return false;
     const char *s = w.at + used;
     size_t left = w.len - used;
-    if (unit_is(s, left, "ms")) {
-        ms = whole;
-    } else {
-        ms = whole * 1000;
-        if (left && *s == '.') {
-            unsigned scale = 100, digits = 0;
-            for (s++, left--; left && *s >= '0' && *s <= '9'; s++, left--, scale /= 10, digits++)
-                ms += (uint64_t)(*s - '0') * scale;
-            if (!digits || digits > 3)
-                return policy_expected(lx, expected, w, NULL, "one to three digits after the point");
-        }
-        if (left && !unit_is(s, left, "s"))
-            return policy_expected(lx, expected, w, NULL, NULL);
+    if (unit_is(s, left, "ms"))
+        return true;
+    *ms *= 1000;
+    if (left && *s == '.') {
+        s++, left--;
+        if (!parse_fraction(&s, &left, ms))
+            return false;
     }
-    if (!ms || ms > MAX_HANDSHAKE_TIMEOUT_MS)
-        return policy_expected(lx, expected, w, NULL, NULL);
+    return !left || unit_is(s, left, "s");
+}
+
+static bool parse_timeout(struct lexer *lx, struct word w, struct policy_rule *r)
+{
+    uint64_t ms = 0;
+    if (!duration_ms(w, &ms) || !ms || ms > MAX_HANDSHAKE_TIMEOUT_MS)
+        return policy_expected(lx, "a time above 0 and up to 86400 s, as 10, 2.5, 2.5s or 250ms", w, NULL, NULL);
     r->handshake_timeout_ms = (uint32_t)ms;
     return true;
 }
@@ -210,38 +224,48 @@ static bool parse_peer(struct lexer *lx, struct word w, struct policy_rule *r)
         return false;
     if (is_address(r->peer_name) || (name.len == w.len && is_host_name(name.at, name.len)))
         return true;
-    bool dot = w.at[w.len - 1] == '.';
-    const char *hint = dot ? "leave the last dot out" : memchr(w.at, '*', w.len) ? "a wildcard may stand in the "
-                       "certificate, not here" : NULL;
+    const char *hint = NULL;
+    if (w.at[w.len - 1] == '.')
+        hint = "leave the last dot out";
+    else if (memchr(w.at, '*', w.len))
+        hint = "a wildcard may stand in the certificate, not here";
     return policy_expected(lx, "a DNS name or an IP address", w, NULL, hint);
+}
+
+static const char *const cipher_names[] = {"aes-128-gcm", "aes-256-gcm", "chacha20-poly1305", NULL};
+static const char *const gnutls_names[] = {"+AES-128-GCM", "+AES-256-GCM", "+CHACHA20-POLY1305"};
+
+static bool parse_cipher(struct lexer *lx, struct word name, unsigned *seen, unsigned *index)
+{
+    unsigned i = 0;
+    while (cipher_names[i] && !policy_word_is(name, cipher_names[i]))
+        i++;
+    if (!cipher_names[i])
+        return policy_expected(lx, "aes-128-gcm, aes-256-gcm or chacha20-poly1305", name, cipher_names, NULL);
+    if (*seen & 1u << i)
+        return policy_expected(lx, "each cipher once", name, NULL, NULL);
+    *seen |= 1u << i;
+    *index = i;
+    return true;
 }
 
 static bool parse_ciphers(struct lexer *lx, struct word w, struct policy_rule *r)
 {
-    static const char *const names[] = {"aes-128-gcm", "aes-256-gcm", "chacha20-poly1305", NULL};
-    static const char *const gnutls_names[] = {"+AES-128-GCM", "+AES-256-GCM", "+CHACHA20-POLY1305"};
-    char out[64];
+    char out[sizeof "+AES-128-GCM:+AES-256-GCM:+CHACHA20-POLY1305"];
     size_t len = 0, at = 0;
-    unsigned seen = 0, i;
-    for (;;) {
-        struct word name = {w.at + at, 0, {w.place.line, w.place.column + (unsigned)at}};
-        while (at < w.len && w.at[at] != ',')
-            at++, name.len++;
-        for (i = 0; names[i] && !policy_word_is(name, names[i]); i++)
-            ;
-        if (!names[i])
-            return policy_expected(lx, "aes-128-gcm, aes-256-gcm or chacha20-poly1305", name, names, NULL);
-        if (seen & 1u << i)
-            return policy_expected(lx, "each cipher once", name, NULL, NULL);
-        seen |= 1u << i;
+    unsigned seen = 0, i = 0;
+    do {
+        const char *comma = memchr(w.at + at, ',', w.len - at);
+        size_t name_len = comma ? (size_t)(comma - w.at) - at : w.len - at;
+        struct word name = {w.at + at, name_len, {w.place.line, w.place.column + (unsigned)at}};
+        if (!parse_cipher(lx, name, &seen, &i))
+            return false;
         if (len)
             out[len++] = ':';
         memcpy(out + len, gnutls_names[i], strlen(gnutls_names[i]));
         len += strlen(gnutls_names[i]);
-        if (at == w.len)
-            break;
-        at++;
-    }
+        at += name_len + 1;
+    } while (at <= w.len);
     r->ciphers = policy_keep(lx, out, len);
     return r->ciphers;
 }

@@ -7,7 +7,9 @@
 
 #define BIT(option) (1u << (option))
 
+/* clang-format off */
 #define MEMBER(name) {offsetof(struct policy_rule, name), sizeof((struct policy_rule *)0)->name}
+/* clang-format on */
 
 static const struct {
     size_t offset, size;
@@ -40,8 +42,8 @@ static const struct {
     {OPTION_PSK, OPTION_INSECURE, "psk= without insecure, or insecure without psk=: a PSK always proves both sides"},
     {OPTION_INSECURE, OPTION_CA, "insecure without ca=, or ca= without insecure: insecure checks nothing"},
     {OPTION_INSECURE, OPTION_PEER, "insecure without peer=, or peer= without insecure: insecure checks nothing"},
-    {OPTION_PREFER, OPTION_HELLO, "prefer= without hello=wait, or hello=wait without prefer=: a peer that waits becomes "
-                                  "the server"},
+    {OPTION_PREFER, OPTION_HELLO,
+     "prefer= without hello=wait, or hello=wait without prefer=: who waits becomes server"},
 };
 
 enum { CONFLICTS = sizeof conflicts / sizeof conflicts[0] };
@@ -114,13 +116,13 @@ static bool check_roles(struct lexer *lx, const struct options *o, unsigned said
     r->effective = role_effective(r->role, r->remote_role);
     if (r->effective == ROLE_NONE)
         return policy_fail(lx, place_of(o, said, said & BIT(OPTION_REMOTE_ROLE) ? OPTION_REMOTE_ROLE : OPTION_ROLE, r),
-                           "expected one side that can be client and one that can be server, found role=%s "
-                           "remote-role=%s", role_name(r->role), role_name(r->remote_role));
+                           "expected a client and a server, found role=%s remote-role=%s", role_name(r->role),
+                           role_name(r->remote_role));
     if (r->prefer != PREFER_NONE && r->effective != ROLE_PEER) {
         if (said & BIT(OPTION_PREFER))
-            return policy_fail(lx, o->place[OPTION_PREFER], "expected prefer= only where both roles are open, found "
-                               "role=%s remote-role=%s, which makes this side %s", role_name(r->role),
-                               role_name(r->remote_role), role_name(r->effective));
+            return policy_fail(lx, o->place[OPTION_PREFER],
+                               "expected prefer= only where both roles are open; this side is always %s",
+                               role_name(r->effective));
         r->prefer = PREFER_NONE;
     }
     return true;
@@ -131,8 +133,8 @@ static bool check_direction(struct lexer *lx, const struct options *o, unsigned 
     if (!r->connect_waits || (r->directions & POLICY_CONNECT))
         return true;
     if (said & BIT(OPTION_CONNECT))
-        return policy_fail(lx, o->place[OPTION_CONNECT], "expected connect= in a connect or any statement, found it in "
-                           "an accept statement");
+        return policy_fail(lx, o->place[OPTION_CONNECT],
+                           "expected connect= after connect or any, found it after accept");
     r->connect_waits = false;
     return true;
 }
@@ -147,12 +149,12 @@ static bool check_identity(struct lexer *lx, const struct options *o, unsigned s
     } needs[] = {
         {OPTION_CERT, OPTION_KEY, OPTION_COUNT, "expected key= beside cert=, found none"},
         {OPTION_KEY, OPTION_CERT, OPTION_COUNT, "expected cert= beside key=, found none"},
-        {OPTION_CERT, OPTION_CA, OPTION_INSECURE, "expected ca= beside cert= and key=, found none; without it the remote "
-                                                  "side is not proven (insecure would allow that)"},
-        {OPTION_CA, OPTION_CERT, OPTION_COUNT, "expected cert= and key= beside ca=, found none; both sides show a "
-                                               "certificate"},
-        {OPTION_PEER, OPTION_CA, OPTION_COUNT, "expected cert=, key= and ca= beside peer=, found none; the per-user "
-                                               "identity has no name"},
+        {OPTION_CERT, OPTION_CA, OPTION_INSECURE,
+         "expected ca= beside cert=, found none: nobody would be trusted (insecure: everybody)"},
+        {OPTION_CA, OPTION_CERT, OPTION_COUNT,
+         "expected cert= and key= beside ca=, found none: both sides show a certificate"},
+        {OPTION_PEER, OPTION_CA, OPTION_COUNT,
+         "expected ca= beside peer=, found none: the per-user identity has no name"},
     };
     for (size_t i = 0; i < sizeof needs / sizeof needs[0]; i++) {
         bool fine = !has(o, needs[i].given) || has(o, needs[i].needed) ||

@@ -143,9 +143,9 @@ static bool check_address(struct lexer *lx, struct word w, const struct policy_t
     /* As in a listen address it looks like "every address", but no connection has it: a rule that never matches
      * would leave the connections that it means in clear. */
     if (t->prefix == (v4 ? V4_BITS : V6_BITS) && !memcmp(t->address, zeros, sizeof zeros))
-        return policy_fail(lx, w.place, "expected an address that a connection can have, found %s; for every %s address "
-                           "write %s, for both families *", v4 ? "0.0.0.0" : "[::]", v4 ? "IPv4" : "IPv6",
-                           v4 ? "0.0.0.0/0" : "[::]/0");
+        return policy_fail(lx, w.place,
+                           "expected an address of a connection, found %s; for all of %s write %s, for both *",
+                           v4 ? "0.0.0.0" : "[::]", v4 ? "IPv4" : "IPv6", v4 ? "0.0.0.0/0" : "[::]/0");
     return true;
 }
 
