@@ -22,6 +22,12 @@ enum result {
     RESULT_IO,        /* the transport failed; the errno travels beside the result                     */
 };
 
+/* Says that a result is of no interest here, where (void) would not silence the compiler. */
+static inline void result_ignore(enum result r)
+{
+    (void)r;
+}
+
 const char *result_name(enum result r);
 
 /* The errno that the application sees for r (0 for OK and EOF). RESULT_IO gives EIO: callers that have the

@@ -1,0 +1,148 @@
+/* The life of a connection in one process, and what others ask about it. */
+#include "conn_internal.h"
+
+#include <stdio.h>
+
+const struct conn_io *conn_transport;
+
+void conn_set_io(const struct conn_io *io)
+{
+    conn_transport = io;
+}
+
+struct conn *conn_new(const struct conn_params *params)
+{
+    struct conn *c = calloc(1, sizeof *c);
+    if (!c)
+        return NULL;
+    c->slot = chunk_take(&c->chunk);
+    const char *name = params->dialled_name;
+    if (!c->slot || (name && !(c->dialled_name = strdup(name)))) {
+        if (c->slot)
+            chunk_drop(c->chunk, c->slot);
+        free(c);
+        return NULL;
+    }
+    c->rule = params->rule;
+    c->identity = params->identity;
+    c->connected_side = params->connected_side;
+    memcpy(c->peer, params->peer, sizeof c->peer);
+    c->peer[sizeof c->peer - 1] = 0;
+    c->tx_batch = 4 * RECORD_PLAIN_MAX;
+    c->born_ms = conn_transport->now_ms();
+    pthread_mutex_init(&c->hs_lock, NULL);
+    atomic_store(&c->slot->rcvtimeo_us, params->rcvtimeo_us);
+    atomic_store(&c->slot->sndtimeo_us, params->sndtimeo_us);
+    atomic_store(&c->slot->state, SLOT_UNSTARTED);
+    return c;
+}
+
+void conn_free(struct conn *c)
+{
+    conn_drop_private(c);
+    record_cipher_free(c->rx_cipher);
+    record_cipher_free(c->tx_cipher);
+    chunk_drop(c->chunk, c->slot);
+    pthread_mutex_destroy(&c->hs_lock);
+    free(c->dialled_name);
+    free(c);
+}
+
+const char *conn_peer(const struct conn *c)
+{
+    return c->peer;
+}
+
+enum result conn_state(const struct conn *c)
+{
+    switch (atomic_load(&c->slot->state)) {
+    case SLOT_OPEN:
+        return RESULT_OK;
+    case SLOT_UNSTARTED:
+    case SLOT_HANDSHAKE:
+        return RESULT_AGAIN;
+    default: /* FAILED, or a value that a hostile co-holder wrote */
+        return RESULT_IO;
+    }
+}
+
+bool conn_unstarted(const struct conn *c)
+{
+    return atomic_load(&c->slot->state) == SLOT_UNSTARTED;
+}
+
+bool conn_is_connector(const struct conn *c)
+{
+    return c->connected_side;
+}
+
+bool conn_owns_handshake(const struct conn *c)
+{
+    return owns_handshake(c);
+}
+
+int conn_wait_state(struct conn *c, int timeout_ms)
+{
+    uint32_t state = atomic_load(&c->slot->state);
+    if (state == SLOT_UNSTARTED || state == SLOT_HANDSHAKE)
+        return shared_wait(&c->slot->state, state, timeout_ms);
+    if (atomic_load(&c->slot->early_kept))
+        return shared_wait(&c->slot->early_kept, 1, timeout_ms);
+    uint32_t turn = atomic_load(&c->slot->turn);
+    if (turn)
+        return shared_wait(&c->slot->turn, turn, timeout_ms);
+    return 0;
+}
+
+int conn_error(const struct conn *c)
+{
+    int error = atomic_load(&c->slot->error);
+    return error > 0 && error < 4096 ? error : EPROTO;
+}
+
+int conn_take_error(struct conn *c)
+{
+    if (conn_state(c) != RESULT_IO || atomic_exchange(&c->slot->fail_shown, 1))
+        return 0;
+    return conn_error(c);
+}
+
+void conn_prepare_fork(struct conn *c)
+{
+    holders_announce(c->slot, conn_transport->now_ms());
+}
+
+void conn_fork_parent(struct conn *c, bool failed)
+{
+    if (failed)
+        holders_withdraw(c->slot);
+}
+
+void conn_fork_child(struct conn *c)
+{
+    pthread_mutex_init(&c->hs_lock, NULL);
+    conn_drop_private(c);
+    c->shut_wr_wanted = false;
+    atomic_store(&c->rest_due, 0);
+    atomic_store(&c->shut_rd_due, 0);
+    if (atomic_load(&c->phase) == PHASE_RUN)
+        holders_join(c->slot);
+}
+
+struct conn_books conn_books(const struct conn *c)
+{
+    return (struct conn_books){atomic_load(&c->slot->rcvtimeo_us), atomic_load(&c->slot->sndtimeo_us)};
+}
+
+void conn_set_timeouts(struct conn *c, const int64_t *rcvtimeo_us, const int64_t *sndtimeo_us)
+{
+    if (rcvtimeo_us)
+        atomic_store(&c->slot->rcvtimeo_us, *rcvtimeo_us);
+    if (sndtimeo_us)
+        atomic_store(&c->slot->sndtimeo_us, *sndtimeo_us);
+}
+
+bool conn_reading_shut(const struct conn *c)
+{
+    return atomic_load(&c->slot->rd_shut);
+}

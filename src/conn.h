@@ -1,0 +1,129 @@
+/* One protected connection as one process sees it: the shared slot, the process's AEAD handles, and while it lasts
+ * the handshake. All calls are non-blocking; waiting is the embedder's business (preload/), as is making sure that
+ * the descriptor number still means this connection (it pins it) for the time of a call.
+ *
+ * Threads: any, at once. Reads exclude reads, writes exclude writes, by locks in the slot that other processes share.
+ * Signals: the embedder defers handlers while a call runs. Cancellation points: none in here. */
+#ifndef P2PTLS_CONN_H
+#define P2PTLS_CONN_H
+
+#include "identity.h"
+#include "policy.h"
+#include "result.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+/* The transport. All non-blocking, without signals; return what the system call returns or -errno. */
+struct conn_io {
+    ssize_t (*receive)(int fd, const struct iovec *iov, int count, bool peek);
+    ssize_t (*send)(int fd, const struct iovec *iov, int count, bool more);
+    bool (*writable)(int fd);                  /* poll(POLLOUT, 0) */
+    int (*shut)(int fd, int how);              /* shutdown(2) */
+    long (*unacked)(int fd);                   /* SIOCOUTQ: bytes sent or queued and not acknowledged, FIN included */
+    void (*raise_edges)(int fd);               /* fresh EPOLLIN and EPOLLOUT edges for whoever waits on the socket */
+    int (*tcp_state)(int fd);                  /* TCP_INFO's tcpi_state: 1 established, 2 SYN_SENT, ... or -errno */
+    int64_t (*now_ms)(void);                   /* CLOCK_MONOTONIC */
+};
+void conn_set_io(const struct conn_io *io);
+
+struct conn;
+
+enum { CONN_PEER_TEXT = 80, CONN_UNSTARTED_MS = 20, CONN_LINGER_MS = 10000, CONN_REST_MS = 5 };
+
+struct conn_params {
+    const struct policy_rule *rule;
+    struct identity *identity;       /* outlives the connection */
+    bool connected_side;             /* false: accepted */
+    const char *dialled_name;        /* what the certificate must be good for; NULL: as the rule says; copied */
+    char peer[CONN_PEER_TEXT];       /* address and port, for logs */
+    int64_t rcvtimeo_us, sndtimeo_us;
+};
+
+/* A connection in state unstarted. NULL without memory. */
+struct conn *conn_new(const struct conn_params *params);
+
+/* Forgets it in this process: no I/O. Call after conn_leave or when the socket was closed by force. */
+void conn_free(struct conn *c);
+
+/* Adds the peer and the role to a log line of the embedder. */
+const char *conn_peer(const struct conn *c);
+
+/* Claims an unstarted connection (RESULT_OK also if it was claimed before) and sends what may be sent. The TCP
+ * connection must be established. */
+MUST_USE enum result conn_start(struct conn *c, int fd);
+
+/* Drives the handshake as far as it goes. RESULT_OK: open. RESULT_AGAIN: not yet. Else failed: conn_error. */
+MUST_USE enum result conn_drive(struct conn *c, int fd);
+
+/* How far it is, from the slot alone: RESULT_OK open, RESULT_AGAIN under way or unstarted, else failed. */
+enum result conn_state(const struct conn *c);
+bool conn_unstarted(const struct conn *c);
+bool conn_is_connector(const struct conn *c);
+bool conn_owns_handshake(const struct conn *c); /* this process claimed it */
+
+/* Waits until the handshake's owner (perhaps another process) has moved on, at most timeout_ms (< 0: no limit).
+ * Returns 0 or EINTR, ETIMEDOUT. Blocks: call it unpinned. */
+int conn_wait_state(struct conn *c, int timeout_ms);
+
+/* The errno of a connection that failed. */
+int conn_error(const struct conn *c);
+/* The same once, for SO_ERROR; 0 afterwards and if it did not fail. */
+int conn_take_error(struct conn *c);
+
+/* Reads application data. Ends short of the buffers only when the kernel has no more.
+ * RESULT_OK: *got > 0. RESULT_AGAIN, RESULT_EOF, or a failure with *error set. peek leaves the data in place. */
+MUST_USE enum result conn_read(struct conn *c, int fd, const struct iovec *iov, int count, bool peek, size_t *got, int *error);
+
+/* Opens at least one record if one is there: the bytes that can be read without waiting (FIONREAD, readiness).
+ * RESULT_OK with *available > 0, RESULT_AGAIN, RESULT_EOF, or a failure: a read will tell. */
+MUST_USE enum result conn_probe(struct conn *c, int fd, size_t *available);
+
+/* Writes application data; RESULT_OK with *put > 0 (short only when the kernel is full), RESULT_AGAIN with nothing
+ * taken, or a failure with *error set. During the handshake it keeps the bytes, up to the rule's limit. more: MSG_MORE.
+ * roomy: the caller has just waited for room, do not poll first. */
+MUST_USE enum result conn_write(struct conn *c, int fd, const struct iovec *iov, int count, bool more, bool roomy, size_t *put,
+                                int *error);
+
+/* Blocking writers wait by sending the one wire byte that must come next anyway (law 7: EINTR and SA_RESTART come out as
+ * libc's). conn_turn_take gives it and excludes other writers until conn_turn_end; RESULT_AGAIN: somebody else
+ * has the turn, or there is no byte that is known before sealing (wait by poll instead). sent: the byte has left. */
+MUST_USE enum result conn_turn_take(struct conn *c, uint8_t *byte);
+void conn_turn_end(struct conn *c, bool sent);
+
+/* The program shuts a half down (SHUT_RD, SHUT_WR, SHUT_RDWR). 0 or the errno. */
+int conn_shutdown(struct conn *c, int fd, int how);
+
+/* This process has closed its last number of the socket; fd is a number that still works. Returns true if it must be
+ * kept and ticked until conn_need.idle (closing, or an open handshake); false: it may be closed now.
+ * abort: SO_LINGER 0, nothing is flushed. */
+bool conn_leave(struct conn *c, int fd, bool abort);
+
+/* Background work: starts what is due, drives handshakes, flushes early writes and rests, drains refused and closed
+ * connections, times out. Returns what it waits for. */
+struct conn_need {
+    short events;        /* poll(2) */
+    int64_t deadline_ms; /* call again then at the latest; INT64_MAX: none */
+    bool idle;           /* nothing left to do in the background */
+};
+void conn_tick(struct conn *c, int fd, struct conn_need *need);
+
+/* Does conn_tick have work? Asked after each call that may have made some. */
+bool conn_needs_tick(const struct conn *c);
+
+/* Around fork(2); the embedder keeps all other threads out of this module meanwhile. */
+void conn_prepare_fork(struct conn *c);
+void conn_fork_parent(struct conn *c, bool failed);
+void conn_fork_child(struct conn *c); /* drops the parent's handshake and early writes */
+
+/* What the program set and must read back: kept in the slot, shared as the socket's own. */
+struct conn_books {
+    int64_t rcvtimeo_us, sndtimeo_us;
+};
+struct conn_books conn_books(const struct conn *c);
+void conn_set_timeouts(struct conn *c, const int64_t *rcvtimeo_us, const int64_t *sndtimeo_us);
+bool conn_reading_shut(const struct conn *c);
+
+#endif

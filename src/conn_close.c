@@ -1,0 +1,279 @@
+/* The end of a stream: close_notify, then our FIN, and the socket stays until the peer has it all, because a socket
+ * closed with unread bytes, or that bytes reach later, answers with RST, which destroys what is under way (law 5). */
+#include "conn_internal.h"
+
+enum { SHUT_RD_POLL_MS = 20, CLOSE_POLL_MS = 20 };
+
+static const uint8_t close_notify[2] = {1, 0};
+
+static void shut_writing(struct conn *c, int fd)
+{
+    if (!atomic_exchange(&c->slot->fin_sent, 1))
+        conn_transport->shut(fd, SHUT_WR);
+}
+
+/* SHUT_RD and our FIN are never both in the kernel while bytes of ours are not acknowledged: the kernel would answer
+ * the peer's next byte with RST. The later one waits. */
+static void shut_reading(struct conn *c, int fd)
+{
+    if (atomic_load(&c->slot->fin_sent) && conn_transport->unacked(fd) > 0) {
+        atomic_store(&c->shut_rd_due, 1);
+        return;
+    }
+    atomic_store(&c->shut_rd_due, 0);
+    conn_transport->shut(fd, SHUT_RD);
+}
+
+/* Tells the peer that a record was bad (RFC 8446 section 6.2) and ends our side. */
+static void send_alert(struct conn *c, int fd, uint8_t description)
+{
+    const uint8_t alert[2] = {2, description};
+    result_ignore(tx_control(c, fd, RECORD_ALERT, alert, sizeof alert, true));
+    shut_writing(c, fd);
+}
+
+/* The peer's direction has just ended. Readiness must say so for good, also where the peer sent close_notify and no
+ * FIN. */
+void conn_show_end(struct conn *c, int fd)
+{
+    uint8_t byte;
+    struct iovec iov = {&byte, 1};
+    uint32_t alert = atomic_exchange(&c->alert_due, 0);
+    if (alert)
+        send_alert(c, fd, (uint8_t)alert);
+    if (conn_transport->receive(fd, &iov, 1, true) != 0)
+        shut_reading(c, fd);
+}
+
+/* close_notify and FIN behind all that was written. 0 done, EAGAIN the kernel is full, else the errno. */
+int conn_finish_writing(struct conn *c, int fd)
+{
+    enum result result = tx_control(c, fd, RECORD_ALERT, close_notify, sizeof close_notify, true);
+    if (result == RESULT_AGAIN)
+        return EAGAIN;
+    shut_writing(c, fd);
+    return result == RESULT_OK ? 0 : EPIPE;
+}
+
+/* Writing ends once early writes and rests are out; asked again by conn_tick until then. */
+static int end_writing(struct conn *c, int fd)
+{
+    int error = EAGAIN;
+    pthread_mutex_lock(&c->hs_lock);
+    c->shut_wr_wanted = true;
+    enum result early = early_flush(c, fd);
+    if (conn_state(c) == RESULT_OK && early == RESULT_OK)
+        error = conn_finish_writing(c, fd);
+    else if (early != RESULT_AGAIN && early != RESULT_OK)
+        error = 0;
+    if (error != EAGAIN)
+        c->shut_wr_wanted = false;
+    pthread_mutex_unlock(&c->hs_lock);
+    return error == EAGAIN ? EAGAIN : 0;
+}
+
+int conn_shutdown(struct conn *c, int fd, int how)
+{
+    enum result state = conn_drive(c, fd);
+    if (state != RESULT_OK && state != RESULT_AGAIN)
+        return ENOTCONN;
+    if (how == SHUT_WR || how == SHUT_RDWR)
+        (void)end_writing(c, fd);
+    if (how == SHUT_RD || how == SHUT_RDWR) {
+        atomic_store(&c->slot->rd_shut, 1);
+        if (state == RESULT_OK)
+            shut_reading(c, fd);
+        else /* the handshake still has to read */
+            atomic_store(&c->shut_rd_due, 1);
+    }
+    return 0;
+}
+
+/* Throws away what the peer still sends. Returns true when its FIN, or an error, is there. */
+static bool discard(int fd)
+{
+    uint8_t waste[16 * 1024];
+    struct iovec iov = {waste, sizeof waste};
+    for (int i = 0; i < 64; i++) {
+        ssize_t k = conn_transport->receive(fd, &iov, 1, false);
+        if (k == -EAGAIN)
+            return false;
+        if (k <= 0)
+            return true;
+    }
+    return false;
+}
+
+static bool closing_over(struct conn *c, int fd)
+{
+    if (atomic_load(&c->slot->state) == SLOT_OPEN && !atomic_load(&c->slot->fin_sent) && end_writing(c, fd) == EAGAIN)
+        return false;
+    bool ended = discard(fd);
+    long unacked = conn_transport->unacked(fd);
+    return unacked <= 0 || (ended && unacked < 0);
+}
+
+/* Nothing of this process is left to do for a socket that others still hold. */
+static bool handed_over(const struct conn *c)
+{
+    bool handshaking = atomic_load(&c->slot->state) == SLOT_HANDSHAKE && owns_handshake(c);
+    return !handshaking && !c->early && !atomic_load(&c->rest_due);
+}
+
+bool conn_leave(struct conn *c, int fd, bool abort)
+{
+    bool last = holders_leave(c->slot, conn_transport->now_ms());
+    atomic_store(&c->left, 1);
+    atomic_store(&c->alone, last);
+    if (abort)
+        return false;
+    if (!last)
+        return !handed_over(c);
+    if (!conn_established(fd) && !atomic_load(&c->slot->fin_sent))
+        return false; /* never connected, or reset: there is nobody to tell */
+    if (atomic_load(&c->phase) == PHASE_DONE)
+        return false;
+    if (atomic_load(&c->phase) == PHASE_RUN) {
+        /* A peer that is closed on before the handshake must see an orderly end, as from a plain socket. */
+        result_ignore(conn_start(c, fd));
+        result_ignore(conn_drive(c, fd));
+        if (atomic_load(&c->phase) == PHASE_RUN)
+            atomic_store(&c->phase, PHASE_CLOSING);
+    }
+    c->last_unacked = -1;
+    if (atomic_load(&c->slot->state) != SLOT_HANDSHAKE)
+        c->deadline_ms = conn_transport->now_ms() + CONN_LINGER_MS;
+    struct conn_need need;
+    conn_tick(c, fd, &need);
+    return !need.idle;
+}
+
+/* Closing goes on as long as the peer acknowledges something, and CONN_LINGER_MS after that. */
+static void tick_closing(struct conn *c, int fd, struct conn_need *need, int64_t now)
+{
+    if (closing_over(c, fd)) {
+        atomic_store(&c->phase, PHASE_DONE);
+        return;
+    }
+    long unacked = conn_transport->unacked(fd);
+    if (unacked != c->last_unacked) {
+        c->last_unacked = unacked;
+        c->deadline_ms = now + CONN_LINGER_MS;
+    }
+    if (now >= c->deadline_ms) {
+        log_event(LOG_LEVEL_WARN, "%s: closed with %ld bytes that the peer has not acknowledged", c->peer, unacked);
+        atomic_store(&c->phase, PHASE_DONE);
+        return;
+    }
+    need->idle = false;
+    need->events |= atomic_load(&c->slot->fin_sent) ? POLLIN : POLLIN | POLLOUT;
+    need->deadline_ms = now + CLOSE_POLL_MS; /* an acknowledgement raises no event */
+}
+
+static void tick_refusing(struct conn *c, int fd, struct conn_need *need, int64_t now)
+{
+    if (discard(fd) || now >= c->deadline_ms) {
+        conn_transport->shut(fd, SHUT_RD);
+        atomic_store(&c->phase, PHASE_DONE);
+        return;
+    }
+    need->idle = false;
+    need->events |= POLLIN;
+    need->deadline_ms = c->deadline_ms;
+}
+
+static void tick_unstarted(struct conn *c, int fd, struct conn_need *need, int64_t now)
+{
+    int tcp = c->connected_side ? conn_transport->tcp_state(fd) : TCP_STATE_ESTABLISHED;
+    if (tcp != TCP_STATE_ESTABLISHED && tcp != TCP_STATE_CLOSE_WAIT) {
+        need->idle = tcp < 0 || tcp == 7; /* TCP_CLOSE: the attempt failed, and the kernel says so itself */
+        need->events = POLLOUT;
+        return;
+    }
+    if (!c->connected_side && now < c->born_ms + CONN_UNSTARTED_MS) {
+        need->idle = false;
+        need->deadline_ms = c->born_ms + CONN_UNSTARTED_MS;
+        return;
+    }
+    result_ignore(conn_start(c, fd));
+}
+
+static void tick_handshake(struct conn *c, int fd, struct conn_need *need, int64_t now)
+{
+    if (!owns_handshake(c)) {
+        need->idle = conn_drive(c, fd) != RESULT_AGAIN;
+        need->deadline_ms = now + 100;
+        return;
+    }
+    if (now >= c->deadline_ms)
+        conn_time_out(c, fd);
+    else if (conn_drive(c, fd) == RESULT_AGAIN) {
+        need->idle = false;
+        need->events |= POLLIN;
+        need->deadline_ms = c->deadline_ms;
+        if (pthread_mutex_trylock(&c->hs_lock) == 0) {
+            size_t len = 0;
+            if (c->hs && handshake_output(c->hs, &len) && len)
+                need->events |= POLLOUT;
+            pthread_mutex_unlock(&c->hs_lock);
+        }
+    }
+}
+
+static void tick_open(struct conn *c, int fd, struct conn_need *need, int64_t now)
+{
+    pthread_mutex_lock(&c->hs_lock);
+    bool early_left = early_flush(c, fd) == RESULT_AGAIN;
+    bool shut_wanted = c->shut_wr_wanted;
+    pthread_mutex_unlock(&c->hs_lock);
+    bool shut_left = !early_left && shut_wanted && end_writing(c, fd) == EAGAIN;
+    if (atomic_load(&c->rest_due) && now < c->rest_ms) {
+        need->idle = false;
+        need->deadline_ms = c->rest_ms;
+    } else if (atomic_load(&c->rest_due) && tx_flush(c, fd) == RESULT_AGAIN) {
+        early_left = true;
+    }
+    if (early_left || shut_left) {
+        need->idle = false;
+        need->events |= POLLOUT;
+        need->deadline_ms = now + 100; /* a writer's turn ends without an event */
+    }
+    if (atomic_load(&c->shut_rd_due)) {
+        shut_reading(c, fd);
+        if (atomic_load(&c->shut_rd_due)) {
+            need->idle = false;
+            need->deadline_ms = now + SHUT_RD_POLL_MS;
+        }
+    }
+}
+
+void conn_tick(struct conn *c, int fd, struct conn_need *need)
+{
+    int64_t now = conn_transport->now_ms();
+    *need = (struct conn_need){.deadline_ms = INT64_MAX, .idle = true};
+    if (atomic_load(&c->slot->state) == SLOT_UNSTARTED)
+        tick_unstarted(c, fd, need, now);
+    if (atomic_load(&c->slot->state) == SLOT_HANDSHAKE)
+        tick_handshake(c, fd, need, now);
+    if (atomic_load(&c->slot->state) == SLOT_OPEN)
+        tick_open(c, fd, need, now);
+    if (atomic_load(&c->phase) == PHASE_REFUSING)
+        tick_refusing(c, fd, need, now);
+    else if (atomic_load(&c->phase) == PHASE_CLOSING && atomic_load(&c->slot->state) != SLOT_HANDSHAKE)
+        tick_closing(c, fd, need, now);
+    else if (atomic_load(&c->left) && !atomic_load(&c->alone) && handed_over(c))
+        need->idle = true;
+    if (atomic_load(&c->phase) == PHASE_DONE)
+        need->idle = true;
+}
+
+bool conn_needs_tick(const struct conn *c)
+{
+    uint32_t state = atomic_load(&c->slot->state), phase = atomic_load(&c->phase);
+    if (phase == PHASE_DONE)
+        return false;
+    if (state == SLOT_UNSTARTED || (state == SLOT_HANDSHAKE && owns_handshake(c)) || phase != PHASE_RUN)
+        return true;
+    return atomic_load(&c->rest_due) || atomic_load(&c->shut_rd_due) || c->shut_wr_wanted ||
+           (atomic_load(&c->slot->early_kept) && owns_handshake(c));
+}

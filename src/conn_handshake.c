@@ -1,0 +1,305 @@
+/* The handshake of a connection: claimed once, by one process, and driven by whoever of its threads gets there first. */
+#include "conn_internal.h"
+
+static void set_state(struct conn *c, enum slot_state state)
+{
+    atomic_store(&c->slot->state, state);
+    shared_wake(&c->slot->state);
+}
+
+/* The result that a failed connection keeps, with its errno. */
+void conn_fail(struct conn *c, enum result reason, int error)
+{
+    atomic_store(&c->slot->error, error ? error : result_errno(reason));
+    set_state(c, SLOT_FAILED);
+    if (atomic_exchange(&c->slot->early_kept, 0))
+        shared_wake(&c->slot->early_kept);
+}
+
+/* hs_lock held. */
+static void drop_handshake(struct conn *c)
+{
+    handshake_free(c->hs);
+    c->hs = NULL;
+}
+
+static void drop_early(struct conn *c)
+{
+    if (c->early) {
+        wipe(c->early, c->early_len);
+        free(c->early);
+    }
+    c->early = NULL;
+    c->early_len = c->early_off = c->early_room = 0;
+}
+
+static const char *direction(const struct conn *c)
+{
+    return c->connected_side ? "connection to" : "connection from";
+}
+
+static bool speaks_first(const struct conn *c)
+{
+    if (c->rule->hello != HELLO_DEFAULT)
+        return c->rule->hello == HELLO_NOW;
+    return c->connected_side || c->rule->effective != ROLE_SERVER;
+}
+
+/* hs_lock held; the slot is claimed. */
+static enum result make_handshake(struct conn *c)
+{
+    struct handshake_config config = {
+        .effective = c->rule->effective,
+        .prefer = c->rule->prefer,
+        .speaks_first = speaks_first(c),
+        .identity = c->identity,
+        .peer_name = c->dialled_name,
+        .client_ciphers = c->rule->ciphers,
+        .server_ciphers = c->rule->ciphers,
+    };
+    char why[HANDSHAKE_WHY_MAX] = "";
+    enum result result = handshake_new(&config, &c->hs, why);
+    if (result != RESULT_OK) {
+        log_event(LOG_LEVEL_ERROR, "%s %s cannot be protected: %s", direction(c), c->peer, why);
+        conn_fail(c, result, 0);
+    }
+    return result;
+}
+
+enum result conn_start(struct conn *c, int fd)
+{
+    uint32_t nobody = 0;
+    if (atomic_load(&c->slot->state) != SLOT_UNSTARTED)
+        return RESULT_OK;
+    if (!atomic_compare_exchange_strong(&c->slot->owner, &nobody, holder_self()))
+        return RESULT_OK;
+    pthread_mutex_lock(&c->hs_lock);
+    c->deadline_ms = conn_transport->now_ms() + c->rule->handshake_timeout_ms;
+    set_state(c, SLOT_HANDSHAKE);
+    enum result result = make_handshake(c);
+    pthread_mutex_unlock(&c->hs_lock);
+    if (result == RESULT_OK)
+        result = conn_drive(c, fd);
+    return result == RESULT_AGAIN ? RESULT_OK : result;
+}
+
+static void log_open(const struct conn *c, const struct handshake_secrets *s)
+{
+    static const struct {
+        enum record_suite suite;
+        const char *name;
+    } names[] = {
+        {SUITE_AES_128_GCM_SHA256, "TLS_AES_128_GCM_SHA256"},
+        {SUITE_AES_256_GCM_SHA384, "TLS_AES_256_GCM_SHA384"},
+        {SUITE_CHACHA20_POLY1305_SHA256, "TLS_CHACHA20_POLY1305_SHA256"},
+    };
+    const char *suite = "?";
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (names[i].suite == s->suite)
+            suite = names[i].name;
+    log_event(LOG_LEVEL_INFO, "%s %s as %s, %s, peer \"%s\"", c->connected_side ? "connected to" : "accepted from", c->peer,
+              s->is_client ? "client" : "server", suite, s->subject);
+}
+
+static enum result install_keys(struct conn *c, const struct handshake_secrets *s)
+{
+    struct slot *slot = c->slot;
+    if (record_keys_init(&slot->rx.keys, s->suite, s->read, s->secret_len) != RESULT_OK ||
+        record_keys_init(&slot->tx.keys, s->suite, s->write, s->secret_len) != RESULT_OK)
+        return RESULT_NOMEM;
+    slot->is_client = s->is_client;
+    slot->exporter_len = s->secret_len;
+    memcpy(slot->exporter, s->exporter, sizeof slot->exporter);
+    memcpy(slot->subject, s->subject, sizeof slot->subject);
+    slot->subject[sizeof slot->subject - 1] = 0;
+    slot->rekey_after = c->rule->rekey_after_records;
+    return RESULT_OK;
+}
+
+/* hs_lock held; the handshake is over and everything of it is sent. */
+static enum result finish(struct conn *c, int fd)
+{
+    struct handshake_secrets secrets;
+    handshake_take_secrets(c->hs, &secrets);
+    enum result result = install_keys(c, &secrets);
+    if (result == RESULT_OK) {
+        log_open(c, &secrets);
+        set_state(c, SLOT_OPEN);
+    } else {
+        conn_fail(c, result, 0);
+    }
+    wipe(&secrets, sizeof secrets);
+    drop_handshake(c);
+    conn_transport->raise_edges(fd);
+    if (result == RESULT_OK && early_flush(c, fd) == RESULT_OK && c->shut_wr_wanted)
+        (void)conn_finish_writing(c, fd);
+    return result;
+}
+
+/* hs_lock held. Nothing can be sent any more, or nothing need be: the alert is out or was the peer's. */
+static void hang_up(struct conn *c, int fd, bool peer_refused)
+{
+    conn_transport->shut(fd, SHUT_WR);
+    atomic_store(&c->slot->fin_sent, 1);
+    if (peer_refused) {
+        conn_transport->shut(fd, SHUT_RD);
+        atomic_store(&c->phase, PHASE_DONE);
+    } else {
+        /* Bytes of the peer that nobody reads would be answered by RST, which eats the alert: take them. */
+        c->deadline_ms = conn_transport->now_ms() + 2000;
+        atomic_store(&c->phase, PHASE_REFUSING);
+    }
+}
+
+/* hs_lock held. */
+static enum result refuse(struct conn *c, int fd, enum result reason, int error)
+{
+    const char *why = handshake_why(c->hs);
+    if (reason == RESULT_IO)
+        log_event(LOG_LEVEL_ERROR, "%s %s broke during the handshake: %s", direction(c), c->peer, strerror(error));
+    else
+        log_event(LOG_LEVEL_ERROR, "%s %s refused: %s", direction(c), c->peer, why ? why : result_name(reason));
+    size_t len = 0;
+    const uint8_t *alert = handshake_output(c->hs, &len);
+    if (len) {
+        struct iovec iov = {(void *)alert, len};
+        (void)conn_transport->send(fd, &iov, 1, false);
+    }
+    drop_handshake(c);
+    drop_early(c);
+    conn_fail(c, reason, error);
+    hang_up(c, fd, reason == RESULT_IO || !len);
+    return reason;
+}
+
+/* hs_lock held. False if the kernel is full, or the transport broke (*error). */
+static bool send_output(struct conn *c, int fd, int *error)
+{
+    size_t len;
+    const uint8_t *out;
+    while ((out = handshake_output(c->hs, &len)) && len) {
+        struct iovec iov = {(void *)out, len};
+        ssize_t k = conn_transport->send(fd, &iov, 1, false);
+        if (k < 0) {
+            *error = k == -EAGAIN ? 0 : (int)-k;
+            return false;
+        }
+        handshake_sent(c->hs, (size_t)k);
+    }
+    return true;
+}
+
+/* hs_lock held. Takes at most the record under way: what follows Finished belongs to the record layer. */
+static enum result take_input(struct conn *c, int fd, int *error)
+{
+    uint8_t buffer[4096];
+    size_t want = handshake_wanted(c->hs);
+    struct iovec iov = {buffer, want < sizeof buffer ? want : sizeof buffer};
+    if (!want)
+        return handshake_state(c->hs);
+    ssize_t k = conn_transport->receive(fd, &iov, 1, false);
+    if (k == -EAGAIN) {
+        *error = EAGAIN;
+        return RESULT_AGAIN;
+    }
+    if (k < 0) {
+        *error = (int)-k;
+        return RESULT_IO;
+    }
+    enum result result = k ? handshake_feed(c->hs, buffer, (size_t)k) : handshake_feed_end(c->hs);
+    wipe(buffer, (size_t)k);
+    return result;
+}
+
+/* hs_lock held. */
+static enum result drive(struct conn *c, int fd)
+{
+    for (;;) {
+        int send_error = 0, error = 0;
+        bool sent = send_output(c, fd, &send_error);
+        enum result state = handshake_state(c->hs);
+        if (state == RESULT_OK && sent)
+            return finish(c, fd);
+        if (state != RESULT_AGAIN && state != RESULT_OK)
+            return refuse(c, fd, state, 0);
+        if (state == RESULT_OK || (!sent && !send_error)) {
+            if (send_error)
+                return refuse(c, fd, RESULT_IO, send_error);
+            return RESULT_AGAIN;
+        }
+        /* When sending failed the peer's alert may still be there to be read: it says why. */
+        state = take_input(c, fd, &error);
+        if (state == RESULT_AGAIN && !error)
+            continue;
+        if (send_error && (state == RESULT_AGAIN || state == RESULT_IO))
+            return refuse(c, fd, RESULT_IO, send_error);
+        if (state == RESULT_IO)
+            return refuse(c, fd, RESULT_IO, error);
+        if (state == RESULT_AGAIN)
+            return RESULT_AGAIN;
+    }
+}
+
+/* Another process does the handshake: if it died, nobody can go on, since its secrets died with it. */
+static enum result watch_owner(struct conn *c, int fd)
+{
+    if (holder_alive(atomic_load(&c->slot->owner)))
+        return RESULT_AGAIN;
+    uint32_t expected = SLOT_HANDSHAKE;
+    if (atomic_compare_exchange_strong(&c->slot->state, &expected, SLOT_FAILED)) {
+        log_event(LOG_LEVEL_ERROR, "%s %s lost: the process that did its handshake died", direction(c), c->peer);
+        conn_fail(c, RESULT_IO, ECONNABORTED);
+        conn_transport->shut(fd, SHUT_WR);
+        conn_transport->shut(fd, SHUT_RD);
+    }
+    return conn_state(c);
+}
+
+bool conn_established(int fd)
+{
+    int tcp = conn_transport->tcp_state(fd);
+    return tcp == TCP_STATE_ESTABLISHED || tcp == TCP_STATE_CLOSE_WAIT;
+}
+
+enum result conn_drive(struct conn *c, int fd)
+{
+    uint32_t state = atomic_load(&c->slot->state);
+    if (state == SLOT_OPEN)
+        return RESULT_OK;
+    if (state == SLOT_UNSTARTED) {
+        if (c->connected_side && !conn_established(fd))
+            return RESULT_AGAIN;
+        enum result result = conn_start(c, fd);
+        return result == RESULT_OK ? conn_state(c) : result;
+    }
+    if (state != SLOT_HANDSHAKE)
+        return RESULT_IO;
+    if (!owns_handshake(c))
+        return watch_owner(c, fd);
+    if (pthread_mutex_trylock(&c->hs_lock) != 0)
+        return RESULT_AGAIN;
+    enum result result = c->hs ? drive(c, fd) : conn_state(c);
+    pthread_mutex_unlock(&c->hs_lock);
+    return result;
+}
+
+/* The policy's time is up. */
+void conn_time_out(struct conn *c, int fd)
+{
+    pthread_mutex_lock(&c->hs_lock);
+    if (c->hs && atomic_load(&c->slot->state) == SLOT_HANDSHAKE) {
+        char why[160];
+        snprintf(why, sizeof why,
+                 "no TLS handshake within %u ms: is the peer protected too, and does one of the sides speak first?",
+                 (unsigned)c->rule->handshake_timeout_ms);
+        handshake_abort(c->hs, RESULT_TIMEOUT, 90, why);
+        result_ignore(refuse(c, fd, RESULT_TIMEOUT, 0));
+    }
+    pthread_mutex_unlock(&c->hs_lock);
+}
+
+void conn_drop_private(struct conn *c)
+{
+    drop_handshake(c);
+    drop_early(c);
+}

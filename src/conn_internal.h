@@ -1,0 +1,94 @@
+/* What the conn_*.c files share. */
+#ifndef P2PTLS_CONN_INTERNAL_H
+#define P2PTLS_CONN_INTERNAL_H
+
+#include "bytes.h"
+#include "chunk.h"
+#include "conn.h"
+#include "handshake.h"
+#include "holders.h"
+#include "log.h"
+#include "record.h"
+#include "slot.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+
+enum { TCP_STATE_ESTABLISHED = 1, TCP_STATE_CLOSE_WAIT = 8 };
+
+/* Where the background work of a connection stands; private to the process. */
+enum conn_phase {
+    PHASE_RUN = 0,
+    PHASE_REFUSING, /* the alert is on its way; discards what comes until FIN or the deadline */
+    PHASE_CLOSING,  /* the program has closed; the end of the stream is on its way */
+    PHASE_DONE,
+};
+
+struct conn {
+    struct chunk *chunk;
+    struct slot *slot;
+    const struct policy_rule *rule;
+    struct identity *identity;
+    bool connected_side;
+    char peer[CONN_PEER_TEXT];
+    char *dialled_name;
+
+    struct record_cipher *rx_cipher, *tx_cipher; /* guarded by the slot's locks */
+    size_t tx_batch;                             /* what the kernel took lately: how much to seal at once */
+
+    /* Guarded by hs_lock, with the handshake itself. */
+    pthread_mutex_t hs_lock;
+    struct handshake *hs;
+    uint8_t *early; /* writes of the program kept for after the handshake */
+    size_t early_len, early_off, early_room;
+    bool shut_wr_wanted; /* once the early writes are out */
+
+    _Atomic uint32_t phase;
+    _Atomic uint32_t left;      /* the program has no number for it any more */
+    _Atomic uint32_t rest_due;  /* the slot may hold the rest of a record */
+    _Atomic uint32_t shut_rd_due; /* SHUT_RD waits for our FIN to be acknowledged */
+    int64_t born_ms, deadline_ms, rest_ms;
+    long last_unacked;
+    _Atomic uint32_t alert_due; /* a bad record was read: this alert goes out, and nothing after it */
+    _Atomic uint32_t alone;     /* the last close was ours */
+};
+
+extern const struct conn_io *conn_transport;
+
+/* Buffers of CONN_SCRATCH bytes, reused; NULL without memory. */
+enum { SCRATCH_RECORDS = 16, CONN_SCRATCH = SCRATCH_RECORDS * (RECORD_PLAIN_MAX + RECORD_OVERHEAD) + 2 * 1024 };
+uint8_t *scratch_take(void);
+void scratch_give(uint8_t *buffer, size_t used); /* wipes the bytes used */
+
+static inline bool owns_handshake(const struct conn *c)
+{
+    return atomic_load(&c->slot->owner) == holder_self();
+}
+
+size_t iov_total(const struct iovec *iov, int count);
+/* Copies between flat memory and an iovec, starting at offset bytes into it. */
+void iov_scatter(const struct iovec *iov, int count, size_t offset, const uint8_t *from, size_t len);
+void iov_gather(const struct iovec *iov, int count, size_t offset, uint8_t *to, size_t len);
+
+/* conn_write.c, for the others: seals one control record behind what is queued and tries to send; the rest is kept. */
+enum result tx_control(struct conn *c, int fd, enum record_type type, const uint8_t *body, size_t len, bool closes);
+enum result tx_flush(struct conn *c, int fd);
+enum result early_flush(struct conn *c, int fd);  /* hs_lock held */
+enum result early_keep(struct conn *c, const struct iovec *iov, int count, size_t *put, int *error);
+
+/* conn_handshake.c */
+bool conn_established(int fd); /* TCP is up, at least in our direction */
+void conn_fail(struct conn *c, enum result reason, int error);
+void conn_time_out(struct conn *c, int fd);
+void conn_drop_private(struct conn *c); /* handshake and early writes; hs_lock held, or nobody else is there */
+
+/* conn_close.c */
+void conn_show_end(struct conn *c, int fd);
+int conn_finish_writing(struct conn *c, int fd);
+
+#endif

@@ -1,0 +1,446 @@
+/* Writing: a nonce is spent when the kernel has taken a byte of its record. What the kernel took a part of counts as
+ * written whole, and its rest stays in the slot, in front of everything else (laws 3, 5 and 6). */
+#include "conn_internal.h"
+
+enum { BATCH_MIN = RECORD_PLAIN_MAX, BATCH_MAX = SCRATCH_RECORDS * RECORD_PLAIN_MAX };
+
+struct writing {
+    struct conn *c;
+    int fd;
+    struct slot_tx tx; /* private copy, checked */
+    bool more;
+    uint8_t *scratch;
+    size_t scratch_used;
+    int error;         /* of this call alone, such as ENOBUFS; tx.error is for good */
+};
+
+/* One sealed record in scratch. */
+struct sealed {
+    size_t len;         /* on the wire */
+    size_t content;     /* application bytes in it */
+    uint64_t seq;
+    bool changes_keys;  /* a KeyUpdate: what follows is under the next keys */
+};
+
+static enum result tx_fail(struct writing *w, int error)
+{
+    w->error = error;
+    /* Nothing was taken and no nonce spent: the next call may find memory again. */
+    if (error != ENOBUFS && error != ENOMEM)
+        w->tx.error = error;
+    return RESULT_IO;
+}
+
+/* RESULT_AGAIN while a writer, of this process or another, waits for room: the byte that it sends must come next. */
+static enum result turn_check(struct writing *w)
+{
+    uint32_t id = atomic_load(&w->c->slot->turn);
+    if (!id)
+        return RESULT_OK;
+    if (holder_alive(id))
+        return RESULT_AGAIN;
+    log_event(LOG_LEVEL_ERROR, "%s: a process that shares this connection died while it waited to write: connection lost",
+              w->c->peer);
+    return tx_fail(w, ECONNABORTED);
+}
+
+/* The sending lock, and a checked copy of what it guards. */
+static enum result tx_lock(struct writing *w)
+{
+    switch (slotlock_take(&w->c->slot->tx_lock)) {
+    case SLOTLOCK_TAKEN:
+        break;
+    case SLOTLOCK_BROKEN:
+    case SLOTLOCK_STUCK:
+        log_event(LOG_LEVEL_ERROR, "%s: a process that shares this connection died or stopped inside a call: connection lost",
+                  w->c->peer);
+        return tx_fail(w, ECONNABORTED);
+    }
+    memcpy(&w->tx, &w->c->slot->tx, sizeof w->tx);
+    if (slot_tx_valid(&w->tx))
+        return RESULT_OK;
+    slotlock_release(&w->c->slot->tx_lock);
+    return tx_fail(w, ECONNABORTED);
+}
+
+static void tx_unlock(struct writing *w)
+{
+    memcpy(&w->c->slot->tx, &w->tx, sizeof w->tx);
+    slotlock_release(&w->c->slot->tx_lock);
+    wipe(&w->tx.keys, sizeof w->tx.keys);
+}
+
+static enum result tx_begin(struct writing *w)
+{
+    enum result result = tx_lock(w);
+    if (result == RESULT_OK && (result = turn_check(w)) != RESULT_OK)
+        tx_unlock(w);
+    return result;
+}
+
+static void tx_end(struct writing *w)
+{
+    tx_unlock(w);
+    scratch_give(w->scratch, w->scratch_used);
+    w->scratch = NULL;
+    if (w->tx.rest_len && !atomic_exchange(&w->c->rest_due, 1))
+        w->c->rest_ms = conn_transport->now_ms() + CONN_REST_MS;
+}
+
+/* RESULT_OK when nothing of an earlier record is left. */
+static enum result flush_rest(struct writing *w)
+{
+    while (w->tx.rest_len) {
+        struct iovec iov = {w->c->slot->tx_buffer + w->tx.rest_off, w->tx.rest_len};
+        ssize_t k = conn_transport->send(w->fd, &iov, 1, w->more);
+        if (k == -EAGAIN)
+            return RESULT_AGAIN;
+        if (k < 0)
+            return tx_fail(w, (int)-k);
+        w->tx.rest_off += (uint32_t)k;
+        w->tx.rest_len -= (uint32_t)k;
+    }
+    w->tx.rest_off = 0;
+    atomic_store(&w->c->rest_due, 0);
+    return RESULT_OK;
+}
+
+/* Keeps what the kernel did not take of a record. */
+static void keep_rest(struct writing *w, const uint8_t *from, size_t len)
+{
+    memcpy(w->c->slot->tx_buffer, from, len);
+    w->tx.rest_off = 0;
+    w->tx.rest_len = (uint32_t)len;
+}
+
+/* Counts the records that the kernel has taken (a part of) among sealed[0..n): took bytes behind the lead. Returns the
+ * application bytes that are on their way. */
+static size_t settle(struct writing *w, const struct sealed *sealed, size_t n, size_t took)
+{
+    size_t content = 0, at = 0;
+    took += w->tx.lead;
+    for (size_t i = 0; i < n && at < took; i++) {
+        record_nonce_spent(&w->tx.keys, sealed[i].seq);
+        w->tx.keys.seq = sealed[i].seq + 1;
+        content += sealed[i].content;
+        if (sealed[i].changes_keys) {
+            atomic_store(&w->c->slot->update_owed, 0);
+            if (record_keys_update(&w->tx.keys) != RESULT_OK)
+                w->tx.error = EPROTO;
+        }
+        if (at + sealed[i].len > took)
+            keep_rest(w, w->scratch + took, at + sealed[i].len - took);
+        at += sealed[i].len;
+    }
+    w->tx.lead = 0;
+    return content;
+}
+
+/* Sends what is sealed. RESULT_AGAIN: the kernel took nothing, no nonce is spent. */
+static enum result send_sealed(struct writing *w, const struct sealed *sealed, size_t n, size_t *content)
+{
+    size_t total = 0;
+    for (size_t i = 0; i < n; i++)
+        total += sealed[i].len;
+    w->scratch_used = w->scratch_used > total ? w->scratch_used : total;
+    struct iovec iov = {w->scratch + w->tx.lead, total - w->tx.lead};
+    ssize_t k = conn_transport->send(w->fd, &iov, 1, w->more);
+    if (k == -EAGAIN || k == 0)
+        return RESULT_AGAIN;
+    if (k < 0)
+        return tx_fail(w, (int)-k);
+    *content = settle(w, sealed, n, (size_t)k);
+    return w->tx.error ? RESULT_IO : RESULT_OK;
+}
+
+static bool ready_to_seal(struct writing *w)
+{
+    if (!w->scratch)
+        w->scratch = scratch_take();
+    if (!w->scratch || record_cipher_fit(&w->c->tx_cipher, &w->tx.keys) != RESULT_OK) {
+        w->error = ENOMEM;
+        return false;
+    }
+    return true;
+}
+
+/* Seals one record at scratch + *at under the current keys. */
+static bool seal_one(struct writing *w, struct sealed *s, uint64_t seq, enum record_type type, const uint8_t *body, size_t len,
+                     size_t *at)
+{
+    s->seq = seq;
+    s->changes_keys = false;
+    s->content = type == RECORD_APPLICATION_DATA ? len : 0;
+    if (record_seal(w->c->tx_cipher, &w->tx.keys, seq, type, body, len, w->scratch + *at, &s->len) != RESULT_OK) {
+        w->tx.error = EPROTO;
+        return false;
+    }
+    *at += s->len;
+    return true;
+}
+
+/* Our KeyUpdate goes out only in front of application data: nothing is ever sent that the program did not cause. */
+static enum result update_keys_if_due(struct writing *w)
+{
+    struct slot *slot = w->c->slot;
+    uint64_t limit = slot->rekey_after ? slot->rekey_after : record_limit(w->tx.keys.suite);
+    if (w->tx.keys.seq < limit && !atomic_load(&slot->update_owed))
+        return RESULT_OK;
+    static const uint8_t key_update[] = {24, 0, 0, 1, 0}; /* update_not_requested (RFC 8446 section 4.6.3) */
+    struct sealed s;
+    size_t at = 0, content = 0;
+    if (!ready_to_seal(w) || !seal_one(w, &s, w->tx.keys.seq, RECORD_HANDSHAKE, key_update, sizeof key_update, &at))
+        return RESULT_IO;
+    s.changes_keys = true;
+    bool more = w->more;
+    w->more = true;
+    enum result result = send_sealed(w, &s, 1, &content);
+    w->more = more;
+    return result == RESULT_OK ? flush_rest(w) : result;
+}
+
+/* Seals and sends one batch of the program's bytes. */
+static enum result write_batch(struct writing *w, const struct iovec *iov, int count, size_t offset, size_t left, size_t *content)
+{
+    struct sealed sealed[SCRATCH_RECORDS];
+    size_t limit = left < w->c->tx_batch ? left : w->c->tx_batch;
+    uint64_t to_update = w->c->slot->rekey_after ? w->c->slot->rekey_after - w->tx.keys.seq : SCRATCH_RECORDS;
+    size_t n = 0, at = 0, done = 0;
+    if (!ready_to_seal(w))
+        return RESULT_IO;
+    while (done < limit && n < SCRATCH_RECORDS && n < to_update) {
+        size_t len = limit - done < RECORD_PLAIN_MAX ? limit - done : RECORD_PLAIN_MAX;
+        const uint8_t *body;
+        if (count == 1) {
+            body = (const uint8_t *)iov[0].iov_base + offset + done;
+        } else { /* gathered where the ciphertext goes: sealed in place */
+            iov_gather(iov, count, offset + done, w->scratch + at + RECORD_HEADER, len);
+            body = w->scratch + at + RECORD_HEADER;
+        }
+        if (!seal_one(w, &sealed[n], w->tx.keys.seq + n, RECORD_APPLICATION_DATA, body, len, &at))
+            return RESULT_IO;
+        done += len;
+        n++;
+    }
+    enum result result = send_sealed(w, sealed, n, content);
+    /* Seal no more ahead than the kernel takes: what it refuses was work for nothing. */
+    if (result == RESULT_OK && *content == done)
+        w->c->tx_batch = w->c->tx_batch * 2 < BATCH_MAX ? w->c->tx_batch * 2 : BATCH_MAX;
+    else
+        w->c->tx_batch = *content > BATCH_MIN ? *content : BATCH_MIN;
+    return result;
+}
+
+static enum result write_loop(struct writing *w, const struct iovec *iov, int count, size_t want, bool roomy, size_t *put)
+{
+    if (w->tx.error)
+        return RESULT_IO;
+    if (w->tx.closed) {
+        w->error = EPIPE;
+        return RESULT_IO;
+    }
+    enum result result = flush_rest(w);
+    while (result == RESULT_OK && *put < want) {
+        if (!roomy && !conn_transport->writable(w->fd))
+            return RESULT_AGAIN;
+        result = update_keys_if_due(w);
+        size_t content = 0;
+        if (result == RESULT_OK)
+            result = write_batch(w, iov, count, *put, want - *put, &content);
+        *put += content;
+        if (w->tx.rest_len)
+            return RESULT_AGAIN;
+        roomy = false;
+    }
+    return result;
+}
+
+/* Another process still has early writes to send, and they come first. */
+static bool wire_is_taken(const struct conn *c)
+{
+    return atomic_load(&c->slot->early_kept) && !owns_handshake(c);
+}
+
+static enum result write_open(struct conn *c, int fd, const struct iovec *iov, int count, bool more, bool roomy, size_t *put,
+                              int *error)
+{
+    struct writing w = {.c = c, .fd = fd, .more = more};
+    if (wire_is_taken(c))
+        return RESULT_AGAIN;
+    enum result result = tx_begin(&w);
+    if (result == RESULT_OK) {
+        size_t want = iov_total(iov, count);
+        result = want ? write_loop(&w, iov, count, want, roomy, put) : RESULT_OK;
+        tx_end(&w);
+    }
+    *error = w.error ? w.error : w.tx.error ? w.tx.error : ECONNABORTED;
+    if (*put) {
+        atomic_fetch_add_explicit(&c->slot->bytes_out, *put, memory_order_relaxed);
+        return RESULT_OK;
+    }
+    return result;
+}
+
+enum result conn_write(struct conn *c, int fd, const struct iovec *iov, int count, bool more, bool roomy, size_t *put, int *error)
+{
+    *put = 0;
+    *error = 0;
+    enum result state = conn_drive(c, fd);
+    if (state == RESULT_OK && !(owns_handshake(c) && atomic_load(&c->slot->early_kept)))
+        return write_open(c, fd, iov, count, more, roomy, put, error);
+    if (state != RESULT_OK && state != RESULT_AGAIN) {
+        *error = conn_error(c);
+        return RESULT_IO;
+    }
+    pthread_mutex_lock(&c->hs_lock);
+    enum result result = early_flush(c, fd);
+    if (result == RESULT_AGAIN && owns_handshake(c))
+        result = early_keep(c, iov, count, put, error);
+    pthread_mutex_unlock(&c->hs_lock);
+    if (result == RESULT_OK && !*put && iov_total(iov, count) && !atomic_load(&c->slot->early_kept) && conn_state(c) == RESULT_OK)
+        return write_open(c, fd, iov, count, more, roomy, put, error);
+    return result;
+}
+
+/* hs_lock held. */
+enum result early_keep(struct conn *c, const struct iovec *iov, int count, size_t *put, int *error)
+{
+    size_t want = iov_total(iov, count), limit = c->rule->early_limit_bytes;
+    if (c->shut_wr_wanted) {
+        *error = EPIPE;
+        return RESULT_IO;
+    }
+    size_t room = limit > c->early_len - c->early_off ? limit - (c->early_len - c->early_off) : 0;
+    size_t n = want < room ? want : room;
+    if (want && !n)
+        return RESULT_AGAIN;
+    if (c->early_len + n > c->early_room) {
+        size_t bigger = c->early_room ? c->early_room : 4096;
+        while (bigger < c->early_len + n)
+            bigger *= 2;
+        uint8_t *grown = malloc(bigger);
+        if (!grown) {
+            *error = ENOMEM;
+            return RESULT_NOMEM;
+        }
+        if (c->early) {
+            memcpy(grown, c->early, c->early_len);
+            wipe(c->early, c->early_len);
+            free(c->early);
+        }
+        c->early = grown;
+        c->early_room = bigger;
+    }
+    iov_gather(iov, count, 0, c->early + c->early_len, n);
+    c->early_len += n;
+    *put = n;
+    if (n)
+        atomic_store(&c->slot->early_kept, 1);
+    return RESULT_OK;
+}
+
+/* hs_lock held. RESULT_OK: nothing (more) to flush. */
+enum result early_flush(struct conn *c, int fd)
+{
+    if (atomic_load(&c->slot->state) != SLOT_OPEN)
+        return c->early_len || conn_state(c) == RESULT_AGAIN ? RESULT_AGAIN : RESULT_OK;
+    while (c->early_off < c->early_len) {
+        struct iovec iov = {c->early + c->early_off, c->early_len - c->early_off};
+        size_t put = 0;
+        int error = 0;
+        enum result result = write_open(c, fd, &iov, 1, false, false, &put, &error);
+        if (result != RESULT_OK)
+            return result;
+        c->early_off += put;
+    }
+    if (c->early) {
+        wipe(c->early, c->early_len);
+        free(c->early);
+        c->early = NULL;
+        c->early_len = c->early_off = c->early_room = 0;
+    }
+    if (atomic_load(&c->slot->early_kept) && owns_handshake(c)) {
+        atomic_store(&c->slot->early_kept, 0);
+        shared_wake(&c->slot->early_kept);
+        /* A writer that saw EAGAIN because these were in the way gets no other edge. */
+        conn_transport->raise_edges(fd);
+    }
+    return RESULT_OK;
+}
+
+enum result tx_flush(struct conn *c, int fd)
+{
+    struct writing w = {.c = c, .fd = fd};
+    enum result result = tx_begin(&w);
+    if (result != RESULT_OK)
+        return result;
+    result = w.tx.error ? RESULT_IO : flush_rest(&w);
+    tx_end(&w);
+    return result;
+}
+
+enum result tx_control(struct conn *c, int fd, enum record_type type, const uint8_t *body, size_t len, bool closes)
+{
+    struct writing w = {.c = c, .fd = fd};
+    enum result result = tx_begin(&w);
+    if (result != RESULT_OK)
+        return result;
+    struct sealed s;
+    size_t at = 0, content = 0;
+    if (w.tx.error)
+        result = RESULT_IO;
+    else if (w.tx.closed)
+        result = flush_rest(&w);
+    else if ((result = flush_rest(&w)) == RESULT_OK) {
+        result = ready_to_seal(&w) && seal_one(&w, &s, w.tx.keys.seq, type, body, len, &at)
+                     ? send_sealed(&w, &s, 1, &content)
+                     : RESULT_IO;
+        if (result == RESULT_OK) {
+            w.tx.closed = closes;
+            result = w.tx.rest_len ? RESULT_AGAIN : RESULT_OK;
+        }
+    }
+    tx_end(&w);
+    return result;
+}
+
+enum result conn_turn_take(struct conn *c, uint8_t *byte)
+{
+    static const uint8_t header[3] = {RECORD_APPLICATION_DATA, 3, 3};
+    uint32_t nobody = 0;
+    if (conn_state(c) != RESULT_OK || atomic_load(&c->slot->early_kept))
+        return RESULT_AGAIN;
+    if (!atomic_compare_exchange_strong(&c->slot->turn, &nobody, holder_self()))
+        return RESULT_AGAIN;
+    struct writing w = {.c = c};
+    enum result result = tx_lock(&w);
+    if (result == RESULT_OK) {
+        if (w.tx.error || w.tx.closed || (!w.tx.rest_len && w.tx.lead >= sizeof header))
+            result = RESULT_AGAIN;
+        else
+            *byte = w.tx.rest_len ? c->slot->tx_buffer[w.tx.rest_off] : header[w.tx.lead];
+        tx_unlock(&w);
+    }
+    if (result != RESULT_OK) {
+        atomic_store(&c->slot->turn, 0);
+        shared_wake(&c->slot->turn);
+        return RESULT_AGAIN;
+    }
+    return RESULT_OK;
+}
+
+void conn_turn_end(struct conn *c, bool sent)
+{
+    struct writing w = {.c = c};
+    if (sent && tx_lock(&w) == RESULT_OK) {
+        if (w.tx.rest_len) {
+            w.tx.rest_off++;
+            w.tx.rest_len--;
+        } else {
+            w.tx.lead++;
+        }
+        tx_end(&w);
+    }
+    atomic_store(&c->slot->turn, 0);
+    shared_wake(&c->slot->turn);
+}

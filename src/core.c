@@ -1,0 +1,84 @@
+#include "core.h"
+
+#include "chunk.h"
+#include "slotlock.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+
+struct known_identity {
+    struct known_identity *next;
+    const struct policy_rule *rule;
+    struct identity *identity;
+};
+
+static pthread_mutex_t identities_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct known_identity *identities;
+
+static enum result load_identity(const struct policy_rule *rule, const char *state_dir, struct identity **out,
+                                 char why[IDENTITY_WHY_MAX])
+{
+    struct known_identity *k = malloc(sizeof *k);
+    struct identity_config config = {
+        .cert_file = rule->cert_file,
+        .key_file = rule->key_file,
+        .ca_file = rule->ca_file,
+        .psk_file = rule->psk_file,
+        .state_dir = state_dir,
+        .insecure = rule->insecure,
+    };
+    enum result result = k ? identity_load(&config, out, why) : RESULT_NOMEM;
+    if (result != RESULT_OK) {
+        free(k);
+        return result;
+    }
+    *k = (struct known_identity){identities, rule, *out};
+    identities = k;
+    return RESULT_OK;
+}
+
+enum result core_identity(const struct policy_rule *rule, const char *state_dir, struct identity **out,
+                          char why[IDENTITY_WHY_MAX])
+{
+    pthread_mutex_lock(&identities_lock);
+    struct known_identity *k = identities;
+    while (k && k->rule != rule)
+        k = k->next;
+    if (k)
+        *out = k->identity;
+    enum result result = k ? RESULT_OK : load_identity(rule, state_dir, out, why);
+    pthread_mutex_unlock(&identities_lock);
+    return result;
+}
+
+void core_prepare_fork(void)
+{
+    holders_prepare_fork();
+}
+
+void core_forked(bool in_child)
+{
+    if (in_child) {
+        pthread_mutex_init(&identities_lock, NULL);
+        slotlock_forked();
+        chunk_reset_lock();
+        holders_child();
+    }
+    chunk_forked();
+}
+
+static const struct core_api api = {
+#define X(name) .name = name,
+    CORE_CALLS(X)
+#undef X
+};
+
+__attribute__((visibility("default"))) const struct core_api *p2ptls_core_open(const struct core_host *host)
+{
+    if (host->abi != CORE_ABI)
+        return NULL;
+    conn_set_io(host->io);
+    holders_set_hide(host->hide);
+    log_set_sink(host->log, host->log_threshold);
+    return &api;
+}

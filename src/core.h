@@ -1,0 +1,71 @@
+/* The border between libp2ptls.so (hooks, always loaded) and libp2ptls-core.so (TLS, loaded at the first selected socket).
+ * One symbol crosses it, p2ptls_core_open; everything else is in the table that it returns. */
+#ifndef P2PTLS_CORE_H
+#define P2PTLS_CORE_H
+
+#include "conn.h"
+#include "holders.h"
+#include "log.h"
+
+#define CORE_ABI 1
+
+/* Functions of src/ that the hooks may call. */
+#define CORE_CALLS(X)                                                                                                  \
+    X(core_identity)                                                                                                   \
+    X(core_forked)                                                                                                     \
+    X(core_prepare_fork)                                                                                               \
+    X(conn_new)                                                                                                        \
+    X(conn_free)                                                                                                       \
+    X(conn_peer)                                                                                                       \
+    X(conn_start)                                                                                                      \
+    X(conn_drive)                                                                                                      \
+    X(conn_state)                                                                                                      \
+    X(conn_unstarted)                                                                                                  \
+    X(conn_is_connector)                                                                                               \
+    X(conn_owns_handshake)                                                                                             \
+    X(conn_wait_state)                                                                                                 \
+    X(conn_error)                                                                                                      \
+    X(conn_take_error)                                                                                                 \
+    X(conn_read)                                                                                                       \
+    X(conn_probe)                                                                                                      \
+    X(conn_write)                                                                                                      \
+    X(conn_turn_take)                                                                                                  \
+    X(conn_turn_end)                                                                                                   \
+    X(conn_shutdown)                                                                                                   \
+    X(conn_leave)                                                                                                      \
+    X(conn_tick)                                                                                                       \
+    X(conn_needs_tick)                                                                                                 \
+    X(conn_prepare_fork)                                                                                               \
+    X(conn_fork_parent)                                                                                                \
+    X(conn_fork_child)                                                                                                 \
+    X(conn_books)                                                                                                      \
+    X(conn_set_timeouts)                                                                                               \
+    X(conn_reading_shut)
+
+/* The identity of a rule, loaded at its first use and kept for the life of the process. state_dir: see identity.h. */
+MUST_USE enum result core_identity(const struct policy_rule *rule, const char *state_dir, struct identity **out,
+                                   char why[IDENTITY_WHY_MAX]);
+
+/* Around fork(2), once for the process (conn_*_fork: for each connection). core_forked: in_child or in the parent. */
+void core_prepare_fork(void);
+void core_forked(bool in_child);
+
+struct core_api {
+#define X(name) __typeof__(name) *name;
+    CORE_CALLS(X)
+#undef X
+};
+
+struct core_host {
+    unsigned abi; /* CORE_ABI of the caller */
+    const struct conn_io *io;
+    log_sink log;
+    enum log_level log_threshold;
+    hide_descriptor hide;
+};
+
+/* NULL if the caller was built for another CORE_ABI. The host struct may go; what it points to stays. */
+typedef const struct core_api *(*core_open)(const struct core_host *host);
+const struct core_api *p2ptls_core_open(const struct core_host *host);
+
+#endif

@@ -1,0 +1,95 @@
+/* The shared part of a connection: what every process that holds the socket must agree on. Lives in a chunk
+ * (chunk.h) mapped by all of them. Plain data, offsets, no pointers; a co-holder may be hostile, so readers copy the
+ * control structs first and check them with slot_rx_valid and slot_tx_valid before they use a length. */
+#ifndef P2PTLS_SLOT_H
+#define P2PTLS_SLOT_H
+
+#include "record.h"
+#include "slotlock.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+enum {
+    /* Plaintext opened for a MSG_PEEK may span several records; the rest is one record being gathered. */
+    SLOT_RX_ROOM = 5 * 16384 + 4096,
+    /* The rest of one record that the kernel took a part of. */
+    SLOT_TX_ROOM = 5 * 4096,
+    SLOT_HOLDERS = 64,
+    SLOT_SUBJECT = 200,
+};
+
+enum slot_state {
+    SLOT_FREE = 0,
+    SLOT_UNSTARTED, /* any process may claim it */
+    SLOT_HANDSHAKE, /* the owner holds the GnuTLS sessions; others wait on the state word */
+    SLOT_OPEN,
+    SLOT_FAILED,    /* error says why */
+};
+
+enum slot_rx_end { RX_LIVE = 0, RX_CLOSE_NOTIFY, RX_ERROR };
+
+struct slot_rx {
+    struct record_keys keys;
+    uint32_t half_len;             /* bytes of a record not whole yet, at rx_buffer[0] */
+    uint32_t plain_off, plain_len; /* opened and not yet read by the program, in rx_buffer */
+    uint8_t tail_held;             /* the last byte of the newest opened record is still in the kernel */
+    uint8_t end;                   /* enum slot_rx_end */
+    int32_t error;                 /* errno of RX_ERROR */
+};
+
+struct slot_tx {
+    struct record_keys keys;
+    uint32_t rest_off, rest_len; /* of a record that is counted as written, in tx_buffer */
+    uint8_t lead;                /* bytes of the next record's header that a wait has sent already (0x17, 0x03, 0x03) */
+    uint8_t closed;              /* close_notify was sealed: nothing follows */
+    int32_t error;
+};
+
+struct slot {
+    _Atomic uint32_t state;       /* enum slot_state; futex word */
+    _Atomic uint32_t owner;       /* holder id of the process that does the handshake */
+    _Atomic uint32_t early_kept;  /* the owner still has early writes to send: nobody else may write. futex word */
+    _Atomic int32_t error;        /* errno for SLOT_FAILED */
+    _Atomic uint32_t update_owed; /* the peer asked for a KeyUpdate of ours */
+    _Atomic uint32_t turn;        /* holder id of the process one of whose writers waits for room. futex word */
+    _Atomic uint32_t rd_shut;     /* the program shut the reading half down */
+    _Atomic uint32_t fin_sent;    /* SHUT_WR was done */
+    _Atomic uint32_t fail_shown;  /* SO_ERROR has reported error */
+    _Atomic uint32_t holders_unknown;
+    _Atomic uint32_t forks, joins; /* children announced, and those that have taken an id of their own */
+    _Atomic int64_t fork_until_ms; /* while the two differ: until then a child counts as a holder */
+    _Atomic uint32_t holders[SLOT_HOLDERS]; /* ids (holders.h); all 0 while one process alone has ever held it */
+    /* What the program set with setsockopt(2), where the kernel must not have it or we must know it. */
+    _Atomic int64_t rcvtimeo_us, sndtimeo_us; /* 0: none */
+    _Atomic int32_t rcvlowat;
+    _Atomic uint64_t bytes_in, bytes_out;
+    uint8_t is_client;
+    uint16_t exporter_len;
+    uint8_t exporter[RECORD_SECRET_MAX];
+    uint64_t rekey_after;
+    char subject[SLOT_SUBJECT];
+
+    _Alignas(64) struct slotlock rx_lock;
+    struct slot_rx rx;
+    _Alignas(64) struct slotlock tx_lock;
+    struct slot_tx tx;
+
+    _Alignas(4096) uint8_t rx_buffer[SLOT_RX_ROOM];
+    uint8_t tx_buffer[SLOT_TX_ROOM];
+};
+
+static inline bool slot_rx_valid(const struct slot_rx *r)
+{
+    return record_keys_valid(&r->keys) && r->half_len <= RECORD_WIRE_MAX && r->plain_off <= SLOT_RX_ROOM &&
+           r->plain_len <= SLOT_RX_ROOM - r->plain_off && !(r->half_len && r->plain_len) && r->end <= RX_ERROR;
+}
+
+static inline bool slot_tx_valid(const struct slot_tx *t)
+{
+    return record_keys_valid(&t->keys) && t->rest_off <= SLOT_TX_ROOM && t->rest_len <= SLOT_TX_ROOM - t->rest_off &&
+           t->lead <= 3 && !(t->lead && t->rest_len);
+}
+
+#endif
