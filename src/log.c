@@ -108,7 +108,7 @@ void log_event(enum log_level level, const char *format, ...)
     unsigned missing = atomic_exchange(&left_out, 0);
     int suffix_len = 0;
     if (missing)
-        suffix_len = snprintf(suffix, sizeof suffix, " (%u lines before this one left out)", missing);
+        suffix_len = snprintf(suffix, sizeof suffix, " (lines left out before this one: %u)", missing);
     va_list args;
     va_start(args, format);
     errno = saved_errno; /* for %m */
