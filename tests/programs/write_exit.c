@@ -1,0 +1,88 @@
+/* Clients that write once and end at once, by every orderly way that a process has; the server must get all bytes and
+ * a clean end of the stream. Each client is a fresh process image: `write_exit client PORT HOW SIZE`. */
+#include "common.h"
+
+static const char *const ways[] = {"return", "exit", "_exit", "_Exit", "quick_exit", "thread_exit", "close", "fork_exit"};
+static const size_t sizes[] = {1, 5, 1000, 16384, 16385, 64 * KIB};
+enum { WAYS = sizeof(ways) / sizeof(ways[0]), SIZES = sizeof(sizes) / sizeof(sizes[0]) };
+
+static void *exit_from_thread(void *unused)
+{
+    (void)unused;
+    exit(0);
+}
+
+static int leave(const char *how, int fd)
+{
+    if (strcmp(how, "exit") == 0)
+        exit(0);
+    if (strcmp(how, "_exit") == 0 || strcmp(how, "fork_exit") == 0)
+        _exit(0);
+    if (strcmp(how, "_Exit") == 0)
+        _Exit(0);
+    if (strcmp(how, "quick_exit") == 0)
+        quick_exit(0);
+    if (strcmp(how, "thread_exit") == 0)
+        pthread_join(thread_start(exit_from_thread, NULL), NULL);
+    if (strcmp(how, "close") == 0)
+        SYS(close(fd));
+    return 0;
+}
+
+static int client(uint16_t port, const char *how, size_t size)
+{
+    uint8_t *data = malloc(size);
+    stream_fill(size, 0, data, size);
+    int fd = tcp_connect(port);
+    ssize_t n = write(fd, data, size);
+    CHECK(n == (ssize_t)size, "write of %zu bytes gave %zd", size, n);
+    free(data);
+    return leave(how, fd);
+}
+
+static pid_t start_client(uint16_t port, const char *how, size_t size)
+{
+    char port_text[8], size_text[24];
+    snprintf(port_text, sizeof(port_text), "%u", port);
+    snprintf(size_text, sizeof(size_text), "%zu", size);
+    pid_t pid = fork_child();
+    if (pid > 0)
+        return pid;
+    if (strcmp(how, "fork_exit") == 0) /* the one that stays in the image of its parent */
+        exit(client(port, how, size));
+    execl("/proc/self/exe", "write_exit", "client", port_text, how, size_text, (char *)NULL);
+    die_at(errno, "exec");
+}
+
+/* late: the client has ended, and has been waited for, before the server looks. */
+static void serve(int listener, uint16_t port, const char *how, size_t size, bool late)
+{
+    pid_t pid = start_client(port, how, size);
+    int fd;
+    if (late) {
+        struct pollfd p = {.fd = listener, .events = POLLIN};
+        SYS(poll(&p, 1, -1));
+    }
+    fd = tcp_accept(listener);
+    stream_recv(fd, size, 0, size);
+    if (late)
+        reap(pid, how);
+    expect_eof(fd);
+    expect_eof(fd);
+    SYS(close(fd));
+    if (!late)
+        reap(pid, how);
+}
+
+int main(int argc, char **argv)
+{
+    uint16_t port;
+    if (argc == 5 && strcmp(argv[1], "client") == 0)
+        return client((uint16_t)atoi(argv[2]), argv[3], strtoull(argv[4], NULL, 10));
+    watchdog_start();
+    int listener = tcp_listen(8, &port);
+    for (unsigned way = 0; way < WAYS; way++)
+        for (unsigned i = 0; i < SIZES; i++)
+            serve(listener, port, ways[way], sizes[i], i % 2);
+    return 0;
+}
