@@ -38,7 +38,8 @@ bool identity_uses_psk(const struct identity *id);
 bool identity_is_insecure(const struct identity *id);
 
 /* Puts credentials on a session of either role; as server also demands the client's certificate (requires it unless
- * insecure, where it is neither asked for nor checked). The pointers stay valid while id lives. */
+ * insecure, where it is neither asked for nor checked). The pointers stay valid while id lives. Takes the session's
+ * database pointer (gnutls_db_set_ptr) for the credentials' callbacks; the session pointer stays the caller's. */
 MUST_USE enum result identity_apply(const struct identity *id, gnutls_session_t session, bool server);
 
 /* The KX and certificate part of a GnuTLS priority string for this identity (PSK or certificates), to be appended to
@@ -53,7 +54,9 @@ struct identity_expectation {
 /* Judges the peer of a session whose certificate message has come (called from GnuTLS's verify callback; works in
  * either TLS role, extended key usage is not looked at). RESULT_OK: *subject gets a printable name for logs (bounded,
  * control bytes replaced). RESULT_IDENTITY with the reason in why. Zero-config compares the public key with our
- * own, nothing else. Expired certificates, wrong CA, wrong name: refused. */
+ * own, nothing else. Expired certificates, wrong CA, wrong name: refused.
+ * PSK sessions run no verify callback: call this after the handshake too, before anything is believed. It refuses a
+ * session that did not use the PSK with (EC)DHE, and any peer_name, which a PSK cannot prove. */
 MUST_USE enum result identity_verify(const struct identity *id, gnutls_session_t session,
                                      const struct identity_expectation *expect, char *subject, size_t subject_len,
                                      char why[IDENTITY_WHY_MAX]);
