@@ -41,6 +41,8 @@ static void describe_end(const struct lexer *lx, const char *at, char out[FOUND_
         snprintf(out, FOUND_MAX, "the end of the line");
     else if (*at == ' ' || *at == '\t')
         snprintf(out, FOUND_MAX, "a blank");
+    else if (*at == '#')
+        snprintf(out, FOUND_MAX, "a comment");
     else
         snprintf(out, FOUND_MAX, "'%c'", *at);
 }
