@@ -124,7 +124,7 @@ static void errors_point_at_the_place_and_say_what_to_do(void **state)
         {"any *:1 insecure=yes", 1, 17, "expected insecure alone"},
         {"any *:1 role=peer role=peer", 1, 19, "expected each option once, found role again"},
         {"any *:1 insecure insecure", 1, 18, "insecure again"},
-        {"any *:1 ciphers=aes-128-cbc", 1, 17, "did you mean aes-128-gcm?"},
+        {"any *:1 ciphers=aes-128-gmc", 1, 17, "did you mean aes-128-gcm?"},
         {"any *:1 ciphers=aes-128-gcm,", 1, 29, "expected aes-128-gcm"},
         {"any *:1 ciphers=,aes-128-gcm", 1, 17, "expected aes-128-gcm"},
         {"any *:1 ciphers=aes-256-gcm,aes-256-gcm", 1, 29, "expected each cipher once"},
