@@ -1,4 +1,5 @@
-# p2ptls: targets all, check, lint, fuzz, install, clean; SANITIZE=address,undefined|thread for instrumented builds.
+# p2ptls: targets all, check, lint, format, unit, valgrind, fuzz, fuzz-replay, install, clean;
+# SANITIZE=address,undefined|thread for instrumented builds.
 VERSION   := 0.1.0
 CC        ?= gcc
 PREFIX    ?= /usr/local
@@ -34,7 +35,7 @@ HOOK_OBJ  := $(call obj,$(HOOK_SRC))
 UNIT_BIN  := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/unit/test_*.c))
 PROG_BIN  := $(patsubst tests/programs/%.c,$(BUILD)/tests/programs/%,$(wildcard tests/programs/*.c))
 
-.PHONY: all lib programs units unit check lint fuzz install clean
+.PHONY: all lib programs units unit check lint format valgrind fuzz fuzz-replay install clean
 all: lib
 lib: $(BUILD)/libp2ptls.so $(BUILD)/libp2ptls-core.so
 programs: $(PROG_BIN)
@@ -66,6 +67,58 @@ $(BUILD)/tests/programs/%: tests/programs/%.c $(wildcard tests/programs/*.h)
 
 unit: units
 	@set -e; for t in $(UNIT_BIN); do echo "== $$t"; $$t; done
+
+check:
+	tools/check
+
+lint:
+	tools/lint
+
+format:
+	clang-format -i $(wildcard src/*.[ch] preload/*.[ch] tests/*/*.[ch])
+
+# Reachable memory at exit is GnuTLS's own; what was lost is ours.
+VALGRIND  := valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite,indirect \
+             --child-silent-after-fork=yes $(addprefix --suppressions=,$(wildcard tests/valgrind.supp))
+valgrind: units
+	@set -e; for t in $(UNIT_BIN); do echo "== $$t"; $(VALGRIND) $$t; done
+
+# Fuzz targets: everything compiled again by clang, with coverage for libFuzzer. Seeds and past findings are in
+# tests/fuzz/corpus/TARGET; what a run finds stays in $(BUILD)/fuzz/corpus/TARGET, crashes in $(BUILD)/fuzz.
+CLANG        ?= clang-14
+FUZZ_SECONDS ?= 60
+FUZZ_TARGETS ?= $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+FUZZ_FLAGS   := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -DP2PTLS_SANITIZED -DP2PTLS_FUZZING
+FUZZ_OBJ     := $(patsubst %.c,$(BUILD)/fuzz/%.o,$(CORE_SRC))
+FUZZ_BIN     := $(addprefix $(BUILD)/fuzz/,$(FUZZ_TARGETS))
+
+$(BUILD)/fuzz/%.o: %.c
+	@mkdir -p $(@D)
+	$(CLANG) $(filter-out -Werror -O2,$(ALL_CFLAGS)) -O1 $(FUZZ_FLAGS) -fsanitize=fuzzer-no-link $(GNUTLS_CFLAGS) -c -o $@ $<
+
+$(FUZZ_BIN): $(BUILD)/fuzz/%: $(BUILD)/fuzz/tests/fuzz/%.o $(FUZZ_OBJ)
+	$(CLANG) $(FUZZ_FLAGS) -fsanitize=fuzzer -o $@ $^ $(GNUTLS_LIBS) -lpthread
+
+fuzz: $(FUZZ_BIN)
+	@set -e; for t in $(FUZZ_TARGETS); do echo "== $$t, $(FUZZ_SECONDS) s"; \
+	  mkdir -p $(BUILD)/fuzz/corpus/$$t tests/fuzz/corpus/$$t; \
+	  $(BUILD)/fuzz/$$t -max_total_time=$(FUZZ_SECONDS) -artifact_prefix=$(BUILD)/fuzz/ -print_final_stats=1 \
+	    $(BUILD)/fuzz/corpus/$$t tests/fuzz/corpus/$$t; done
+
+# Runs each target once on each file of its corpus; a target without a corpus is an error.
+fuzz-replay: $(FUZZ_BIN)
+	@set -e; for t in $(FUZZ_TARGETS); do echo "== $$t"; \
+	  $(BUILD)/fuzz/$$t -runs=0 -artifact_prefix=$(BUILD)/fuzz/ tests/fuzz/corpus/$$t; \
+	  test -n "$$(ls tests/fuzz/corpus/$$t)"; done
+
+# The launcher finds the libraries by their place relative to its own, so that a moved tree works.
+install: lib
+	install -d $(DESTDIR)$(LIBDIR) $(DESTDIR)$(BINDIR) $(DESTDIR)$(DOCDIR)
+	install -m 755 $(BUILD)/libp2ptls.so $(BUILD)/libp2ptls-core.so $(DESTDIR)$(LIBDIR)
+	sed 's|^_libdir_from_bindir=[^ ]*|_libdir_from_bindir=$(shell realpath -m --relative-to=$(BINDIR) $(LIBDIR))|' \
+	  tools/p2ptls > $(DESTDIR)$(BINDIR)/p2ptls
+	chmod 755 $(DESTDIR)$(BINDIR)/p2ptls
+	install -m 644 LICENSE $(wildcard *.md docs/*.md) $(DESTDIR)$(DOCDIR)
 
 clean:
 	rm -rf build build-*

@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# The helpers themselves: an assertion that cannot fail, or a capture that loses packets, would make every suite worthless.
+# The helpers themselves: an assertion that cannot fail or a capture that loses packets makes every suite worthless.
 
 load helpers
 
