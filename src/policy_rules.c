@@ -165,10 +165,21 @@ static bool check_identity(struct lexer *lx, const struct options *o, unsigned s
     return true;
 }
 
+/* GnuTLS knows external PSKs with SHA-256 only, which RFC 8446 section 4.2.11 makes the default, and a PSK goes with
+ * the suites of its hash alone: with no other suite each handshake would fail. */
+static bool check_psk_ciphers(struct lexer *lx, const struct options *o, unsigned said, const struct policy_rule *r)
+{
+    if (!r->psk_file || !r->ciphers || strcmp(r->ciphers, "+AES-256-GCM"))
+        return true;
+    return policy_fail(lx, place_of(o, said, OPTION_CIPHERS, r),
+                       "expected aes-128-gcm or chacha20-poly1305 in ciphers= beside psk=: PSKs go with SHA-256 only");
+}
+
 bool policy_apply_options(struct lexer *lx, struct options *o, unsigned said, struct policy_rule *r)
 {
     for (unsigned i = 0; i < OPTION_COUNT; i++)
         if (has(o, i))
             memcpy((char *)r + members[i].offset, (const char *)&o->values + members[i].offset, members[i].size);
-    return check_roles(lx, o, said, r) && check_direction(lx, o, said, r) && check_identity(lx, o, said, r);
+    return check_roles(lx, o, said, r) && check_direction(lx, o, said, r) && check_identity(lx, o, said, r) &&
+           check_psk_ciphers(lx, o, said, r);
 }

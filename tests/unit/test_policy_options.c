@@ -154,6 +154,7 @@ static void contradictions_are_refused(void **state)
         {"psk=/p insecure", 16, "psk= without insecure"},
         {"cert=/c key=/k ca=/a insecure", 30, "insecure without ca="},
         {"insecure peer=x", 18, "insecure without peer="},
+        {"psk=/p ciphers=aes-256-gcm", 16, "PSKs go with SHA-256 only"},
     };
     char text[200];
     (void)state;
@@ -175,6 +176,9 @@ static void combinations_that_can_work_are_taken(void **state)
         "any *:1 role=client hello=wait",
         "any *:1 role=server hello=now",
         "any *:1 hello=wait",
+        "any *:1 psk=/p ciphers=aes-256-gcm,aes-128-gcm",
+        "any *:1 psk=/p ciphers=chacha20-poly1305",
+        "any *:1 ciphers=aes-256-gcm",
         "any *:1 hello=now prefer=client",
         "any *:1 role=client remote-role=server",
         "any *:1 remote-role=server role=peer",
@@ -322,6 +326,7 @@ static void inherited_options_that_leave_a_rule_unable_to_work_are_reported_at_t
     assert_refused("default ca=/a\n any *:1", 2, 2, "expected cert=");
     assert_refused("default role=client\nany *:1 remote-role=client", 2, 9, "expected a client and a server");
     assert_refused("default role=client remote-role=client\n any *:1", 2, 2, "expected a client and a server");
+    assert_refused("default ciphers=aes-256-gcm\n any *:1 psk=/p", 2, 2, "SHA-256");
     assert_refused("default psk=/p cert=/c", 1, 16, "psk= without cert=");
     assert_refused("default role=client role=client", 1, 21, "once");
     policy_free(parse("default ca=/a; any *:1 cert=/c key=/k; any *:2 deny; any *:3 insecure"));
