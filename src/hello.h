@@ -19,16 +19,16 @@ enum {
 
 enum hello_kind {
     HELLO_INCOMPLETE = 0,
-    HELLO_CLIENT,     /* a whole ClientHello */
-    HELLO_SERVER,     /* begins as ServerHello or HelloRetryRequest: for the client session to judge */
-    HELLO_ALERT,      /* an alert record came instead */
-    HELLO_BAD,        /* see hello.alert, hello.why */
+    HELLO_CLIENT, /* a whole ClientHello */
+    HELLO_SERVER, /* begins as ServerHello or HelloRetryRequest: for the client session to judge */
+    HELLO_ALERT,  /* an alert record came instead */
+    HELLO_BAD,    /* see hello.alert, hello.why */
 };
 
 /* Collects records until the first handshake message is whole. */
 struct hello {
     enum hello_kind kind;
-    uint8_t *wire;    /* records as they came, to be fed to a server session; owned */
+    uint8_t *wire; /* records as they came, to be fed to a server session; owned */
     size_t wire_len, wire_room;
     uint8_t *message; /* the handshake message without record headers; owned */
     size_t message_len, message_room;

@@ -12,9 +12,9 @@
 enum {
     RECORD_HEADER = 5,
     RECORD_TAG = 16,
-    RECORD_PLAIN_MAX = 16384,                                     /* TLSPlaintext.length, section 5.1 */
-    RECORD_OVERHEAD = RECORD_HEADER + 1 + RECORD_TAG,             /* header, inner content type, tag */
-    RECORD_CIPHER_MAX = RECORD_PLAIN_MAX + 256,                   /* TLSCiphertext.length, section 5.2 */
+    RECORD_PLAIN_MAX = 16384,                         /* TLSPlaintext.length, section 5.1 */
+    RECORD_OVERHEAD = RECORD_HEADER + 1 + RECORD_TAG, /* header, inner content type, tag */
+    RECORD_CIPHER_MAX = RECORD_PLAIN_MAX + 256,       /* TLSCiphertext.length, section 5.2 */
     RECORD_WIRE_MAX = RECORD_HEADER + RECORD_CIPHER_MAX,
     RECORD_SECRET_MAX = 48,
 };
@@ -49,7 +49,8 @@ struct record_keys {
 bool record_keys_valid(const struct record_keys *k);
 
 /* Derives key and iv from a traffic secret, seq 0, epoch 1 (RFC 8446 section 7.3). */
-MUST_USE enum result record_keys_init(struct record_keys *k, enum record_suite suite, const uint8_t *secret, size_t len);
+MUST_USE enum result record_keys_init(struct record_keys *k, enum record_suite suite, const uint8_t *secret,
+                                      size_t len);
 
 /* application_traffic_secret_N+1 (section 7.2), new key and iv, seq 0, epoch + 1. */
 MUST_USE enum result record_keys_update(struct record_keys *k);
@@ -64,16 +65,17 @@ struct record_cipher;
 MUST_USE enum result record_cipher_fit(struct record_cipher **c, const struct record_keys *k);
 void record_cipher_free(struct record_cipher *c);
 
-/* Seals len bytes (at most RECORD_PLAIN_MAX; 0 only for types other than application data) into out, which has
- * room for len + RECORD_OVERHEAD bytes: header, ciphertext, tag. Returns the bytes written in *out_len.
- * Does not count k->seq up: it is used for the nonce, and the caller adds 1 once the kernel has taken a byte. seq
- * must be given, so that several records can be sealed ahead. RESULT_PROTOCOL if seq would pass the limit of
- * 2^64 - 1. */
-MUST_USE enum result record_seal(struct record_cipher *c, const struct record_keys *k, uint64_t seq, enum record_type type,
-                                 const uint8_t *plain, size_t len, uint8_t *out, size_t *out_len);
+/* Seals len bytes (at most RECORD_PLAIN_MAX; 0 only for application data, section 5.4) into out, which has room for
+ * len + RECORD_OVERHEAD bytes: header, ciphertext, tag. Returns the bytes written in *out_len. plain may overlap out.
+ * Neither reads nor counts k->seq: seq is given, so that several records can be sealed ahead, and the caller counts
+ * once the kernel has taken a byte. RESULT_PROTOCOL if the arguments are out of range or seq is 2^64 - 1, behind which
+ * the numbers would wrap; out is wiped then. */
+MUST_USE enum result record_seal(struct record_cipher *c, const struct record_keys *k, uint64_t seq,
+                                 enum record_type type, const uint8_t *plain, size_t len, uint8_t *out,
+                                 size_t *out_len);
 
 /* What a header promises: RESULT_OK and the length of the body in *body_len; RESULT_PROTOCOL if the type is not
- * application_data (or a change_cipher_spec of the form that section 5 allows, then *ccs is true), the length above
+ * application_data (after Finished a change_cipher_spec is as wrong as the rest, section 5), the length above
  * RECORD_CIPHER_MAX or below the tag and the type byte. The version bytes are ignored as section 5.1 says. */
 MUST_USE enum result record_header(const uint8_t header[RECORD_HEADER], size_t *body_len);
 
@@ -82,14 +84,28 @@ MUST_USE enum result record_header(const uint8_t header[RECORD_HEADER], size_t *
  * place (record + RECORD_HEADER). On success the inner type and the content's length; on failure plain is wiped and
  * the result is RESULT_PROTOCOL with *alert set (bad_record_mac, unexpected_message, record_overflow).
  * Uses k->seq for the nonce and does not count it up. */
-MUST_USE enum result record_open(struct record_cipher *c, const struct record_keys *k, const uint8_t *record, size_t len,
-                                 uint8_t *plain, size_t *plain_len, enum record_type *type, uint8_t *alert);
+MUST_USE enum result record_open(struct record_cipher *c, const struct record_keys *k, const uint8_t *record,
+                                 size_t len, uint8_t *plain, size_t *plain_len, enum record_type *type, uint8_t *alert);
 
-/* Debug builds (P2PTLS_NONCE_AUDIT) tell this hook each nonce when it is spent: see tests. */
+/* Called for each nonce when the kernel has taken the first byte that it protects. Builds with P2PTLS_NONCE_AUDIT keep
+ * every pair of key and seq that this process (or, before the fork, its parent) spent, and abort on a double; the sink,
+ * if one is set, gets each pair as 16 bytes (8 of a hash of key and iv, then seq, big-endian), so that several
+ * processes' pairs can be compared afterwards. Lock-free: may be called from any thread, and after any fork. */
+enum { RECORD_AUDIT_ENTRY = 16 };
+#ifdef P2PTLS_NONCE_AUDIT
 void record_nonce_spent(const struct record_keys *k, uint64_t seq);
+void record_nonce_audit_sink(void (*sink)(void *ctx, const uint8_t entry[RECORD_AUDIT_ENTRY]), void *ctx);
+#else
+static inline void record_nonce_spent(const struct record_keys *k, uint64_t seq)
+{
+    (void)k;
+    (void)seq;
+}
+#endif
 
 /* HKDF-Expand-Label (section 7.1) with the suite's hash; for exporters (section 7.5) and updates. */
-MUST_USE enum result record_expand_label(enum record_suite suite, const uint8_t *secret, size_t secret_len, const char *label,
-                                         const uint8_t *context, size_t context_len, uint8_t *out, size_t out_len);
+MUST_USE enum result record_expand_label(enum record_suite suite, const uint8_t *secret, size_t secret_len,
+                                         const char *label, const uint8_t *context, size_t context_len, uint8_t *out,
+                                         size_t out_len);
 
 #endif
