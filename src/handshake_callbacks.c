@@ -1,0 +1,208 @@
+/* What GnuTLS asks for during a handshake: bytes, the p2p_role extension, a judgement of the peer, and where the
+ * secrets go. A callback leaves what it found in hs->verdict, since GnuTLS hands on an error code only. */
+#include "handshake_internal.h"
+
+#include "bytes.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+static struct handshake *owner(gnutls_session_t session)
+{
+    return gnutls_session_get_ptr(session);
+}
+
+static int leave_verdict(struct handshake *hs, enum result result, uint8_t alert, int error, const char *why)
+{
+    hs->verdict.result = result;
+    hs->verdict.alert = alert;
+    snprintf(hs->verdict.why, sizeof hs->verdict.why, "%s", why);
+    return error;
+}
+
+static ssize_t push(gnutls_transport_ptr_t ptr, const void *bytes, size_t len)
+{
+    struct handshake *hs = ptr;
+
+    if (handshake_output_add(&hs->out, bytes, len))
+        return (ssize_t)len;
+    gnutls_transport_set_errno(hs->session, ENOMEM);
+    return -1;
+}
+
+static ssize_t pull(gnutls_transport_ptr_t ptr, void *bytes, size_t len)
+{
+    struct handshake *hs = ptr;
+
+    if (hs->input_left == 0) {
+        gnutls_transport_set_errno(hs->session, EAGAIN);
+        return -1;
+    }
+    if (len > hs->input_left)
+        len = hs->input_left;
+    memcpy(bytes, hs->input, len);
+    hs->input += len;
+    hs->input_left -= len;
+    return (ssize_t)len;
+}
+
+static int pull_timeout(gnutls_transport_ptr_t ptr, unsigned ms)
+{
+    const struct handshake *hs = ptr;
+
+    (void)ms; /* memory does not fill while one waits */
+    return hs->input_left ? 1 : 0;
+}
+
+/* ClientHello: the value. EncryptedExtensions: the echo, empty if no hello of ours was dropped. */
+static int send_role(gnutls_session_t session, gnutls_buffer_t extension)
+{
+    const struct handshake *hs = owner(session);
+
+    if (hs->phase != PHASE_SERVER)
+        return gnutls_buffer_append_data(extension, hs->own.bytes, ROLE_VALUE_BYTES);
+    if (hs->echo_due)
+        return gnutls_buffer_append_data(extension, hs->own_echo, ECHO_BYTES);
+    return GNUTLS_E_INT_RET_0; /* sends it empty, where 0 would leave it out */
+}
+
+static int refuse_echo(struct handshake *hs, const char *why)
+{
+    return leave_verdict(hs, RESULT_PROTOCOL, ALERT_ILLEGAL_PARAMETER, GNUTLS_E_RECEIVED_ILLEGAL_PARAMETER, why);
+}
+
+/* The discarded hello is in no transcript: that both sides mean the same one hangs on this comparison alone. */
+static int receive_echo(struct handshake *hs, const uint8_t *echo, size_t len)
+{
+    if (!hs->discarded)
+        return len == 0 ? 0
+                        : refuse_echo(hs, "the server says that it dropped a hello of its own, and none came: "
+                                          "something between the two sides removes messages");
+    if (len != ECHO_BYTES || memcmp(echo, hs->expected_echo, ECHO_BYTES) != 0)
+        return refuse_echo(hs, "the hello that came from the peer is not the one that it sent: "
+                               "something between the two sides changes messages");
+    hs->echo_seen = true;
+    return 0;
+}
+
+/* The value in a ClientHello was judged before the server session saw it (handshake_first.c). */
+static int receive_role(gnutls_session_t session, const unsigned char *bytes, size_t len)
+{
+    struct handshake *hs = owner(session);
+
+    if (hs->phase == PHASE_CLIENT)
+        return receive_echo(hs, bytes, len);
+    return len == ROLE_VALUE_BYTES ? 0 : GNUTLS_E_RECEIVED_ILLEGAL_PARAMETER;
+}
+
+/* Why the chain failed, again, for the alert; identity_verify has said it in words. */
+static uint8_t alert_for_certificate(gnutls_session_t session)
+{
+    unsigned status = 0;
+
+    if (gnutls_certificate_verify_peers2(session, &status) < 0)
+        return ALERT_BAD_CERTIFICATE;
+    if (status & GNUTLS_CERT_REVOKED)
+        return ALERT_CERTIFICATE_REVOKED;
+    if (status & (GNUTLS_CERT_SIGNER_NOT_FOUND | GNUTLS_CERT_SIGNER_NOT_CA))
+        return ALERT_UNKNOWN_CA;
+    if (status & (GNUTLS_CERT_EXPIRED | GNUTLS_CERT_NOT_ACTIVATED))
+        return ALERT_CERTIFICATE_EXPIRED;
+    return ALERT_BAD_CERTIFICATE;
+}
+
+static int judge_identity(struct handshake *hs, gnutls_session_t session)
+{
+    const struct identity_expectation expect = {.peer_name = hs->peer_name};
+    char why[IDENTITY_WHY_MAX] = "";
+    enum result result = identity_verify(hs->identity, session, &expect, hs->secrets.subject,
+                                         sizeof hs->secrets.subject, why);
+
+    if (result == RESULT_OK) {
+        hs->verified = true;
+        return 0;
+    }
+    uint8_t alert = ALERT_INTERNAL_ERROR;
+    if (result == RESULT_IDENTITY)
+        alert = identity_uses_psk(hs->identity) ? ALERT_HANDSHAKE_FAILURE : alert_for_certificate(session);
+    return leave_verdict(hs, result, alert, GNUTLS_E_CERTIFICATE_ERROR, why);
+}
+
+static int verify_certificate(gnutls_session_t session)
+{
+    return judge_identity(owner(session), session);
+}
+
+/* The peer's Finished is here. As client this is the last moment before our certificate and Finished are made: a
+ * server that leaves the echo out must be found now, and so must one that did not use the pre-shared key. */
+static int before_finished(struct handshake *hs, gnutls_session_t session)
+{
+    if (hs->phase == PHASE_CLIENT && hs->discarded && !hs->echo_seen)
+        return refuse_echo(hs, "the server does not say which hello of its own it dropped, although one came");
+    if (!hs->verified && !identity_is_insecure(hs->identity) && identity_uses_psk(hs->identity))
+        return judge_identity(hs, session);
+    return 0;
+}
+
+static int on_message(gnutls_session_t session, unsigned type, unsigned when, unsigned incoming,
+                      const gnutls_datum_t *message)
+{
+    struct handshake *hs = owner(session);
+
+    (void)when;
+    (void)message;
+    if (type == GNUTLS_HANDSHAKE_SERVER_HELLO)
+        hs->encrypted = true;
+    if (type == GNUTLS_HANDSHAKE_HELLO_RETRY_REQUEST && !incoming)
+        hs->retry_asked = true;
+    if (type == GNUTLS_HANDSHAKE_FINISHED && incoming)
+        return before_finished(hs, session);
+    return 0;
+}
+
+static int keep_secrets(gnutls_session_t session, gnutls_record_encryption_level_t level, const void *secret_read,
+                        const void *secret_write, size_t len)
+{
+    struct handshake_secrets *secrets = &owner(session)->secrets;
+
+    if (level != GNUTLS_ENCRYPTION_LEVEL_APPLICATION)
+        return 0;
+    if (len > RECORD_SECRET_MAX)
+        return GNUTLS_E_INTERNAL_ERROR;
+    secrets->secret_len = (uint16_t)len;
+    if (secret_read)
+        memcpy(secrets->read, secret_read, len);
+    if (secret_write)
+        memcpy(secrets->write, secret_write, len);
+    return 0;
+}
+
+/* Set always: without a function of ours GnuTLS writes all secrets to the file that SSLKEYLOGFILE names. */
+static int keep_exporter(gnutls_session_t session, const char *label, const gnutls_datum_t *secret)
+{
+    struct handshake_secrets *secrets = &owner(session)->secrets;
+
+    if (strcmp(label, "EXPORTER_SECRET") != 0)
+        return 0;
+    if (secret->size > RECORD_SECRET_MAX)
+        return GNUTLS_E_INTERNAL_ERROR;
+    memcpy(secrets->exporter, secret->data, secret->size);
+    return 0;
+}
+
+bool handshake_callbacks_set(struct handshake *hs, gnutls_session_t session)
+{
+    gnutls_session_set_ptr(session, hs);
+    gnutls_session_set_keylog_function(session, keep_exporter);
+    gnutls_handshake_set_secret_function(session, keep_secrets);
+    gnutls_transport_set_ptr(session, hs);
+    gnutls_transport_set_push_function(session, push);
+    gnutls_transport_set_pull_function(session, pull);
+    gnutls_transport_set_pull_timeout_function(session, pull_timeout);
+    gnutls_session_set_verify_function(session, verify_certificate);
+    gnutls_handshake_set_hook_function(session, GNUTLS_HANDSHAKE_ANY, GNUTLS_HOOK_PRE, on_message);
+    return gnutls_session_ext_register(session, "p2p_role", P2P_ROLE_EXTENSION, GNUTLS_EXT_TLS, receive_role, send_role,
+                                       NULL, NULL, NULL,
+                                       GNUTLS_EXT_FLAG_TLS | GNUTLS_EXT_FLAG_CLIENT_HELLO | GNUTLS_EXT_FLAG_EE) >= 0;
+}

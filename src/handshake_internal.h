@@ -1,0 +1,137 @@
+/* Shared by the handshake's files: the state of one handshake, and the functions that cross files.
+ *
+ * Invariants: state is RESULT_AGAIN exactly while phase is one of FIRST_HELLO, CLIENT and SERVER; session is the client
+ * candidate (or NULL) in FIRST_HELLO, the session of the phase's role in CLIENT and SERVER, and NULL afterwards; GnuTLS
+ * callbacks never free the session that calls them, they only leave a verdict. */
+#ifndef P2PTLS_HANDSHAKE_INTERNAL_H
+#define P2PTLS_HANDSHAKE_INTERNAL_H
+
+#include "handshake.h"
+#include "hello.h"
+
+#include <gnutls/gnutls.h>
+
+enum { ECHO_HASH_BYTES = 32, ECHO_BYTES = ROLE_VALUE_BYTES + ECHO_HASH_BYTES };
+
+enum handshake_phase {
+    PHASE_INVALID = 0,
+    PHASE_FIRST_HELLO, /* the peer's first message has not come yet */
+    PHASE_CLIENT,      /* this side stays client: ServerHello and what follows */
+    PHASE_SERVER,      /* this side is the server: the rest of the client's flight */
+    PHASE_DONE,
+    PHASE_FAILED,
+};
+
+struct handshake_output {
+    uint8_t *bytes;
+    size_t len, room, sent;
+};
+
+/* What a GnuTLS callback found; more exact than the error code that comes back through gnutls_handshake. */
+struct handshake_verdict {
+    enum result result; /* RESULT_INVALID: none */
+    uint8_t alert;
+    char why[HANDSHAKE_WHY_MAX];
+};
+
+struct handshake {
+    enum handshake_phase phase;
+    enum result state;
+    char why[HANDSHAKE_WHY_MAX];
+
+    enum role_set effective;
+    bool waits;
+    const struct identity *identity;
+    char *peer_name, *client_ciphers, *server_ciphers;
+
+    struct role_value own;
+    bool hello_built;             /* the own ClientHello is in the output, or has left */
+    bool hello_left;              /* at least its first byte has left */
+    uint8_t own_echo[ECHO_BYTES]; /* value and hash of the own hello */
+
+    struct hello first; /* of the peer */
+    struct hello retry; /* its ClientHello after our HelloRetryRequest */
+    bool retry_asked;
+    bool answers_role;               /* server: the peer's hello carries p2p_role */
+    bool echo_due;                   /* server: own_echo goes into EncryptedExtensions */
+    bool discarded;                  /* client: a hello of the peer was read and lost the tie-break */
+    bool echo_seen;                  /* client: the server's echo fits the discarded hello */
+    uint8_t expected_echo[ECHO_BYTES];
+
+    gnutls_session_t session;
+    bool encrypted; /* ServerHello was passed: handshake records are protected from here on */
+    bool verified;  /* the identity was accepted */
+    struct handshake_verdict verdict;
+
+    struct handshake_output out;
+    uint8_t header[RECORD_HEADER];
+    uint8_t *record; /* the record being read; its header is in front */
+    size_t have, want; /* of the record: bytes there, bytes in all (the header's until that is known) */
+    unsigned ccs_count;
+    unsigned plain_records; /* handshake records in clear since the first hello */
+    const uint8_t *input; /* what the session may pull now */
+    size_t input_left;
+
+    struct handshake_secrets secrets;
+};
+
+/* handshake_session.c */
+
+/* Makes hs->session, of either role, with everything set. On failure why is in hs->why. */
+MUST_USE enum result handshake_session_make(struct handshake *hs, bool server);
+void handshake_session_drop(struct handshake *hs);
+
+/* Makes the client session and its ClientHello, which goes to the output; sets own_echo. */
+MUST_USE enum result handshake_session_hello(struct handshake *hs);
+
+/* Lets the session read these whole records and go on: RESULT_AGAIN, RESULT_OK when finished; another result came
+ * through handshake_fail already. */
+MUST_USE enum result handshake_session_drive(struct handshake *hs, const uint8_t *records, size_t len);
+
+/* handshake_callbacks.c */
+MUST_USE bool handshake_callbacks_set(struct handshake *hs, gnutls_session_t session);
+
+/* handshake_output.c */
+MUST_USE bool handshake_output_add(struct handshake_output *out, const void *bytes, size_t len);
+
+/* Ends the handshake for good: keeps result and why, queues the alert (through the session when one is in charge, so
+ * that it is protected as the peer expects), drops the session. Returns result. */
+enum result handshake_fail(struct handshake *hs, enum result result, uint8_t alert, const char *why);
+/* The same without an alert: the peer sent one, or is gone. */
+enum result handshake_fail_silently(struct handshake *hs, enum result result, const char *why);
+
+/* handshake_first.c: a whole record while the peer's first message is awaited. Returns hs->state. */
+MUST_USE enum result handshake_first_record(struct handshake *hs);
+
+/* handshake_reason.c: words for people. */
+const char *handshake_reason_refused(const struct handshake *hs); /* role_judge said OUTCOME_REFUSE */
+enum result handshake_reason_alert(uint8_t alert, char why[HANDSHAKE_WHY_MAX]); /* the peer's */
+/* Of a GnuTLS error: the result, the alert to send and the text. */
+enum result handshake_reason_error(const struct handshake *hs, int error, uint8_t *alert, char why[HANDSHAKE_WHY_MAX]);
+
+/* RFC 8446 section 6. */
+enum handshake_alert {
+    ALERT_CLOSE_NOTIFY = 0,
+    ALERT_UNEXPECTED_MESSAGE = 10,
+    ALERT_BAD_RECORD_MAC = 20,
+    ALERT_RECORD_OVERFLOW = 22,
+    ALERT_HANDSHAKE_FAILURE = 40,
+    ALERT_BAD_CERTIFICATE = 42,
+    ALERT_UNSUPPORTED_CERTIFICATE = 43,
+    ALERT_CERTIFICATE_REVOKED = 44,
+    ALERT_CERTIFICATE_EXPIRED = 45,
+    ALERT_CERTIFICATE_UNKNOWN = 46,
+    ALERT_ILLEGAL_PARAMETER = 47,
+    ALERT_UNKNOWN_CA = 48,
+    ALERT_ACCESS_DENIED = 49,
+    ALERT_DECODE_ERROR = 50,
+    ALERT_DECRYPT_ERROR = 51,
+    ALERT_PROTOCOL_VERSION = 70,
+    ALERT_INTERNAL_ERROR = 80,
+    ALERT_USER_CANCELED = 90,
+    ALERT_UNKNOWN_PSK_IDENTITY = 115,
+    ALERT_CERTIFICATE_REQUIRED = 116,
+    ALERT_NO_APPLICATION_PROTOCOL = 120,
+};
+
+#endif

@@ -1,0 +1,264 @@
+/* Makes GnuTLS sessions of either role and lets them read and write memory. */
+#include "handshake_internal.h"
+
+#include "bytes.h"
+
+#include <arpa/inet.h>
+#include <gnutls/crypto.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define PRIORITIES_HEAD "NONE:+VERS-TLS1.3:+AEAD:"
+#define PRIORITIES_CIPHERS "+AES-128-GCM:+AES-256-GCM:+CHACHA20-POLY1305"
+/* The server's order of ciphers counts, so that conventional clients get AES-128-GCM too. */
+#define PRIORITIES_TAIL ":+COMP-NULL:+GROUP-X25519:+GROUP-SECP256R1:+GROUP-X448:+GROUP-SECP384R1:%SERVER_PRECEDENCE"
+
+enum { PRIORITIES_MAX = 600, PRIORITIES_CACHED = 16 };
+
+/* Parsing a priority string costs as much as a key exchange. Entries are added and never removed, without a lock: a
+ * lock could be held by another thread at the moment of a fork. */
+struct cached_priorities {
+    gnutls_priority_t parsed;
+    char text[];
+};
+
+static struct cached_priorities *_Atomic cache[PRIORITIES_CACHED];
+
+static gnutls_priority_t find_cached(const char *text)
+{
+    for (size_t i = 0; i < PRIORITIES_CACHED; i++) {
+        struct cached_priorities *entry = atomic_load_explicit(&cache[i], memory_order_acquire);
+        if (!entry)
+            return NULL;
+        if (strcmp(entry->text, text) == 0)
+            return entry->parsed;
+    }
+    return NULL;
+}
+
+/* False when there is no place left: then the caller still owns parsed. */
+static bool keep_cached(const char *text, gnutls_priority_t parsed)
+{
+    struct cached_priorities *entry = malloc(sizeof *entry + strlen(text) + 1);
+    if (!entry)
+        return false;
+    entry->parsed = parsed;
+    strcpy(entry->text, text);
+    for (size_t i = 0; i < PRIORITIES_CACHED; i++) {
+        struct cached_priorities *empty = NULL;
+        if (atomic_compare_exchange_strong(&cache[i], &empty, entry))
+            return true;
+    }
+    free(entry);
+    return false;
+}
+
+static int set_priority_text(gnutls_session_t session, const char *text)
+{
+    gnutls_priority_t parsed = find_cached(text);
+    if (parsed)
+        return gnutls_priority_set(session, parsed);
+
+    int e = gnutls_priority_init(&parsed, text, NULL);
+    if (e < 0)
+        return e;
+    e = gnutls_priority_set(session, parsed);
+    if (!keep_cached(text, parsed))
+        gnutls_priority_deinit(parsed); /* the session holds a reference of its own */
+    return e;
+}
+
+static int set_priorities(const struct handshake *hs, gnutls_session_t session, bool server)
+{
+    const char *ciphers = server ? hs->server_ciphers : hs->client_ciphers;
+    char text[PRIORITIES_MAX];
+    int n = snprintf(text, sizeof text, "%s%s%s%s", PRIORITIES_HEAD, ciphers ? ciphers : PRIORITIES_CIPHERS,
+                     PRIORITIES_TAIL, identity_priorities(hs->identity));
+
+    if (n < 0 || (size_t)n >= sizeof text)
+        return GNUTLS_E_SHORT_MEMORY_BUFFER;
+    return set_priority_text(session, text);
+}
+
+/* RFC 6066 section 3: literal addresses are not permitted in "HostName". */
+static bool is_dns_name(const char *name)
+{
+    uint8_t address[16];
+    return inet_pton(AF_INET, name, address) != 1 && inet_pton(AF_INET6, name, address) != 1 && !strchr(name, '%');
+}
+
+static int set_server_name(const struct handshake *hs, gnutls_session_t session)
+{
+    if (!hs->peer_name || !is_dns_name(hs->peer_name))
+        return 0;
+    return gnutls_server_name_set(session, GNUTLS_NAME_DNS, hs->peer_name, strlen(hs->peer_name));
+}
+
+static enum result refuse_setup(struct handshake *hs, const char *what, int error)
+{
+    snprintf(hs->why, sizeof hs->why, "cannot set up TLS: %s: %s", what, gnutls_strerror(error));
+    return error == GNUTLS_E_MEMORY_ERROR ? RESULT_NOMEM : RESULT_CONFIG;
+}
+
+static enum result configure(struct handshake *hs, gnutls_session_t session, bool server)
+{
+    int e = set_priorities(hs, session, server);
+    if (e < 0)
+        return refuse_setup(hs, server ? "cipher list of the server role" : "cipher list of the client role", e);
+    enum result result = identity_apply(hs->identity, session, server);
+    if (result != RESULT_OK) {
+        snprintf(hs->why, sizeof hs->why, "cannot set up TLS: the credentials do not fit a session");
+        return result;
+    }
+    if (!server && (e = set_server_name(hs, session)) < 0)
+        return refuse_setup(hs, "the name of the peer is no DNS name", e);
+    if (!handshake_callbacks_set(hs, session))
+        return refuse_setup(hs, "p2p_role", GNUTLS_E_MEMORY_ERROR);
+    return RESULT_OK;
+}
+
+/* NO_EXTENSIONS leaves out OCSP status requests. KEY_SHARE_TOP: one key share, X25519, as a second one costs a key
+ * generation in every handshake, and a HelloRetryRequest serves those who lack it. */
+enum { SESSION_FLAGS = GNUTLS_NONBLOCK | GNUTLS_NO_SIGNAL | GNUTLS_NO_TICKETS | GNUTLS_NO_AUTO_SEND_TICKET |
+                       GNUTLS_NO_AUTO_REKEY | GNUTLS_NO_EXTENSIONS | GNUTLS_KEY_SHARE_TOP };
+
+enum result handshake_session_make(struct handshake *hs, bool server)
+{
+    gnutls_session_t session;
+    int e = gnutls_init(&session, SESSION_FLAGS | (server ? GNUTLS_SERVER : GNUTLS_CLIENT));
+
+    if (e < 0)
+        return refuse_setup(hs, "session", e);
+    gnutls_handshake_set_timeout(session, 0); /* time is the embedder's business */
+    enum result result = configure(hs, session, server);
+    if (result != RESULT_OK) {
+        gnutls_deinit(session);
+        return result;
+    }
+    hs->session = session;
+    return RESULT_OK;
+}
+
+void handshake_session_drop(struct handshake *hs)
+{
+    if (hs->session)
+        gnutls_deinit(hs->session);
+    hs->session = NULL;
+}
+
+/* The ClientHello without its record headers, hashed for the comparison with the server's echo. */
+static bool hash_own_hello(struct handshake *hs)
+{
+    struct hello own = {0};
+    struct cursor records = {hs->out.bytes + hs->out.sent, hs->out.len - hs->out.sent};
+    const uint8_t *record;
+
+    while (own.kind == HELLO_INCOMPLETE && records.left >= RECORD_HEADER) {
+        size_t len = RECORD_HEADER + be16(records.at + 3);
+        if (!cursor_take(&records, len, &record) || hello_add_record(&own, record, len) != RESULT_OK)
+            break;
+    }
+    bool whole = own.kind == HELLO_CLIENT && records.left == 0 && own.has_role &&
+                 gnutls_hash_fast(GNUTLS_DIG_SHA256, own.message, own.message_len, hs->own_echo + ROLE_VALUE_BYTES) >= 0;
+    memcpy(hs->own_echo, hs->own.bytes, ROLE_VALUE_BYTES);
+    hello_free(&own);
+    return whole;
+}
+
+enum result handshake_session_hello(struct handshake *hs)
+{
+    enum result result = handshake_session_make(hs, false);
+    if (result != RESULT_OK)
+        return result;
+    int e = gnutls_handshake(hs->session);
+    if (e != GNUTLS_E_AGAIN && e != GNUTLS_E_INTERRUPTED)
+        return refuse_setup(hs, "ClientHello", e);
+    if (!hash_own_hello(hs))
+        return refuse_setup(hs, "ClientHello", GNUTLS_E_INTERNAL_ERROR);
+    hs->hello_built = true;
+    return RESULT_OK;
+}
+
+static enum record_suite suite_of(gnutls_session_t session)
+{
+    switch ((int)gnutls_cipher_get(session)) {
+    case GNUTLS_CIPHER_AES_128_GCM:
+        return SUITE_AES_128_GCM_SHA256;
+    case GNUTLS_CIPHER_AES_256_GCM:
+        return SUITE_AES_256_GCM_SHA384;
+    case GNUTLS_CIPHER_CHACHA20_POLY1305:
+        return SUITE_CHACHA20_POLY1305_SHA256;
+    default:
+        return SUITE_INVALID;
+    }
+}
+
+/* Fail closed: each of these follows from what was set up, and none is taken for granted. */
+static const char *find_flaw(const struct handshake *hs)
+{
+    if (gnutls_protocol_get_version(hs->session) != GNUTLS_TLS1_3)
+        return "the session is not TLS 1.3";
+    if (hs->secrets.suite == SUITE_INVALID || hs->secrets.secret_len == 0)
+        return "the session has no keys of a known cipher suite";
+    if (hs->phase == PHASE_CLIENT && hs->discarded && !hs->echo_seen)
+        return "the discarded hello was not confirmed";
+    if (!hs->verified && !identity_is_insecure(hs->identity))
+        return "the identity of the peer was not verified";
+    if (hs->input_left)
+        return "there is input behind the end";
+    return NULL;
+}
+
+static enum result finish(struct handshake *hs)
+{
+    hs->secrets.is_client = hs->phase == PHASE_CLIENT;
+    hs->secrets.suite = suite_of(hs->session);
+    const char *flaw = find_flaw(hs);
+    if (flaw)
+        return handshake_fail(hs, RESULT_PROTOCOL, ALERT_INTERNAL_ERROR, flaw);
+    if (identity_is_insecure(hs->identity))
+        snprintf(hs->secrets.subject, sizeof hs->secrets.subject, "(unauthenticated)");
+    handshake_session_drop(hs);
+    hs->phase = PHASE_DONE;
+    hs->state = RESULT_OK;
+    return RESULT_OK;
+}
+
+static enum result refuse_session(struct handshake *hs, int error)
+{
+    char why[HANDSHAKE_WHY_MAX];
+    uint8_t alert;
+
+    if (hs->verdict.result != RESULT_INVALID)
+        return handshake_fail(hs, hs->verdict.result, hs->verdict.alert, hs->verdict.why);
+    if (error == GNUTLS_E_FATAL_ALERT_RECEIVED || error == GNUTLS_E_WARNING_ALERT_RECEIVED) {
+        enum result result = handshake_reason_alert((uint8_t)gnutls_alert_get(hs->session), why);
+        return handshake_fail_silently(hs, result, why);
+    }
+    if (error == GNUTLS_E_SESSION_EOF || error == GNUTLS_E_PREMATURE_TERMINATION) {
+        enum result result = handshake_reason_alert(ALERT_CLOSE_NOTIFY, why);
+        return handshake_fail_silently(hs, result, why);
+    }
+    enum result result = handshake_reason_error(hs, error, &alert, why);
+    return handshake_fail(hs, result, alert, why);
+}
+
+enum result handshake_session_drive(struct handshake *hs, const uint8_t *records, size_t len)
+{
+    size_t before;
+    int e;
+
+    hs->input = records;
+    hs->input_left = len;
+    do {
+        before = hs->input_left;
+        e = gnutls_handshake(hs->session);
+    } while ((e == GNUTLS_E_AGAIN || e == GNUTLS_E_INTERRUPTED) && hs->input_left && hs->input_left < before);
+
+    if (e == GNUTLS_E_SUCCESS)
+        return finish(hs);
+    if ((e != GNUTLS_E_AGAIN && e != GNUTLS_E_INTERRUPTED) || hs->input_left)
+        return refuse_session(hs, e);
+    return RESULT_AGAIN;
+}
