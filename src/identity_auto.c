@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -108,6 +109,7 @@ static enum result make_directories(const char *dir, char *why)
 {
     char path[PATH_MAX];
     const size_t len = strlen(dir);
+    int first_errno = 0;
 
     if (len == 0 || len >= sizeof path)
         return identity_refuse(why, "the path of the state directory is empty or too long");
@@ -116,10 +118,14 @@ static enum result make_directories(const char *dir, char *why)
         if (path[i] != '/' && path[i] != '\0')
             continue;
         path[i] = '\0';
-        if (mkdir(path, 0700) != 0 && errno != EEXIST && i == len)
-            return identity_refuse(why, "cannot make the directory %s for the per-user identity: %s", dir, strerror(errno));
+        if (mkdir(path, 0700) == 0 || errno == EEXIST)
+            first_errno = 0;
+        else if (first_errno == 0)
+            first_errno = errno;
         path[i] = dir[i];
     }
+    if (first_errno)
+        return identity_refuse(why, "cannot make the directory %s for the per-user identity: %s", dir, strerror(first_errno));
     return RESULT_OK;
 }
 
@@ -162,11 +168,23 @@ static enum result enter_directory(const char *dir, int *fd, char *why)
     return r;
 }
 
+/* A write past the limit would raise SIGXFSZ in a program that knows nothing of this file. */
+static bool fits_file_limit(size_t len)
+{
+    struct rlimit limit;
+
+    return getrlimit(RLIMIT_FSIZE, &limit) == 0 && (limit.rlim_cur == RLIM_INFINITY || limit.rlim_cur >= len);
+}
+
 /* False with errno. fsync before the file gets its name: no crash may leave an empty identity.pem behind. */
 static bool write_durably(int fd, const struct secret_bytes *pem)
 {
     size_t done = 0;
 
+    if (!fits_file_limit(pem->len)) {
+        errno = EFBIG;
+        return false;
+    }
     while (done < pem->len) {
         ssize_t n = write(fd, pem->bytes + done, pem->len - done);
         if (n < 0 && errno != EINTR)
