@@ -95,6 +95,8 @@ struct certificate_spec {
     const char *purpose;        /* the only extended key usage */
     unsigned usage;
     struct san sans[4];
+    const uint8_t *raw_sans; /* instead: the whole extension, DER, for what GnuTLS would not write */
+    size_t raw_sans_len;
 };
 
 HELP void add_sans(gnutls_x509_crt_t cert, const struct certificate_spec *spec)
@@ -133,6 +135,9 @@ HELP struct certificate make_certificate(struct certificate_spec spec)
     if (spec.purpose)
         assert_true(gnutls_x509_crt_set_key_purpose_oid(c.cert, spec.purpose, 1) >= 0);
     add_sans(c.cert, &spec);
+    if (spec.raw_sans)
+        assert_true(gnutls_x509_crt_set_extension_by_oid(c.cert, GNUTLS_X509EXT_OID_SAN, spec.raw_sans, spec.raw_sans_len,
+                                                         0) >= 0);
     assert_true(gnutls_x509_crt_set_key(c.cert, c.key) >= 0);
     const struct certificate *issuer = spec.issuer ? spec.issuer : &c;
     const bool eddsa = gnutls_x509_privkey_get_pk_algorithm(issuer->key) == GNUTLS_PK_EDDSA_ED25519;
