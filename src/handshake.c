@@ -175,7 +175,9 @@ static enum result header_complete(struct handshake *hs)
 
 static enum result take_ccs(struct handshake *hs)
 {
-    if (hs->have != RECORD_HEADER + 1 || hs->record[RECORD_HEADER] != 1 || hs->retry.records || ++hs->ccs_count > CCS_MAX)
+    bool splits_hello = hs->retry.records && hs->retry.kind == HELLO_INCOMPLETE;
+
+    if (hs->have != RECORD_HEADER + 1 || hs->record[RECORD_HEADER] != 1 || splits_hello || ++hs->ccs_count > CCS_MAX)
         return refuse_record(hs, ALERT_UNEXPECTED_MESSAGE, "a change_cipher_spec came that TLS 1.3 does not allow");
     return RESULT_AGAIN;
 }

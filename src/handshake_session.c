@@ -9,10 +9,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define PRIORITIES_HEAD "NONE:+VERS-TLS1.3:+AEAD:"
-#define PRIORITIES_CIPHERS "+AES-128-GCM:+AES-256-GCM:+CHACHA20-POLY1305"
 /* The server's order of ciphers counts, so that conventional clients get AES-128-GCM too. */
-#define PRIORITIES_TAIL ":+COMP-NULL:+GROUP-X25519:+GROUP-SECP256R1:+GROUP-X448:+GROUP-SECP384R1:%SERVER_PRECEDENCE"
+static const char PRIORITIES_PROTOCOL[] =
+    "NONE:+VERS-TLS1.3:+AEAD:+COMP-NULL:+GROUP-X25519:+GROUP-SECP256R1:+GROUP-X448:+GROUP-SECP384R1:%SERVER_PRECEDENCE";
+static const char PRIORITIES_CIPHERS[] = "+AES-128-GCM:+AES-256-GCM:+CHACHA20-POLY1305";
 
 enum { PRIORITIES_MAX = 600, PRIORITIES_CACHED = 16 };
 
@@ -73,8 +73,9 @@ static int set_priorities(const struct handshake *hs, gnutls_session_t session, 
 {
     const char *ciphers = server ? hs->server_ciphers : hs->client_ciphers;
     char text[PRIORITIES_MAX];
-    int n = snprintf(text, sizeof text, "%s%s%s%s", PRIORITIES_HEAD, ciphers ? ciphers : PRIORITIES_CIPHERS,
-                     PRIORITIES_TAIL, identity_priorities(hs->identity));
+    /* The ciphers come last, so that a policy may take away from what stands before them. */
+    int n = snprintf(text, sizeof text, "%s%s:%s", PRIORITIES_PROTOCOL, identity_priorities(hs->identity),
+                     ciphers ? ciphers : PRIORITIES_CIPHERS);
 
     if (n < 0 || (size_t)n >= sizeof text)
         return GNUTLS_E_SHORT_MEMORY_BUFFER;

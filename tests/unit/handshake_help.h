@@ -8,7 +8,7 @@
 #include "bytes.h"
 #include "handshake.h"
 
-enum { WIRE_ROOM = 256 * 1024 };
+enum { WIRE_ROOM = 96 * 1024 };
 
 struct wire {
     uint8_t bytes[WIRE_ROOM];
@@ -99,7 +99,7 @@ HELP void sides_free(struct pair_of_sides *pair)
     free(pair);
 }
 
-static bool side_send(struct pair_of_sides *pair, struct side *from, struct side *to)
+HELP bool side_send(struct pair_of_sides *pair, struct side *from, struct side *to)
 {
     size_t len, record;
     const uint8_t *bytes = handshake_output(from->hs, &len);
@@ -120,7 +120,7 @@ static bool side_send(struct pair_of_sides *pair, struct side *from, struct side
     return any;
 }
 
-static bool side_read(const struct pair_of_sides *pair, struct side *s)
+HELP bool side_read(const struct pair_of_sides *pair, struct side *s)
 {
     size_t want = handshake_wanted(s->hs), there = s->in.len - s->in.read;
 
