@@ -27,6 +27,7 @@ enum { RANDOM_BYTES = 32, SESSION_ID_MAX = 32 };
 static enum result bad(struct hello *h, uint8_t alert, const char *why)
 {
     h->kind = HELLO_BAD;
+    h->has_role = false;
     h->alert = alert;
     h->why = why;
     return RESULT_PROTOCOL;
