@@ -233,7 +233,7 @@ static inline void write_all(int fd, const void *data, size_t len)
         ssize_t n = write(fd, p, len);
         if (n < 0 && errno == EINTR)
             continue;
-        SYS(n);
+        CHECK(n >= 0, "write of %zu bytes: %s", len, strerror(errno));
         p += n;
         len -= (size_t)n;
         progress();
@@ -248,7 +248,7 @@ static inline size_t read_full(int fd, void *data, size_t len)
         ssize_t n = read(fd, (char *)data + got, len - got);
         if (n < 0 && errno == EINTR)
             continue;
-        SYS(n);
+        CHECK(n >= 0, "read after %zu of %zu bytes: %s", got, len, strerror(errno));
         if (n == 0)
             break;
         got += (size_t)n;

@@ -2,9 +2,9 @@
  *
  *   rawpeer listen|connect:PORT [--send WHAT]... [--end fin|rst|hold] [--after N] [--save FILE]
  *
- * WHAT: text:STRING, hex:DIGITS, random:BYTES:SEED, file:PATH[:BYTES] (its first BYTES bytes). hold waits until the other
- * side ends; fin half-closes and waits; rst resets at once. --after N first reads N bytes. Everything that comes is read
- * and saved; at the end it prints `received N` and `end eof|reset`. Exits 0 unless it fails itself. */
+ * WHAT: text:STRING, hex:DIGITS, random:BYTES:SEED, file:PATH[:BYTES] (its first BYTES bytes). hold waits until the
+ * other side ends; fin half-closes and waits; rst resets at once. --after N first reads N bytes. Everything that comes
+ * is read and saved; at the end it prints `received N` and `end eof|reset`. Exits 0 unless it fails itself. */
 #include "common.h"
 
 #include <sys/stat.h>

@@ -83,9 +83,20 @@ static const struct mode *find_mode(const char *name, char direction, long recor
 
 static const struct {
     const char *name, *fields; /* d direction, r record, n number, x hex, R record that may be left out */
-} syntax[] = {{"pass", ""},       {"flip", "drnn"},   {"rewrite", "drnx"}, {"insert", "drx"},           {"drop", "dr"},
-              {"repeat", "dr"},   {"reflect", "dR"},  {"refragment", "dn"}, {"split", "n"},             {"coalesce", ""},
-              {"delay-ms", "n"},  {"stop-after-bytes", "dn"}, {"fin-after-bytes", "dn"}, {"rst-after-bytes", "dn"}};
+} syntax[] = {{"pass", ""},
+              {"flip", "drnn"},
+              {"rewrite", "drnx"},
+              {"insert", "drx"},
+              {"drop", "dr"},
+              {"repeat", "dr"},
+              {"reflect", "dR"},
+              {"refragment", "dn"},
+              {"split", "n"},
+              {"coalesce", ""},
+              {"delay-ms", "n"},
+              {"stop-after-bytes", "dn"},
+              {"fin-after-bytes", "dn"},
+              {"rst-after-bytes", "dn"}};
 
 static void set_field(struct mode *m, char kind, const char *text, unsigned *numbers)
 {
@@ -265,9 +276,11 @@ static void transmit(struct direction *d, struct buffer *b, int to)
         b->len = 0;
 }
 
-static bool finished(struct direction *d)
+/* The end is not passed on while the other direction may still have something to reflect to the same side. */
+static bool finished(struct direction *d, const struct direction *other)
 {
-    if (d->ended && d->out.len == 0 && d->back.len == 0 && !d->passed_end) {
+    bool reflecting = find_mode("reflect", other->name, -1) && (!other->ended || other->back.len > 0);
+    if (d->ended && d->out.len == 0 && d->back.len == 0 && !d->passed_end && !reflecting) {
         d->passed_end = true;
         if (!d->cut)
             shutdown(d->to, SHUT_WR);
@@ -280,7 +293,7 @@ static void relay(int c, int s, const int dump[2])
     struct direction d[2] = {{.name = 'c', .from = c, .to = s, .dump = dump[0]},
                              {.name = 's', .from = s, .to = c, .dump = dump[1]}};
     bool holding = find_mode("coalesce", 0, -1) != NULL;
-    while (!finished(&d[0]) | !finished(&d[1])) {
+    while (!finished(&d[0], &d[1]) | !finished(&d[1], &d[0])) {
         struct pollfd p[4];
         for (int i = 0; i < 2; i++) {
             bool full = d[i].out.len > MIB || d[i].ended;

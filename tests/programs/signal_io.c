@@ -1,5 +1,5 @@
-/* signal_io [handler|storm]: signal handlers that write to and read from the socket which the main program is using, and
- * a storm of SIGALRM under SA_RESTART while blocking transfers run: read, write and close are async-signal-safe. */
+/* signal_io [handler|storm]: signal handlers that write to and read from the socket which the main program is using,
+ * and a storm of SIGALRM under SA_RESTART while blocking transfers run: read, write and close are async-signal-safe. */
 #include "common.h"
 
 enum { LINE = 32, LINES = 3000, STORM_AMOUNT = 8 * MIB };
@@ -83,8 +83,8 @@ static void handler_writes(void)
     storm_ends();
     SYS(close(line_fd));
     CHECK(read(counts[0], got, sizeof(got)) == sizeof(got), "the reader told nothing");
-    CHECK(got[0] == sent && got[1] == (unsigned)handler_lines, "%u and %u lines came of %u and %d", got[0], got[1], sent,
-          (int)handler_lines);
+    CHECK(got[0] == sent && got[1] == (unsigned)handler_lines, "%u and %u lines came of %u and %d", got[0], got[1],
+          sent, (int)handler_lines);
     reap(pid, "the reader of the lines");
     SYS(close(listener));
 }

@@ -82,7 +82,8 @@ static void *frame_reader(void *unused)
     for (unsigned i = 0; i < WRITERS * FRAMES; i++) {
         struct frame f;
         CHECK(read_full(shared[1], &f, sizeof(f)) == sizeof(f), "EOF in a frame");
-        CHECK(f.writer < WRITERS && f.number == next[f.writer], "frame %u of writer %u out of order", f.number, f.writer);
+        CHECK(f.writer < WRITERS && f.number == next[f.writer], "frame %u of writer %u out of order", f.number,
+              f.writer);
         stream_check(f.writer, f.number, f.filling, sizeof(f.filling));
         next[f.writer]++;
     }

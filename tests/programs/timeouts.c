@@ -1,4 +1,5 @@
-/* Timeouts, interrupted calls and the signals and errors of ended directions, as socket(7), signal(7) and tcp(7) say. */
+/* Timeouts, interrupted calls and the signals and errors of ended directions, as socket(7), signal(7) and tcp(7) say.
+ */
 #include "common.h"
 
 static volatile sig_atomic_t alarms, pipes;

@@ -2,7 +2,8 @@
  * a clean end of the stream. Each client is a fresh process image: `write_exit client PORT HOW SIZE`. */
 #include "common.h"
 
-static const char *const ways[] = {"return", "exit", "_exit", "_Exit", "quick_exit", "thread_exit", "close", "fork_exit"};
+static const char *const ways[] = {"return",     "exit",        "_exit", "_Exit",
+                                   "quick_exit", "thread_exit", "close", "fork_exit"};
 static const size_t sizes[] = {1, 5, 1000, 16384, 16385, 64 * KIB};
 enum { WAYS = sizeof(ways) / sizeof(ways[0]), SIZES = sizeof(sizes) / sizeof(sizes[0]) };
 
