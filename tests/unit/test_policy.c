@@ -68,6 +68,7 @@ static void errors_point_at_the_place_and_say_what_to_do(void **state)
         {"any *:0", 1, 7, "expected a port"},
         {"any *:65536", 1, 7, "found \"65536\""},
         {"any *:18446744073709551617", 1, 7, "expected a port"},
+        {"any *:36893488147419103240", 1, 7, "expected a port"}, /* 8, if it wrapped */
         {"any *:1-", 1, 9, "expected a port from 1 to 65535 after '-'"},
         {"any *:1-65536", 1, 9, "expected a port"},
         {"any *:2-1", 1, 7, "found 2-1; write 1-2"},
@@ -92,6 +93,7 @@ static void errors_point_at_the_place_and_say_what_to_do(void **state)
         {"any 1.0.0.0/0:1", 1, 5, "write 0.0.0.0/0"},
         {"any [2001:db8::1]/32:1", 1, 5, "write [2001:db8::]/32"},
         {"any [::ffff:10.1.0.0/104]:1", 1, 5, "write 10.0.0.0/8"},
+        {"any [::ffff:0:0/95]:1", 1, 5, "write [::fffe:0:0]/95"},
         {"any [fe80::/129]:1", 1, 13, "expected a prefix from 0 to 128"},
         {"any [fe80::/10]/10:1", 1, 16, "in the brackets already"},
         {"any [fe80::/10x]:1", 1, 15, "expected ']' after the prefix"},
@@ -148,6 +150,14 @@ static void errors_point_at_the_place_and_say_what_to_do(void **state)
     (void)state;
     for (size_t i = 0; i < COUNT(table); i++)
         assert_refused(table[i].text, table[i].line, table[i].column, table[i].part);
+}
+
+static void words_that_resemble_nothing_get_no_suggestion(void **state)
+{
+    static const char *const texts[] = {"any *:1 aa=1", "any *:1 xyzzy=1", "any *:1 \xc2\xa0role=peer", "tls *:1"};
+    (void)state;
+    for (size_t i = 0; i < COUNT(texts); i++)
+        assert_null(strstr(refused_bytes(texts[i], strlen(texts[i])).message, "did you mean"));
 }
 
 static void quoted_values_keep_what_would_end_a_word(void **state)
@@ -268,6 +278,7 @@ int main(void)
         cmocka_unit_test(empty_texts_are_policies_without_rules),
         cmocka_unit_test(statements_end_at_semicolons_and_newlines),
         cmocka_unit_test(errors_point_at_the_place_and_say_what_to_do),
+        cmocka_unit_test(words_that_resemble_nothing_get_no_suggestion),
         cmocka_unit_test(quoted_values_keep_what_would_end_a_word),
         cmocka_unit_test(a_value_of_the_maximum_is_taken_and_one_byte_more_is_refused),
         cmocka_unit_test(a_nul_byte_is_refused_where_it_stands),
