@@ -25,7 +25,7 @@ static ssize_t push(gnutls_transport_ptr_t ptr, const void *bytes, size_t len)
 {
     struct handshake *hs = ptr;
 
-    if (handshake_output_add(&hs->out, bytes, len))
+    if (handshake_bytes_add(&hs->out, bytes, len))
         return (ssize_t)len;
     gnutls_transport_set_errno(hs->session, ENOMEM);
     return -1;

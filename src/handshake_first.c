@@ -5,12 +5,10 @@
 
 #include <gnutls/crypto.h>
 
-static enum result go_on_as_client(struct handshake *hs)
+static void go_on_as_client(struct handshake *hs)
 {
     hs->phase = PHASE_CLIENT;
     hello_free(&hs->first);
-    hs->state = RESULT_AGAIN;
-    return RESULT_AGAIN;
 }
 
 /* Remembers what was read and discarded: value and hash are what the server must name in its echo. */
@@ -31,7 +29,8 @@ static enum result become_client(struct handshake *hs)
         if (result != RESULT_OK)
             return handshake_fail(hs, result, ALERT_INTERNAL_ERROR, hs->why);
     }
-    return go_on_as_client(hs);
+    go_on_as_client(hs);
+    return RESULT_AGAIN;
 }
 
 /* The own hello is dropped as if it had never been sent; if indeed no byte of it has left, it stays here. */
@@ -40,7 +39,7 @@ static void drop_own_hello(struct handshake *hs)
     handshake_session_drop(hs);
     hs->echo_due = hs->hello_left;
     if (!hs->hello_left)
-        hs->out.len = hs->out.sent = 0;
+        hs->out.len = hs->out_sent = 0;
 }
 
 static enum result become_server(struct handshake *hs)
@@ -79,12 +78,10 @@ static enum result accept_server_hello(struct handshake *hs)
         return handshake_fail(hs, RESULT_PROTOCOL, ALERT_UNEXPECTED_MESSAGE,
                               "the peer insists on being the TLS server, and this side can only be server (role=server): "
                               "set role=peer or role=client here if the peer is a conventional TLS server");
-    hs->phase = PHASE_CLIENT;
-    hs->plain_records = (unsigned)hs->first.records;
-    enum result result = handshake_session_drive(hs, hs->first.wire, hs->first.wire_len);
-    if (result != RESULT_AGAIN)
-        return result;
-    return go_on_as_client(hs);
+    if (!handshake_bytes_add(&hs->plain, hs->first.message, hs->first.message_len))
+        return handshake_fail(hs, RESULT_NOMEM, ALERT_INTERNAL_ERROR, "no memory for the peer's hello");
+    go_on_as_client(hs);
+    return handshake_record_server_hello(hs);
 }
 
 static enum result judge_alert(struct handshake *hs)

@@ -22,9 +22,9 @@ enum handshake_phase {
     PHASE_FAILED,
 };
 
-struct handshake_output {
+struct handshake_bytes {
     uint8_t *bytes;
-    size_t len, room, sent;
+    size_t len, room;
 };
 
 /* What a GnuTLS callback found; more exact than the error code that comes back through gnutls_handshake. */
@@ -63,12 +63,13 @@ struct handshake {
     bool verified;  /* the identity was accepted */
     struct handshake_verdict verdict;
 
-    struct handshake_output out;
+    struct handshake_bytes out;
+    size_t out_sent; /* of out */
     uint8_t header[RECORD_HEADER];
     uint8_t *record; /* the record being read; its header is in front */
     size_t have, want; /* of the record: bytes there, bytes in all (the header's until that is known) */
     unsigned ccs_count;
-    unsigned plain_records; /* handshake records in clear since the first hello */
+    struct handshake_bytes plain; /* client: the part of ServerHello or HelloRetryRequest that is here */
     const uint8_t *input; /* what the session may pull now */
     size_t input_left;
 
@@ -92,13 +93,19 @@ MUST_USE enum result handshake_session_drive(struct handshake *hs, const uint8_t
 MUST_USE bool handshake_callbacks_set(struct handshake *hs, gnutls_session_t session);
 
 /* handshake_output.c */
-MUST_USE bool handshake_output_add(struct handshake_output *out, const void *bytes, size_t len);
+MUST_USE bool handshake_bytes_add(struct handshake_bytes *buffer, const void *bytes, size_t len);
 
 /* Ends the handshake for good: keeps result and why, queues the alert (through the session when one is in charge, so
  * that it is protected as the peer expects), drops the session. Returns result. */
 enum result handshake_fail(struct handshake *hs, enum result result, uint8_t alert, const char *why);
 /* The same without an alert: the peer sent one, or is gone. */
 enum result handshake_fail_silently(struct handshake *hs, enum result result, const char *why);
+
+/* handshake_record.c: the header of a record is here; the record is; a part of ServerHello is in plain. All return
+ * hs->state. */
+MUST_USE enum result handshake_record_header(struct handshake *hs);
+MUST_USE enum result handshake_record_whole(struct handshake *hs);
+MUST_USE enum result handshake_record_server_hello(struct handshake *hs);
 
 /* handshake_first.c: a whole record while the peer's first message is awaited. Returns hs->state. */
 MUST_USE enum result handshake_first_record(struct handshake *hs);

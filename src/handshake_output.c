@@ -6,30 +6,30 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { OUTPUT_FIRST_ROOM = 1024 };
+enum { FIRST_ROOM = 1024 };
 
-static bool make_room(struct handshake_output *out, size_t more)
+static bool make_room(struct handshake_bytes *buffer, size_t more)
 {
-    size_t room = out->room ? out->room : OUTPUT_FIRST_ROOM;
+    size_t room = buffer->room ? buffer->room : FIRST_ROOM;
 
-    while (room - out->len < more)
+    while (room - buffer->len < more)
         room *= 2;
-    if (room == out->room)
+    if (room == buffer->room)
         return true;
-    uint8_t *bytes = realloc(out->bytes, room);
+    uint8_t *bytes = realloc(buffer->bytes, room);
     if (!bytes)
         return false;
-    out->bytes = bytes;
-    out->room = room;
+    buffer->bytes = bytes;
+    buffer->room = room;
     return true;
 }
 
-bool handshake_output_add(struct handshake_output *out, const void *bytes, size_t len)
+bool handshake_bytes_add(struct handshake_bytes *buffer, const void *bytes, size_t len)
 {
-    if (!make_room(out, len))
+    if (!make_room(buffer, len))
         return false;
-    memcpy(out->bytes + out->len, bytes, len);
-    out->len += len;
+    memcpy(buffer->bytes + buffer->len, bytes, len);
+    buffer->len += len;
     return true;
 }
 
@@ -48,7 +48,7 @@ static void queue_alert(struct handshake *hs, uint8_t alert)
         (void)!gnutls_alert_send(hs->session, alert_level(alert), alert);
         return;
     }
-    (void)!handshake_output_add(&hs->out, plain, sizeof plain); /* without memory the peer sees a bare FIN */
+    (void)!handshake_bytes_add(&hs->out, plain, sizeof plain); /* without memory the peer sees a bare FIN */
 }
 
 static enum result end(struct handshake *hs, enum result result, const char *why)

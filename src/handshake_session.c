@@ -152,7 +152,7 @@ void handshake_session_drop(struct handshake *hs)
 static bool hash_own_hello(struct handshake *hs)
 {
     struct hello own = {0};
-    struct cursor records = {hs->out.bytes + hs->out.sent, hs->out.len - hs->out.sent};
+    struct cursor records = {hs->out.bytes + hs->out_sent, hs->out.len - hs->out_sent};
     const uint8_t *record;
 
     while (own.kind == HELLO_INCOMPLETE && records.left >= RECORD_HEADER) {
