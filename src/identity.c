@@ -50,7 +50,8 @@ static enum result check_config(const struct identity_config *c, char *why)
     if (c->cert_file && !c->ca_file && !c->insecure)
         return identity_refuse(why, "ca= is missing: without it nobody would be trusted");
     if (!c->cert_file && !c->psk_file && !c->state_dir && !c->insecure)
-        return identity_refuse(why, "no identity: set cert=, key= and ca=, or psk=, or HOME or XDG_STATE_HOME for a per-user identity");
+        return identity_refuse(
+            why, "no identity: set cert=, key= and ca=, or psk=, or HOME or XDG_STATE_HOME for a per-user identity");
     return RESULT_OK;
 }
 

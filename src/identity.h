@@ -10,8 +10,9 @@
 #include <stddef.h>
 
 /* Every pointer may be NULL. Nothing but state_dir set means zero-config: the per-user identity, which trusts
- * exactly itself. cert and key go together. psk excludes cert, key and ca. cert and key without ca (and without insecure)
- * is RESULT_CONFIG, as is ca without cert: both sides are always authenticated. */
+ * exactly itself. cert and key go together. psk excludes cert, key, ca and insecure. cert and key without ca (and
+ * without insecure) is RESULT_CONFIG, as is ca without cert: both sides are always authenticated. insecure alone uses
+ * the per-user identity, or without state_dir one that is made in memory. */
 struct identity_config {
     const char *cert_file; /* PEM, leaf first, then intermediates */
     const char *key_file;  /* PEM, PKCS#8 or traditional, not encrypted; mode must not let group or others read it */
@@ -28,10 +29,11 @@ struct identity;
 enum { IDENTITY_WHY_MAX = 400 };
 
 /* RESULT_OK and a reference in *out; RESULT_CONFIG (missing, unreadable, too open, unparsable, mismatching,
- * expired files) or RESULT_NOMEM with a sentence in why: what, which file, what to do.
+ * expired files, or files of a user other than root and the effective one) or RESULT_NOMEM with a sentence in why: what, which file, what to do.
  * Zero-config: makes STATE_DIR/identity.pem (Ed25519 key and self-signed certificate in one file, 0600) if absent,
  * atomically (temporary file, fsync, link(2)), so that many processes that start at once agree on one. */
-MUST_USE enum result identity_load(const struct identity_config *config, struct identity **out, char why[IDENTITY_WHY_MAX]);
+MUST_USE enum result identity_load(const struct identity_config *config, struct identity **out,
+                                   char why[IDENTITY_WHY_MAX]);
 void identity_free(struct identity *id);
 
 bool identity_uses_psk(const struct identity *id);

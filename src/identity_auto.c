@@ -125,7 +125,8 @@ static enum result make_directories(const char *dir, char *why)
         path[i] = dir[i];
     }
     if (first_errno)
-        return identity_refuse(why, "cannot make the directory %s for the per-user identity: %s", dir, strerror(first_errno));
+        return identity_refuse(why, "cannot make the directory %s for the per-user identity: %s", dir,
+                               strerror(first_errno));
     return RESULT_OK;
 }
 
@@ -140,8 +141,8 @@ static enum result check_directory(int fd, const char *dir, char *why)
         return identity_refuse(why, "%s belongs to user id %u, not to user id %u", dir, (unsigned)st.st_uid,
                                (unsigned)geteuid());
     if (st.st_mode & (S_IWGRP | S_IWOTH))
-        return identity_refuse(why, "others can write to %s (mode %04o): chmod 700 %s", dir, (unsigned)st.st_mode & 07777u,
-                               dir);
+        return identity_refuse(why, "others can write to %s (mode %04o): chmod 700 %s", dir,
+                               (unsigned)st.st_mode & 07777u, dir);
     return RESULT_OK;
 }
 

@@ -23,12 +23,13 @@ static enum result check_owner_and_mode(const struct stat *st, const char *shown
     const unsigned mode = (unsigned)st->st_mode & 07777u;
 
     if (st->st_uid != 0 && st->st_uid != geteuid())
-        return identity_refuse(why, "%s belongs to user id %u, who could change it: it must belong to root or to user id %u",
+        return identity_refuse(why,
+                               "%s belongs to user id %u, who could change it: it must belong to root or to user id %u",
                                shown, (unsigned)st->st_uid, (unsigned)geteuid());
     /* An access control list shows in the group bits too (acl(5): they are its mask). */
     if (kind == FILE_SECRET && mode & (S_IRWXG | S_IRWXO))
-        return identity_refuse(why, "%s holds a secret, but its mode %04o lets others use it: chmod 600 %s", shown, mode,
-                               shown);
+        return identity_refuse(why, "%s holds a secret, but its mode %04o lets others use it: chmod 600 %s", shown,
+                               mode, shown);
     if (mode & S_IWOTH)
         return identity_refuse(why, "%s can be changed by everyone (mode %04o): chmod o-w %s", shown, mode, shown);
     return RESULT_OK;
@@ -43,7 +44,8 @@ static enum result check_file(int fd, const char *shown, enum file_kind kind, si
     if (!S_ISREG(st.st_mode))
         return identity_refuse(why, "%s is not a regular file", shown);
     if (st.st_size > IDENTITY_FILE_MAX)
-        return identity_refuse(why, "%s is larger than %d bytes: not a key or certificate file", shown, IDENTITY_FILE_MAX);
+        return identity_refuse(why, "%s is larger than %d bytes: not a key or certificate file", shown,
+                               IDENTITY_FILE_MAX);
     *size = (size_t)st.st_size;
     return check_owner_and_mode(&st, shown, kind, why);
 }

@@ -70,7 +70,8 @@ static bool dns_matches(const struct wanted_name *want, const gnutls_datum_t *sa
 static bool san_matches(const struct wanted_name *want, unsigned type, const gnutls_datum_t *san)
 {
     if (want->ip_len)
-        return type == GNUTLS_SAN_IPADDRESS && san->size == want->ip_len && memcmp(san->data, want->ip, want->ip_len) == 0;
+        return type == GNUTLS_SAN_IPADDRESS && san->size == want->ip_len &&
+               memcmp(san->data, want->ip, want->ip_len) == 0;
     return type == GNUTLS_SAN_DNSNAME && dns_matches(want, san);
 }
 

@@ -65,8 +65,9 @@ static enum result parse_line(struct identity *id, struct cursor line, const cha
         return identity_refuse(why, "%s, line %u: the name must be 1 to %d printable characters without spaces", file,
                                number, PSK_NAME_MAX);
     if (!parse_key(entry, colon + 1, line.left - name_len - 1))
-        return identity_refuse(why, "%s, line %u: the key must be %d to %d bytes in hexadecimal, as from: openssl rand -hex 32",
-                               file, number, PSK_KEY_MIN, PSK_KEY_MAX);
+        return identity_refuse(
+            why, "%s, line %u: the key must be %d to %d bytes in hexadecimal, as from: openssl rand -hex 32", file,
+            number, PSK_KEY_MIN, PSK_KEY_MAX);
     if (name_is_taken(id, entry))
         return identity_refuse(why, "%s, line %u: the name %s is there twice", file, number, entry->name);
     id->psk_count++;

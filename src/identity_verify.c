@@ -62,13 +62,16 @@ static const struct {
     const char *reason, *remedy;
 } refusals[] = {
     {GNUTLS_CERT_REVOKED, "was revoked", "the remote side needs a new one"},
-    {GNUTLS_CERT_SIGNATURE_FAILURE, "has a bad signature", "it was changed after it was issued, or another CA has the same name"},
+    {GNUTLS_CERT_SIGNATURE_FAILURE, "has a bad signature",
+     "it was changed after it was issued, or another CA has the same name"},
     {GNUTLS_CERT_SIGNER_NOT_FOUND, "was not issued by a trusted CA", "compare ca= here with the CA that issued it"},
     {GNUTLS_CERT_SIGNER_NOT_CA, "was issued by a certificate that is no CA", "the remote side needs one from a CA"},
-    {GNUTLS_CERT_SIGNER_CONSTRAINTS_FAILURE, "is outside of what its CA may issue", "look at the CA's name and path constraints"},
+    {GNUTLS_CERT_SIGNER_CONSTRAINTS_FAILURE, "is outside of what its CA may issue",
+     "look at the CA's name and path constraints"},
     {GNUTLS_CERT_EXPIRED, "or one of its chain has expired", "renew it on the remote side"},
     {GNUTLS_CERT_NOT_ACTIVATED, "or one of its chain is not valid yet", "check the clocks of both machines"},
-    {GNUTLS_CERT_INSECURE_ALGORITHM, "or one of its chain uses a weak key or signature", "issue it anew with SHA-256 and RSA from 2048 bits, ECDSA or Ed25519"},
+    {GNUTLS_CERT_INSECURE_ALGORITHM, "or one of its chain uses a weak key or signature",
+     "issue it anew with SHA-256 and RSA from 2048 bits, ECDSA or Ed25519"},
     {GNUTLS_CERT_INVALID, "is not valid", "look at it with: certtool --verify"},
 };
 
@@ -96,7 +99,8 @@ static enum result verify_name(gnutls_x509_crt_t cert, const struct peer_descrip
     if (identity_name_matches(cert, name))
         return RESULT_OK;
     snprintf(why, IDENTITY_WHY_MAX,
-             "the certificate of %.80s (SHA-256 %s) does not carry the name %.80s: it must be one of its subject alternative names",
+             "the certificate of %.80s (SHA-256 %s) does not carry the name %.80s: it must be one of its subject "
+             "alternative names",
              d->subject, d->fingerprint, name);
     return RESULT_IDENTITY;
 }
@@ -106,7 +110,8 @@ static enum result verify_own_key(const struct identity *id, gnutls_x509_crt_t c
 {
     struct secret_bytes spki = {0};
     const int e = identity_x509_spki(cert, &spki);
-    const bool same = e >= 0 && spki.len == id->own_spki.len && gnutls_memcmp(spki.bytes, id->own_spki.bytes, spki.len) == 0;
+    const bool same =
+        e >= 0 && spki.len == id->own_spki.len && gnutls_memcmp(spki.bytes, id->own_spki.bytes, spki.len) == 0;
 
     secret_wipe(&spki);
     if (e == GNUTLS_E_MEMORY_ERROR)
@@ -169,20 +174,22 @@ static enum result verify_peer_certificate(const struct identity *id, gnutls_ses
     return r;
 }
 
-/* GnuTLS goes on with certificates, which a PSK identity never looks at, when the server takes no PSK (RFC 8446
- * section 4.1.4 lets it): so ask what was really used. Without (EC)DHE there would be no forward secrecy. */
-static enum result verify_psk(const struct identity *id, gnutls_session_t session, const struct identity_expectation *expect,
-                              char *subject, size_t subject_len, char *why)
+/* A server that takes no PSK may go on with certificates (RFC 8446 section 4.2.11), which this identity never looks at:
+ * so ask what was really used. Without (EC)DHE there would be no forward secrecy. */
+static enum result verify_psk(const struct identity *id, gnutls_session_t session,
+                              const struct identity_expectation *expect, char *subject, size_t subject_len, char *why)
 {
     const gnutls_kx_algorithm_t kx = gnutls_kx_get(session);
     const char *name = gnutls_psk_server_get_username(session);
 
     if (kx != GNUTLS_KX_ECDHE_PSK && kx != GNUTLS_KX_DHE_PSK) {
-        snprintf(why, IDENTITY_WHY_MAX, "the remote side did not take part with a pre-shared key: set the same psk= there");
+        snprintf(why, IDENTITY_WHY_MAX,
+                 "the remote side did not take part with a pre-shared key: set the same psk= there");
         return RESULT_IDENTITY;
     }
     if (expect && expect->peer_name) {
-        snprintf(why, IDENTITY_WHY_MAX, "peer=%.80s cannot be checked with a pre-shared key: remove it, or use certificates",
+        snprintf(why, IDENTITY_WHY_MAX,
+                 "peer=%.80s cannot be checked with a pre-shared key: remove it, or use certificates",
                  expect->peer_name);
         return RESULT_IDENTITY;
     }
@@ -194,8 +201,9 @@ static enum result verify_psk(const struct identity *id, gnutls_session_t sessio
     return RESULT_OK;
 }
 
-enum result identity_verify(const struct identity *id, gnutls_session_t session, const struct identity_expectation *expect,
-                            char *subject, size_t subject_len, char why[IDENTITY_WHY_MAX])
+enum result identity_verify(const struct identity *id, gnutls_session_t session,
+                            const struct identity_expectation *expect, char *subject, size_t subject_len,
+                            char why[IDENTITY_WHY_MAX])
 {
     why[0] = '\0';
     if (subject_len)

@@ -30,8 +30,8 @@ static enum result list_parse(struct certificate_list *list, const struct secret
     const int e = gnutls_x509_crt_list_import2(&list->items, &list->count, &text, GNUTLS_X509_FMT_PEM, flags);
 
     if (e == GNUTLS_E_CERTIFICATE_LIST_UNSORTED)
-        return identity_refuse(why, "the certificates in %s are out of order: the own one first, then each one's issuer",
-                               name);
+        return identity_refuse(
+            why, "the certificates in %s are out of order: the own one first, then each one's issuer", name);
     if (e < 0)
         return identity_refuse_gnutls(why, e, "%s holds no readable PEM certificate", name);
     return RESULT_OK;
@@ -81,7 +81,8 @@ static enum result check_dates(gnutls_x509_crt_t cert, const char *name, char *w
     }
     if (now < from) {
         print_date(from, date);
-        return identity_refuse(why, "a certificate in %s is not valid before %s: check this machine's clock", name, date);
+        return identity_refuse(why, "a certificate in %s is not valid before %s: check this machine's clock", name,
+                               date);
     }
     return RESULT_OK;
 }
@@ -118,8 +119,8 @@ static enum result load_key(struct identity *id, const struct secret_bytes *pem,
         return identity_refuse_gnutls(why, e, "cannot load %s", name);
     e = gnutls_privkey_import_x509_raw(id->key, &text, GNUTLS_X509_FMT_PEM, NULL, 0);
     if (e == GNUTLS_E_DECRYPTION_FAILED)
-        return identity_refuse(why, "the key in %s is encrypted: nobody can type its password here, so store it without one",
-                               name);
+        return identity_refuse(
+            why, "the key in %s is encrypted: nobody can type its password here, so store it without one", name);
     if (e < 0)
         return identity_refuse_gnutls(why, e, "%s holds no readable PEM private key", name);
     return RESULT_OK;
@@ -149,7 +150,8 @@ static enum result check_pair(const struct identity *id, const char *cert_name, 
     const bool same = der.size == id->own_spki.len && memcmp(der.data, id->own_spki.bytes, der.size) == 0;
     gnutls_free(der.data);
     if (!same)
-        return identity_refuse(why, "the key in %s does not belong to the first certificate in %s", key_name, cert_name);
+        return identity_refuse(why, "the key in %s does not belong to the first certificate in %s", key_name,
+                               cert_name);
     return RESULT_OK;
 }
 
@@ -209,9 +211,9 @@ enum result identity_x509_trust(struct identity *id, const struct secret_bytes *
     return r;
 }
 
-/* GnuTLS's own choice would hold the certificate back when the server names CAs that did not issue it, or names none
- * that match (RFC 8446 section 4.2.4 lets it do so). We have one identity: it is shown whenever one is asked for.
- * The identity is found by the session's database pointer (identity_apply), since resumption data is never stored. */
+/* GnuTLS's own choice holds a certificate back that none of the CAs named by the server issued (RFC 8446 section
+ * 4.4.2.3 leaves that to the client). We have one identity: it is shown whenever one is asked for. It is found by the
+ * session's database pointer (identity_apply), which nothing else needs, since no resumption data is stored. */
 static int present_own(gnutls_session_t session, const struct gnutls_cert_retr_st *info, gnutls_pcert_st **certs,
                        unsigned *count, gnutls_ocsp_data_st **ocsp, unsigned *ocsp_count, gnutls_privkey_t *key,
                        unsigned *flags)

@@ -1,4 +1,5 @@
-/* For the identity tests: a temporary folder, certificates of any shape, and a TLS 1.3 handshake between two sessions. */
+/* For the identity tests: a temporary folder, certificates of any shape, and a TLS 1.3 handshake between two sessions.
+ */
 #ifndef IDENTITY_HELP_H
 #define IDENTITY_HELP_H
 
@@ -69,8 +70,12 @@ HELP const char *write_text(const char *name, const char *text, mode_t mode)
     return write_file(name, text, strlen(text), mode);
 }
 
-enum san_type { SAN_NONE = 0, SAN_DNS = GNUTLS_SAN_DNSNAME + 100, SAN_IP = GNUTLS_SAN_IPADDRESS + 100,
-                SAN_URI = GNUTLS_SAN_URI + 100 };
+enum san_type {
+    SAN_NONE = 0,
+    SAN_DNS = GNUTLS_SAN_DNSNAME + 100,
+    SAN_IP = GNUTLS_SAN_IPADDRESS + 100,
+    SAN_URI = GNUTLS_SAN_URI + 100
+};
 
 struct san {
     enum san_type type;
@@ -104,8 +109,8 @@ HELP void add_sans(gnutls_x509_crt_t cert, const struct certificate_spec *spec)
     for (size_t i = 0; i < 4 && spec->sans[i].type != SAN_NONE; i++) {
         const struct san *san = &spec->sans[i];
         const size_t len = san->len ? san->len : strlen(san->data);
-        assert_true(gnutls_x509_crt_set_subject_alt_name(cert, (gnutls_x509_subject_alt_name_t)(san->type - 100), san->data,
-                                                         (unsigned)len, GNUTLS_FSAN_APPEND) >= 0);
+        assert_true(gnutls_x509_crt_set_subject_alt_name(cert, (gnutls_x509_subject_alt_name_t)(san->type - 100),
+                                                         san->data, (unsigned)len, GNUTLS_FSAN_APPEND) >= 0);
     }
 }
 
@@ -136,8 +141,8 @@ HELP struct certificate make_certificate(struct certificate_spec spec)
         assert_true(gnutls_x509_crt_set_key_purpose_oid(c.cert, spec.purpose, 1) >= 0);
     add_sans(c.cert, &spec);
     if (spec.raw_sans)
-        assert_true(gnutls_x509_crt_set_extension_by_oid(c.cert, GNUTLS_X509EXT_OID_SAN, spec.raw_sans, spec.raw_sans_len,
-                                                         0) >= 0);
+        assert_true(gnutls_x509_crt_set_extension_by_oid(c.cert, GNUTLS_X509EXT_OID_SAN, spec.raw_sans,
+                                                         spec.raw_sans_len, 0) >= 0);
     assert_true(gnutls_x509_crt_set_key(c.cert, c.key) >= 0);
     const struct certificate *issuer = spec.issuer ? spec.issuer : &c;
     const bool eddsa = gnutls_x509_privkey_get_pk_algorithm(issuer->key) == GNUTLS_PK_EDDSA_ED25519;
@@ -214,7 +219,8 @@ HELP struct identity *load_files(const struct certificate *own, const struct cer
                                             .ca_file = write_certificates("ca.crt", ca, NULL)});
 }
 
-#define TEST_PRIORITIES "NONE:+VERS-TLS1.3:+AES-128-GCM:+AES-256-GCM:+CHACHA20-POLY1305:+AEAD:+GROUP-X25519:+GROUP-SECP256R1"
+#define TEST_PRIORITIES                                                                                                \
+    "NONE:+VERS-TLS1.3:+AES-128-GCM:+AES-256-GCM:+CHACHA20-POLY1305:+AEAD:+GROUP-X25519:+GROUP-SECP256R1"
 
 /* One end of a connection; certificates are judged after the handshake, as GnuTLS's callback would. */
 struct end {

@@ -79,9 +79,9 @@ static const struct {
     mode_t mode;
     bool secret_ok, public_ok;
 } modes[] = {
-    {0600, true, true},   {0400, true, true},   {0700, true, true},   {0640, false, true},  {0620, false, true},
-    {0610, false, true},  {0604, false, true},  {0601, false, true},  {0602, false, false}, {0644, false, true},
-    {0664, false, true},  {0666, false, false}, {04600, true, true},
+    {0600, true, true},  {0400, true, true},   {0700, true, true},  {0640, false, true},  {0620, false, true},
+    {0610, false, true}, {0604, false, true},  {0601, false, true}, {0602, false, false}, {0644, false, true},
+    {0664, false, true}, {0666, false, false}, {04600, true, true},
 };
 
 static void refuses_secret_files_that_others_can_use(void **state)
@@ -92,7 +92,8 @@ static void refuses_secret_files_that_others_can_use(void **state)
     for (size_t i = 0; i < sizeof modes / sizeof modes[0]; i++) {
         char part[400];
         const struct identity_config psk = {.psk_file = write_text("m.psk", PSK_ALICE, modes[i].mode)};
-        snprintf(part, sizeof part, "mode %04o lets others use it: chmod 600 %s", (unsigned)modes[i].mode, psk.psk_file);
+        snprintf(part, sizeof part, "mode %04o lets others use it: chmod 600 %s", (unsigned)modes[i].mode,
+                 psk.psk_file);
         config.key_file = write_key("m.key", &own, modes[i].mode);
         if (modes[i].secret_ok) {
             identity_free(load_ok(config));
@@ -100,7 +101,8 @@ static void refuses_secret_files_that_others_can_use(void **state)
             continue;
         }
         load_refused(psk, part);
-        snprintf(part, sizeof part, "mode %04o lets others use it: chmod 600 %s", (unsigned)modes[i].mode, config.key_file);
+        snprintf(part, sizeof part, "mode %04o lets others use it: chmod 600 %s", (unsigned)modes[i].mode,
+                 config.key_file);
         load_refused(config, part);
     }
 }
@@ -199,7 +201,8 @@ static void refuses_files_above_a_mebibyte(void **state)
     memset(text, '#', IDENTITY_FILE_MAX + 1);
     memcpy(text, PSK_ALICE, line);
     identity_free(load_ok((struct identity_config){.psk_file = write_file("large", text, IDENTITY_FILE_MAX, 0600)}));
-    load_refused((struct identity_config){.psk_file = write_file("large", text, IDENTITY_FILE_MAX + 1, 0600)}, "larger than");
+    load_refused((struct identity_config){.psk_file = write_file("large", text, IDENTITY_FILE_MAX + 1, 0600)},
+                 "larger than");
     free(text);
 }
 
@@ -220,8 +223,8 @@ static void accepts_the_usual_key_types_and_refuses_weak_ones(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
-        struct certificate c =
-            make_certificate((struct certificate_spec){.name = "k", .pk = table[i].pk, .bits = table[i].bits, .issuer = &ca});
+        struct certificate c = make_certificate(
+            (struct certificate_spec){.name = "k", .pk = table[i].pk, .bits = table[i].bits, .issuer = &ca});
         if (table[i].refusal)
             load_refused(config_of(&c), table[i].refusal);
         else
@@ -243,7 +246,8 @@ static void refuses_a_key_of_another_certificate_and_names_both_files(void **sta
 
 static void refuses_own_certificates_outside_their_validity(void **state)
 {
-    struct certificate expired = make_certificate((struct certificate_spec){.issuer = &ca, .from_days = -9, .until_days = -2}),
+    struct certificate expired = make_certificate(
+                           (struct certificate_spec){.issuer = &ca, .from_days = -9, .until_days = -2}),
                        early = make_certificate((struct certificate_spec){.issuer = &ca, .from_days = 2});
 
     (void)state;
@@ -278,8 +282,8 @@ static void refuses_an_expired_intermediate(void **state)
 
 static void refuses_a_ca_file_only_when_no_ca_in_it_is_valid(void **state)
 {
-    struct certificate old = make_certificate((struct certificate_spec){
-        .name = "old CA", .is_ca = true, .from_days = -9, .until_days = -2});
+    struct certificate old =
+        make_certificate((struct certificate_spec){.name = "old CA", .is_ca = true, .from_days = -9, .until_days = -2});
     struct identity_config config = config_of(&own);
 
     (void)state;
@@ -294,8 +298,10 @@ static void refuses_a_ca_file_only_when_no_ca_in_it_is_valid(void **state)
 
 static void refuses_key_usage_without_signing(void **state)
 {
-    struct certificate no = make_certificate((struct certificate_spec){.issuer = &ca, .usage = GNUTLS_KEY_KEY_ENCIPHERMENT}),
-                       yes = make_certificate((struct certificate_spec){.issuer = &ca, .usage = GNUTLS_KEY_DIGITAL_SIGNATURE});
+    struct certificate no = make_certificate(
+                           (struct certificate_spec){.issuer = &ca, .usage = GNUTLS_KEY_KEY_ENCIPHERMENT}),
+                       yes = make_certificate(
+                           (struct certificate_spec){.issuer = &ca, .usage = GNUTLS_KEY_DIGITAL_SIGNATURE});
 
     (void)state;
     load_refused(config_of(&no), "digitalSignature");
@@ -381,7 +387,8 @@ static void reads_psk_lines(void **state)
 
 static void keeps_name_and_key_bytes_exactly(void **state)
 {
-    static const uint8_t key[17] = {0, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77, 0x88, 0x99, 0xaa, 0xbb, 0xcc, 0xdd, 0xee, 0xff, 0xF1};
+    static const uint8_t key[17] = {0,    0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77, 0x88,
+                                    0x99, 0xaa, 0xbb, 0xcc, 0xdd, 0xee, 0xff, 0xF1};
 
     (void)state;
     struct identity *id = load_ok((struct identity_config){.psk_file = write_text("x.psk", "n@1:" HEX16 "F1", 0600)});
@@ -389,7 +396,8 @@ static void keeps_name_and_key_bytes_exactly(void **state)
     assert_int_equal(id->psks[0].key_len, sizeof key);
     assert_memory_equal(id->psks[0].key, key, sizeof key);
     identity_free(id);
-    load_refused((struct identity_config){.psk_file = write_file("x.psk", "a\0b:" HEX16, 36, 0600)}, "the name must be");
+    load_refused((struct identity_config){.psk_file = write_file("x.psk", "a\0b:" HEX16, 36, 0600)},
+                 "the name must be");
 }
 
 static void never_quotes_a_rejected_key(void **state)

@@ -119,7 +119,7 @@ static void has_mode_0600_under_any_umask(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof masks / sizeof masks[0]; i++) {
-        char dir[20];
+        char dir[40];
         snprintf(dir, sizeof dir, "umask-%03o", (unsigned)masks[i]);
         assert_int_equal(mkdir(in_folder(dir), 0700), 0);
         const mode_t old = umask(masks[i]);
@@ -228,7 +228,7 @@ static void refuses_a_folder_that_others_can_write_to(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
-        char dir[20];
+        char dir[40];
         snprintf(dir, sizeof dir, "mode-%04o", (unsigned)table[i].mode);
         assert_int_equal(mkdir(in_folder(dir), 0700), 0);
         assert_int_equal(chmod(in_folder(dir), table[i].mode), 0);
@@ -270,7 +270,8 @@ static void says_when_no_folder_can_be_made(void **state)
     write_text("file", "x", 0600);
     load_refused(config_in("file"), "Not a directory");
     load_refused(config_in("file/below"), "Not a directory");
-    load_refused((struct identity_config){.state_dir = "/proc/self/p2ptls"}, "cannot make the directory /proc/self/p2ptls");
+    load_refused((struct identity_config){.state_dir = "/proc/self/p2ptls"},
+                 "cannot make the directory /proc/self/p2ptls");
     load_refused((struct identity_config){.state_dir = ""}, "empty");
 }
 
@@ -279,8 +280,8 @@ static const struct {
     int value;
     size_t room;
 } failures[] = {
-    {&write_errno, ENOSPC, 0},   {&write_errno, ENOSPC, 1},  {&write_errno, EDQUOT, 300}, {&write_errno, EROFS, 0},
-    {&fsync_errno, EIO, 0},      {&link_errno, EPERM, 0},    {&link_errno, ENOSPC, 0},
+    {&write_errno, ENOSPC, 0}, {&write_errno, ENOSPC, 1}, {&write_errno, EDQUOT, 300}, {&write_errno, EROFS, 0},
+    {&fsync_errno, EIO, 0},    {&link_errno, EPERM, 0},   {&link_errno, ENOSPC, 0},
 };
 
 static void leaves_nothing_behind_when_the_disk_fails(void **state)

@@ -20,30 +20,34 @@ static void check(struct certificate_spec spec, const struct expectation *table,
 #define CHECK(spec, ...)                                                                                               \
     check((struct certificate_spec)spec, (const struct expectation[])__VA_ARGS__,                                      \
           sizeof((const struct expectation[])__VA_ARGS__) / sizeof(struct expectation))
-#define SPEC(...) {__VA_ARGS__}
+#define SPEC(...)                                                                                                      \
+    {                                                                                                                  \
+        __VA_ARGS__                                                                                                    \
+    }
 
 static void dns_names_match_whole_and_without_case(void **state)
 {
     (void)state;
-    CHECK(SPEC(.sans = {{SAN_DNS, "redis_1.example.org", 0}, {SAN_DNS, "db.example.org", 0}, {SAN_DNS, "localhost", 0}}),
-          {
-              {"db.example.org", true},
-              {"DB.Example.ORG", true},
-              {"db.example.org.", true},
-              {"redis_1.example.org", true},
-              {"localhost", true},
-              {"db.example.org..", false},
-              {".db.example.org", false},
-              {"xdb.example.org", false},
-              {"b.example.org", false},
-              {"example.org", false},
-              {"db.example.or", false},
-              {"db.example.orgx", false},
-              {"*.example.org", false},
-              {"127.0.0.1", false},
-              {"", false},
-              {".", false},
-          });
+    CHECK(
+        SPEC(.sans = {{SAN_DNS, "redis_1.example.org", 0}, {SAN_DNS, "db.example.org", 0}, {SAN_DNS, "localhost", 0}}),
+        {
+            {"db.example.org", true},
+            {"DB.Example.ORG", true},
+            {"db.example.org.", true},
+            {"redis_1.example.org", true},
+            {"localhost", true},
+            {"db.example.org..", false},
+            {".db.example.org", false},
+            {"xdb.example.org", false},
+            {"b.example.org", false},
+            {"example.org", false},
+            {"db.example.or", false},
+            {"db.example.orgx", false},
+            {"*.example.org", false},
+            {"127.0.0.1", false},
+            {"", false},
+            {".", false},
+        });
 }
 
 static void a_wildcard_is_one_whole_leftmost_label(void **state)
@@ -98,14 +102,18 @@ static void the_common_name_is_never_looked_at(void **state)
 }
 
 /* SEQUENCE { [2] "db.example.org", 0, ".evil.com" } */
-static const uint8_t with_zero[] = "\x30\x1a\x82\x18" "db.example.org\0.evil.com";
-static const uint8_t without_zero[] = "\x30\x1a\x82\x18" "db.example.orgx.evil.com";
+static const uint8_t with_zero[] = "\x30\x1a\x82\x18"
+                                   "db.example.org\0.evil.com";
+static const uint8_t without_zero[] = "\x30\x1a\x82\x18"
+                                      "db.example.orgx.evil.com";
 
 static void a_name_with_a_zero_byte_matches_nothing(void **state)
 {
     (void)state;
-    CHECK(SPEC(.raw_sans = with_zero, .raw_sans_len = 28), {{"db.example.org", false}, {"db.example.org\0.evil.com", false}});
-    CHECK(SPEC(.raw_sans = without_zero, .raw_sans_len = 28), {{"db.example.org", false}, {"db.example.orgx.evil.com", true}});
+    CHECK(SPEC(.raw_sans = with_zero, .raw_sans_len = 28),
+          {{"db.example.org", false}, {"db.example.org\0.evil.com", false}});
+    CHECK(SPEC(.raw_sans = without_zero, .raw_sans_len = 28),
+          {{"db.example.org", false}, {"db.example.orgx.evil.com", true}});
 }
 
 int main(void)
