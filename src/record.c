@@ -44,29 +44,27 @@ static enum result cipher_new(struct record_cipher **out, gnutls_cipher_algorith
     return RESULT_OK;
 }
 
+static bool cipher_fits(const struct record_cipher *c, const struct record_keys *k)
+{
+    return c && c->suite == k->suite && c->epoch == k->epoch;
+}
+
+/* A new handle for each key: gnutls_aead_cipher_set_key of GnuTLS 3.7.9 leaves AES-GCM on x86 with a wrong GHASH key,
+ * since it encrypts the old one in place of the block of zeros; tags are then not those of any other implementation. */
 enum result record_cipher_fit(struct record_cipher **c, const struct record_keys *k)
 {
-    enum result r = RESULT_OK;
-
     if (!record_keys_valid(k))
         return RESULT_PROTOCOL;
-    if (*c && (*c)->suite == k->suite && (*c)->epoch == k->epoch)
+    if (cipher_fits(*c, k))
         return RESULT_OK;
 
     const struct suite_parts *parts = record_suite_find(k->suite);
     gnutls_datum_t key = {(unsigned char *)k->key, parts->key_len};
-    if (*c && (*c)->suite == k->suite) {
-        r = cipher_result(gnutls_aead_cipher_set_key((*c)->handle, &key));
-    } else {
-        record_cipher_free(*c);
-        *c = NULL;
-        r = cipher_new(c, parts->cipher, &key);
-    }
-    if (r != RESULT_OK) {
-        record_cipher_free(*c);
-        *c = NULL;
+    record_cipher_free(*c);
+    *c = NULL;
+    enum result r = cipher_new(c, parts->cipher, &key);
+    if (r != RESULT_OK)
         return r;
-    }
     (*c)->suite = k->suite;
     (*c)->epoch = k->epoch;
     return RESULT_OK;
@@ -91,11 +89,6 @@ static void build_nonce(uint8_t nonce[NONCE_BYTES], const struct record_keys *k,
 static bool type_is_inner(unsigned type)
 {
     return type == RECORD_ALERT || type == RECORD_HANDSHAKE || type == RECORD_APPLICATION_DATA;
-}
-
-static bool cipher_fits(const struct record_cipher *c, const struct record_keys *k)
-{
-    return c && c->suite == k->suite && c->epoch == k->epoch;
 }
 
 static void put_header(uint8_t *out, size_t body_len)
@@ -128,7 +121,7 @@ enum result record_seal(struct record_cipher *c, const struct record_keys *k, ui
                                         len + TYPE_BYTE, body, &sealed);
     wipe(nonce, sizeof nonce);
     if (rc < 0 || sealed != body_len) {
-        wipe(out, RECORD_HEADER + body_len);
+        wipe(body, body_len); /* the copy of the content */
         return rc == GNUTLS_E_MEMORY_ERROR ? RESULT_NOMEM : RESULT_PROTOCOL;
     }
     *out_len = RECORD_HEADER + body_len;

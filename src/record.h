@@ -61,7 +61,8 @@ uint64_t record_limit(enum record_suite suite);
 /* The per-process AEAD handle of one direction. Not thread-safe: the direction's lock guards it. */
 struct record_cipher;
 
-/* Makes *c fit k: creates it (*c NULL) or re-keys it when suite or epoch differ; otherwise does nothing. */
+/* Makes *c fit k: creates it (*c NULL), replaces it when suite or epoch differ, otherwise does nothing.
+ * On failure *c is NULL or still of the old keys. */
 MUST_USE enum result record_cipher_fit(struct record_cipher **c, const struct record_keys *k);
 void record_cipher_free(struct record_cipher *c);
 
