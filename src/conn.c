@@ -96,6 +96,8 @@ int conn_wait_state(struct conn *c, int timeout_ms)
 
 int conn_error(const struct conn *c)
 {
+    if (atomic_load(&c->slot->state) == SLOT_GIVEN_BACK)
+        return EBADF;
     int error = atomic_load(&c->slot->error);
     return error > 0 && error < 4096 ? error : EPROTO;
 }
@@ -145,4 +147,16 @@ void conn_set_timeouts(struct conn *c, const int64_t *rcvtimeo_us, const int64_t
 bool conn_reading_shut(const struct conn *c)
 {
     return atomic_load(&c->slot->rd_shut);
+}
+
+bool conn_give_back(struct conn *c)
+{
+    uint32_t nobody = 0;
+    if (atomic_load(&c->slot->state) == SLOT_GIVEN_BACK)
+        return true;
+    if (atomic_load(&c->slot->state) != SLOT_UNSTARTED ||
+        !atomic_compare_exchange_strong(&c->slot->owner, &nobody, HOLDER_NOBODY))
+        return false;
+    atomic_store(&c->slot->state, SLOT_GIVEN_BACK);
+    return true;
 }

@@ -126,4 +126,8 @@ struct conn_books conn_books(const struct conn *c);
 void conn_set_timeouts(struct conn *c, const int64_t *rcvtimeo_us, const int64_t *sndtimeo_us);
 bool conn_reading_shut(const struct conn *c);
 
+/* Makes an unstarted connection nobody's: true if it was unstarted. The socket is then as fresh as the kernel made it, and
+ * a new image may take it over. */
+bool conn_give_back(struct conn *c);
+
 #endif

@@ -125,7 +125,7 @@ bool conn_leave(struct conn *c, int fd, bool abort)
     bool last = holders_leave(c->slot, conn_transport->now_ms());
     atomic_store(&c->left, 1);
     atomic_store(&c->alone, last);
-    if (abort)
+    if (abort || atomic_load(&c->slot->state) == SLOT_GIVEN_BACK)
         return false;
     if (!last)
         return !handed_over(c);

@@ -40,7 +40,8 @@
     X(conn_fork_child)                                                                                                 \
     X(conn_books)                                                                                                      \
     X(conn_set_timeouts)                                                                                               \
-    X(conn_reading_shut)
+    X(conn_reading_shut)                                                                                               \
+    X(conn_give_back)
 
 /* The identity of a rule, loaded at its first use and kept for the life of the process. state_dir: see identity.h. */
 MUST_USE enum result core_identity(const struct policy_rule *rule, const char *state_dir, struct identity **out,

@@ -26,7 +26,11 @@ enum slot_state {
     SLOT_HANDSHAKE, /* the owner holds the GnuTLS sessions; others wait on the state word */
     SLOT_OPEN,
     SLOT_FAILED,    /* error says why */
+    SLOT_GIVEN_BACK, /* left to a new image by exec: no business of this family any more */
 };
+
+/* No process has this id (holders.c). */
+enum { HOLDER_NOBODY = 0x7fffffff };
 
 enum slot_rx_end { RX_LIVE = 0, RX_CLOSE_NOTIFY, RX_ERROR };
 

@@ -1,0 +1,238 @@
+/* Which sockets are selected: by what they are, where they are bound or connected, and what the policy says. */
+#include "state.h"
+
+#include "sys.h"
+
+#include <arpa/inet.h>
+#include <dirent.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <linux/tcp.h>
+#include <stdio.h>
+#include <string.h>
+
+#ifndef IPPROTO_MPTCP
+#define IPPROTO_MPTCP 262
+#endif
+
+enum { TCP_STATE_LISTEN = 10, TCP_STATE_CLOSE = 7 };
+
+int socket_option(int fd, int level, int name, int fallback)
+{
+    int value = 0;
+    socklen_t len = sizeof value;
+    return sys5(SYS_getsockopt, (long)fd, (long)level, (long)name, &value, &len) == 0 ? value : fallback;
+}
+
+bool is_tcp_stream(int fd)
+{
+    int protocol = socket_option(fd, SOL_SOCKET, SO_PROTOCOL, -1);
+    return protocol == IPPROTO_TCP || protocol == IPPROTO_MPTCP;
+}
+
+static void text_of_address(const struct sockaddr *a, char text[CONN_PEER_TEXT])
+{
+    char ip[INET6_ADDRSTRLEN] = "?";
+    if (a->sa_family == AF_INET) {
+        const struct sockaddr_in *v4 = (const void *)a;
+        inet_ntop(AF_INET, &v4->sin_addr, ip, sizeof ip);
+        snprintf(text, CONN_PEER_TEXT, "%s:%u", ip, ntohs(v4->sin_port));
+        return;
+    }
+    const struct sockaddr_in6 *v6 = (const void *)a;
+    if (a->sa_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr))
+        inet_ntop(AF_INET, v6->sin6_addr.s6_addr + 12, ip, sizeof ip);
+    else if (a->sa_family == AF_INET6)
+        inet_ntop(AF_INET6, &v6->sin6_addr, ip, sizeof ip);
+    snprintf(text, CONN_PEER_TEXT, strchr(ip, ':') ? "[%s]:%u" : "%s:%u", ip,
+             a->sa_family == AF_INET6 ? ntohs(v6->sin6_port) : 0);
+}
+
+/* The name that the remote certificate must carry: the rule's, or for a private CA the address that was dialled.
+ * (The per-user identity and PSKs know no names.) */
+static const char *expected_name(const struct policy_rule *rule, bool connected_side, const char *peer, char *room, size_t size)
+{
+    if (rule->peer_name)
+        return rule->peer_name;
+    if (!connected_side || !rule->ca_file || rule->insecure)
+        return NULL;
+    const char *end = strrchr(peer, ':');
+    const char *begin = peer[0] == '[' ? peer + 1 : peer;
+    if (peer[0] == '[')
+        end = strchr(peer, ']');
+    snprintf(room, size, "%.*s", (int)(end - begin), begin);
+    return room;
+}
+
+static int64_t timeout_option(int fd, int name)
+{
+    struct timeval t = {0, 0};
+    socklen_t len = sizeof t;
+    if (sys5(SYS_getsockopt, (long)fd, SOL_SOCKET, (long)name, &t, &len) != 0)
+        return 0;
+    return (int64_t)t.tv_sec * 1000000 + t.tv_usec;
+}
+
+struct desc *select_connection(int fd, const struct policy_rule *rule, bool connected_side, const struct sockaddr *peer)
+{
+    struct sockaddr_storage asked = {0};
+    socklen_t len = sizeof asked;
+    char name[CONN_PEER_TEXT];
+    if ((unsigned)fd >= table_size) {
+        log_event(LOG_LEVEL_ERROR, "descriptor %d is above the table of %u: refused", fd, table_size);
+        errno = EMFILE;
+        return NULL;
+    }
+    struct conn_params params = {.rule = rule, .connected_side = connected_side};
+    params.identity = core_identity_of(rule);
+    if (!params.identity) {
+        errno = EKEYREJECTED;
+        return NULL;
+    }
+    if (!peer && sys3(SYS_getpeername, (long)fd, &asked, &len) == 0)
+        peer = (const struct sockaddr *)&asked;
+    text_of_address(peer ? peer : (const struct sockaddr *)&asked, params.peer);
+    params.dialled_name = expected_name(rule, connected_side, params.peer, name, sizeof name);
+    params.rcvtimeo_us = timeout_option(fd, SO_RCVTIMEO);
+    params.sndtimeo_us = timeout_option(fd, SO_SNDTIMEO);
+    library_enter();
+    struct conn *conn = core->conn_new(&params);
+    struct desc *d = conn ? desc_new(conn, rule) : NULL;
+    if (d) {
+        d->rcvlowat = socket_option(fd, SOL_SOCKET, SO_RCVLOWAT, 1);
+        if (d->rcvlowat > 1) {
+            int one = 1;
+            sys5(SYS_setsockopt, (long)fd, SOL_SOCKET, SO_RCVLOWAT, &one, (long)sizeof one);
+        }
+        atomic_store(&d->refs, 1);
+        table_set(fd, (uintptr_t)d);
+        streams_detach(fd);
+    } else if (conn) {
+        core->conn_free(conn);
+    }
+    library_leave();
+    if (!d)
+        errno = ENOMEM;
+    return d;
+}
+
+void unselect(int fd, struct desc *d)
+{
+    uintptr_t mine = (uintptr_t)d;
+    if (atomic_compare_exchange_strong(&table[fd], &mine, WORD_PLAIN) && atomic_fetch_sub(&d->refs, 1) == 1)
+        desc_release(d);
+}
+
+void classify_listener(int fd)
+{
+    struct sockaddr_storage a;
+    socklen_t len = sizeof a;
+    bool match = sys3(SYS_getsockname, (long)fd, &a, &len) == 0 && is_tcp_stream(fd) &&
+                 policy_could_match(policy, POLICY_ACCEPT, (struct sockaddr *)&a, len);
+    table_set(fd, match ? WORD_LISTENER : WORD_BOUND_PLAIN);
+    if (match) /* now, while files can be read and libraries loaded: daemons lower their privileges after listen */
+        for (size_t i = 0; i < policy_count(policy); i++) {
+            const struct policy_rule *rule = policy_rule_at(policy, i);
+            if (rule->action == POLICY_PROTECT && (rule->directions & POLICY_ACCEPT))
+                (void)core_identity_of(rule);
+        }
+}
+
+/* Nothing was sent, and all that came is still unread (a FIN adds 1 to bytes_received). */
+static bool is_fresh(int fd, const struct tcp_info *info, socklen_t info_len)
+{
+    int unread = 0;
+    if (info_len < offsetof(struct tcp_info, tcpi_bytes_sent) + sizeof info->tcpi_bytes_sent)
+        return false;
+    if (sys3(SYS_ioctl, (long)fd, FIONREAD, &unread) != 0)
+        return false;
+    uint64_t taken = info->tcpi_bytes_received - (uint64_t)unread;
+    return info->tcpi_bytes_sent == 0 && taken <= 1;
+}
+
+static uintptr_t refuse_inherited(int fd, const char *why)
+{
+    log_event(LOG_LEVEL_ERROR, "inherited descriptor %d is a connection that the policy selects, and %s: every use of it fails",
+              fd, why);
+    return WORD_REFUSED;
+}
+
+static uintptr_t take_over(int fd, const struct sockaddr_storage *local, socklen_t local_len,
+                           const struct sockaddr_storage *remote, socklen_t remote_len, const struct tcp_info *info,
+                           socklen_t info_len)
+{
+    /* The SYN of the side that connected counts as one acknowledged byte. */
+    bool connected_side = info->tcpi_bytes_acked == 1;
+    const struct policy_rule *rule = connected_side
+                                         ? policy_match(policy, POLICY_CONNECT, (const struct sockaddr *)remote, remote_len)
+                                         : policy_match(policy, POLICY_ACCEPT, (const struct sockaddr *)local, local_len);
+    if (!rule || rule->action == POLICY_PLAIN)
+        return WORD_PLAIN;
+    if (rule->action == POLICY_DENY)
+        return refuse_inherited(fd, "the policy says deny");
+    if (!is_fresh(fd, info, info_len))
+        return refuse_inherited(fd, "it is in mid-stream without its state (was it passed on by a program of ours?)");
+    struct desc *d = select_connection(fd, rule, connected_side, (const struct sockaddr *)remote);
+    if (!d)
+        return refuse_inherited(fd, "its protection could not be set up");
+    helper_add(d);
+    return (uintptr_t)d;
+}
+
+static uintptr_t classify(int fd)
+{
+    struct sockaddr_storage local, remote;
+    socklen_t local_len = sizeof local, remote_len = sizeof remote;
+    struct tcp_info info;
+    socklen_t info_len = sizeof info;
+    memset(&info, 0, sizeof info);
+    if (!is_tcp_stream(fd) || sys5(SYS_getsockopt, (long)fd, IPPROTO_TCP, TCP_INFO, &info, &info_len) != 0)
+        return WORD_PLAIN;
+    if (sys3(SYS_getsockname, (long)fd, &local, &local_len) != 0)
+        return WORD_PLAIN;
+    if (info.tcpi_state == TCP_STATE_LISTEN) {
+        classify_listener(fd);
+        return table_word(fd);
+    }
+    if (sys3(SYS_getpeername, (long)fd, &remote, &remote_len) != 0)
+        return policy_could_match(policy, POLICY_ACCEPT, (struct sockaddr *)&local, local_len) ? WORD_BOUND : WORD_PLAIN;
+    return take_over(fd, &local, local_len, &remote, remote_len, &info, info_len);
+}
+
+void classify_unknown(int fd)
+{
+    int saved = errno;
+    uintptr_t unknown = WORD_UNKNOWN;
+    if (!atomic_compare_exchange_strong(&table[fd], &unknown, WORD_MOVING))
+        return;
+    uintptr_t word = classify(fd);
+    table_end_move(fd, word);
+    errno = saved;
+}
+
+void classify_inherited(void)
+{
+    char buffer[2048] __attribute__((aligned(8)));
+    long dir = sys4(SYS_openat, (long)AT_FDCWD, "/proc/self/fd", (long)(O_RDONLY | O_DIRECTORY | O_CLOEXEC), 0L);
+    if (dir < 0) { /* no /proc: look at whatever is used */
+        for (unsigned fd = 0; fd < table_size && fd < 1024; fd++)
+            if (sys3(SYS_fcntl, (long)fd, F_GETFD, 0L) >= 0)
+                table_set((int)fd, WORD_UNKNOWN);
+    }
+    long n;
+    while (dir >= 0 && (n = sys3(SYS_getdents64, dir, buffer, (long)sizeof buffer)) > 0) {
+        for (long at = 0; at < n;) {
+            const struct dirent64 *entry = (const void *)(buffer + at);
+            at += entry->d_reclen;
+            char *end;
+            long fd = strtol(entry->d_name, &end, 10);
+            if (!*end && end != entry->d_name && fd != dir && table_word((int)fd) == WORD_PLAIN)
+                table_set((int)fd, WORD_UNKNOWN);
+        }
+    }
+    if (dir >= 0)
+        sys1(SYS_close, dir);
+    for (int fd = 0; fd <= 2; fd++) /* stdio uses these behind the hooks: look now */
+        if (table_word(fd) == WORD_UNKNOWN)
+            classify_unknown(fd);
+}

@@ -1,0 +1,89 @@
+/* Brings in libp2ptls-core.so, and with it GnuTLS, at the first socket that the policy selects: linking GnuTLS costs
+ * every process 2 ms at its start, and a shell script runs a hundred processes. */
+#include "state.h"
+
+#include "io.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <pthread.h>
+#include <string.h>
+
+const struct core_api *core;
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static bool failed;
+
+/* The core lies beside this library. */
+static bool core_path(char *path, size_t room)
+{
+    Dl_info info;
+    if (!dladdr((void *)core_load, &info) || !info.dli_fname)
+        return false;
+    const char *slash = strrchr(info.dli_fname, '/');
+    size_t len = slash ? (size_t)(slash - info.dli_fname) + 1 : 0;
+    int n = snprintf(path, room, "%.*slibp2ptls-core.so", (int)len, info.dli_fname);
+    return n > 0 && (size_t)n < room;
+}
+
+static const struct core_api *open_core(void)
+{
+    char path[4096];
+    struct core_host host = {
+        .abi = CORE_ABI,
+        .io = &io_transport,
+        .log = logsink_write,
+        .log_threshold = logsink_level,
+        .hide = hide_descriptor_number,
+    };
+    if (!core_path(path, sizeof path)) {
+        log_event(LOG_LEVEL_ERROR, "cannot tell where libp2ptls.so lies: selected sockets are refused");
+        return NULL;
+    }
+    void *so = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    core_open open_it = so ? (core_open)dlsym(so, "p2ptls_core_open") : NULL;
+    const struct core_api *api = open_it ? open_it(&host) : NULL;
+    if (!api)
+        log_event(LOG_LEVEL_ERROR, "cannot load the TLS core, selected sockets are refused: %s",
+                  so && open_it ? "libp2ptls-core.so is of another version" : dlerror());
+    return api;
+}
+
+bool core_load(void)
+{
+    if (core)
+        return true;
+    if (thread.in_vfork_child)
+        return false; /* its memory is its parent's */
+    library_enter();
+    pthread_mutex_lock(&lock);
+    if (!core && !failed) {
+        core = open_core();
+        failed = !core;
+    }
+    pthread_mutex_unlock(&lock);
+    library_leave();
+    return core != NULL;
+}
+
+struct identity *core_identity_of(const struct policy_rule *rule)
+{
+    struct identity *identity = NULL;
+    char why[IDENTITY_WHY_MAX] = "";
+    if (!core_load())
+        return NULL;
+    library_enter();
+    enum result result = core->core_identity(rule, init_state_dir(), &identity, why);
+    library_leave();
+    if (result == RESULT_OK)
+        return identity;
+    log_event(LOG_LEVEL_ERROR, "%s:%u: no identity for this rule, its sockets are refused: %s", rule->source, rule->line, why);
+    return NULL;
+}
+
+void core_load_all(void)
+{
+    for (size_t i = 0; i < policy_count(policy); i++)
+        if (policy_rule_at(policy, i)->action == POLICY_PROTECT)
+            (void)core_identity_of(policy_rule_at(policy, i));
+}

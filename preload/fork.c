@@ -1,0 +1,158 @@
+/* fork in its forms. Before it, every thread is out of the library and each live connection expects a child; after it, the
+ * child has an id of its own, and none of its parent's handshakes, which it could not continue. */
+#include "state.h"
+
+#include "sys.h"
+
+#include <errno.h>
+#include <pthread.h>
+
+/* Counts the fork handlers that are under way, since _Fork runs them by itself. */
+static bool preparing;
+
+static void prepare_one(struct desc *d, void *arg)
+{
+    (void)arg;
+    if (!atomic_load(&d->orphan))
+        core->conn_prepare_fork(d->conn);
+}
+
+static void parent_one(struct desc *d, void *arg)
+{
+    if (!atomic_load(&d->orphan))
+        core->conn_fork_parent(d->conn, *(bool *)arg);
+}
+
+/* The dup of a socket that the parent is closing is none of the child's business. */
+static void child_one(struct desc *d, void *arg)
+{
+    (void)arg;
+    atomic_store(&d->helped, false);
+    core->conn_fork_child(d->conn);
+    atomic_store(&d->holds, 1); /* those of waiting calls stayed with the parent's threads */
+    if (!atomic_load(&d->orphan))
+        return;
+    int fd = atomic_load(&d->number);
+    sys1(SYS_close, (long)fd);
+    table_set(fd, WORD_PLAIN);
+    atomic_store(&d->number, -1);
+}
+
+static bool any_live;
+
+static void notice(struct desc *d, void *arg)
+{
+    (void)arg;
+    if (!atomic_load(&d->orphan))
+        any_live = true;
+}
+
+void fork_prepare(void)
+{
+    if (!core || thread.in_vfork_child)
+        return;
+    thread_enter();
+    preparing = true;
+    table_gate_close();
+    any_live = false;
+    desc_each_forking(notice, NULL);
+    if (any_live)
+        core->core_prepare_fork();
+    desc_each_forking(prepare_one, NULL);
+}
+
+void fork_parent(bool failed)
+{
+    if (!preparing)
+        return;
+    preparing = false;
+    desc_each_forking(parent_one, &failed);
+    if (!failed)
+        core->core_forked(false);
+    table_gate_open(false);
+    thread_leave();
+}
+
+static struct desc *no_number;
+
+static void find_without_number(struct desc *d, void *arg)
+{
+    (void)arg;
+    if (!atomic_load(&d->refs))
+        no_number = d;
+}
+
+/* Connections that only the parent still works on: this process must not keep their keys. */
+static void drop_others(void)
+{
+    do {
+        no_number = NULL;
+        desc_each(find_without_number, NULL);
+        if (no_number)
+            desc_release(no_number);
+    } while (no_number);
+}
+
+void fork_child(void)
+{
+    if (!preparing)
+        return;
+    preparing = false;
+    core->core_forked(true);
+    desc_each_forking(child_one, NULL);
+    helper_forked();
+    table_gate_open(true);
+    drop_others();
+    thread_leave();
+}
+
+/* pthread_atfork does not tell whether fork failed: then no child joins, and the announcement runs out by itself. */
+static void parent_handler(void)
+{
+    fork_parent(false);
+}
+
+void fork_init(void)
+{
+    pthread_atfork(fork_prepare, parent_handler, fork_child);
+}
+
+/* Runs no atfork handlers (fork(3), POSIX.1-2024), and so bypasses ours. */
+HOOK pid_t _Fork(void)
+{
+    if (!policy)
+        return real()->_Fork();
+    fork_prepare();
+    pid_t pid = real()->_Fork();
+    int saved = errno;
+    if (pid == 0)
+        fork_child();
+    else
+        fork_parent(pid < 0);
+    errno = saved;
+    return pid;
+}
+
+/* Called by vfork.S in the child, which runs in its parent's memory until it execs or exits, and by the parent when it
+ * comes back: descriptors that the child closes or moves are its own, and our table describes the parent's. */
+__attribute__((visibility("hidden"))) void vfork_enter(void);
+__attribute__((visibility("hidden"))) void vfork_leave(void);
+
+void vfork_enter(void)
+{
+    thread.in_vfork_child = true;
+}
+
+void vfork_leave(void)
+{
+    thread.in_vfork_child = false;
+}
+
+#if !defined(__x86_64__)
+/* No stub for this architecture: a vfork that is a fork is what POSIX allows. */
+HOOK pid_t vfork(void)
+{
+    return fork();
+}
+HOOK_ALIAS(vfork, __vfork);
+#endif

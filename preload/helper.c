@@ -1,0 +1,389 @@
+/* One thread that exists only while handshakes or closings are open, and does what no call of the program does: it
+ * drives handshakes, sends early writes and rests, times out, drains what was closed. All signals are blocked in it. */
+#include "state.h"
+
+#include "io.h"
+#include "sys.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+
+enum { STACK_BYTES = 256 * 1024, LINGER_MS = 200 };
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* never held over a tick */
+static struct desc **inbox; /* new work; guarded by lock. Each entry, here and in list, is a hold. */
+static size_t inbox_count, inbox_room;
+static struct desc **list; /* the helper's own */
+static size_t count, room;
+static _Atomic bool running, stopping;
+static pthread_t helper_thread;
+static int wake_fd = -1;
+static _Atomic bool asleep, inbox_waiting;
+
+static void ring(void)
+{
+    uint64_t one = 1;
+    if (wake_fd >= 0)
+        sys3(SYS_write, (long)wake_fd, &one, (long)sizeof one);
+}
+
+static bool fit(struct desc ***entries, size_t *space, size_t need)
+{
+    if (need <= *space)
+        return true;
+    struct desc **grown = realloc(*entries, (need + 64) * sizeof **entries);
+    if (!grown)
+        return false;
+    *entries = grown;
+    *space = need + 64;
+    return true;
+}
+
+static void take_inbox(void)
+{
+    pthread_mutex_lock(&lock);
+    if (inbox_count && fit(&list, &room, count + inbox_count)) {
+        memcpy(list + count, inbox, inbox_count * sizeof *inbox);
+        count += inbox_count;
+        inbox_count = 0;
+    }
+    pthread_mutex_unlock(&lock);
+}
+
+/* Takes entry i out; an orphan that is through is closed and freed. */
+static void drop(size_t i)
+{
+    struct desc *d = list[i];
+    list[i] = list[--count];
+    atomic_store(&d->helped, false);
+    if (atomic_load(&d->orphan)) {
+        hidden_close(atomic_load(&d->number));
+        desc_release(d); /* the table's hold, which the orphan kept */
+    } else if (atomic_load(&d->refs) && core->conn_needs_tick(d->conn)) {
+        helper_kick(d); /* work came up between the last tick and now */
+    }
+    desc_release(d);
+}
+
+/* Ticks one desc. False: nothing is left to do for it. */
+static bool tick(struct desc *d)
+{
+    int fd = desc_any_number(d);
+    if (fd < 0 || !desc_enter(d, fd))
+        return atomic_load(&d->orphan) || atomic_load(&d->refs) != 0;
+    core->conn_tick(d->conn, fd, &d->need);
+    bool idle = d->need.idle;
+    desc_leave(d);
+    return !idle;
+}
+
+/* was, answers: of the last poll. Returns when to look again. */
+static int64_t tick_all(struct desc **was, struct pollfd *answers, size_t answered)
+{
+    int64_t now = io_now_ms(), next = INT64_MAX;
+    for (size_t i = 0; i < answered; i++)
+        if (answers[i].revents)
+            was[i]->need.deadline_ms = now;
+    for (size_t i = 0; i < count;) {
+        struct desc *d = list[i];
+        if (atomic_exchange(&d->again, false))
+            d->need.deadline_ms = now;
+        if (d->need.deadline_ms <= now && !tick(d)) {
+            drop(i);
+            continue;
+        }
+        if (d->need.deadline_ms < next)
+            next = d->need.deadline_ms;
+        i++;
+    }
+    return next;
+}
+
+struct poll_set {
+    struct pollfd *fds; /* fds[0] is wake_fd */
+    struct desc **descs;
+    size_t room;
+};
+
+static bool poll_set_fit(struct poll_set *set, size_t need)
+{
+    if (need <= set->room)
+        return true;
+    struct pollfd *fds = realloc(set->fds, (need + 64) * sizeof *fds);
+    if (fds)
+        set->fds = fds;
+    struct desc **descs = realloc(set->descs, (need + 64) * sizeof *descs);
+    if (descs)
+        set->descs = descs;
+    if (!fds || !descs)
+        return false;
+    set->room = need + 64;
+    return true;
+}
+
+static size_t poll_set_fill(struct poll_set *set)
+{
+    size_t n = 0;
+    set->fds[0] = (struct pollfd){.fd = wake_fd, .events = POLLIN};
+    for (size_t i = 0; i < count; i++) {
+        if (!list[i]->need.events)
+            continue;
+        set->fds[1 + n] = (struct pollfd){.fd = desc_any_number(list[i]), .events = list[i]->need.events};
+        set->descs[n++] = list[i];
+    }
+    return n;
+}
+
+static int sleep_until(struct poll_set *set, size_t n, int64_t wake_ms)
+{
+    int64_t left = wake_ms - io_now_ms();
+    if (left < 0)
+        left = 0;
+    struct timespec t = {left / 1000, left % 1000 * 1000000};
+    long r = sys5(SYS_ppoll, set->fds, (long)(n + 1), &t, NULL, 0L);
+    if (r > 0 && set->fds[0].revents) {
+        uint64_t rung;
+        sys3(SYS_read, (long)wake_fd, &rung, (long)sizeof rung);
+    }
+    return (int)r;
+}
+
+/* True if the thread may end: nobody gave it work for a while. Under the lock, so that whoever adds work sees it. */
+static bool may_end(int64_t quiet_since)
+{
+    pthread_mutex_lock(&lock);
+    bool end = stopping || (!count && !inbox_count && io_now_ms() - quiet_since >= LINGER_MS);
+    if (end)
+        atomic_store(&running, false);
+    pthread_mutex_unlock(&lock);
+    return end;
+}
+
+static void *helper_main(void *arg)
+{
+    (void)arg;
+    struct poll_set set = {0};
+    size_t answered = 0;
+    int64_t quiet_since = io_now_ms();
+    for (;;) {
+        take_inbox();
+        int64_t next = tick_all(set.descs, set.fds ? set.fds + 1 : NULL, answered);
+        int64_t now = io_now_ms();
+        if (count)
+            quiet_since = now;
+        if (may_end(quiet_since))
+            break;
+        if (!count)
+            next = quiet_since + LINGER_MS;
+        else if (next > now + 10000)
+            next = now + 10000;
+        if (!poll_set_fit(&set, count + 1))
+            next = now + 10; /* no memory for a poll: look at all of them again soon */
+        answered = set.room ? poll_set_fill(&set) : 0;
+        atomic_store(&asleep, true);
+        if (atomic_load(&inbox_waiting))
+            next = now;
+        if (!set.room || sleep_until(&set, answered, next) <= 0)
+            answered = 0;
+        atomic_store(&asleep, false);
+        atomic_store(&inbox_waiting, false);
+    }
+    free(set.fds);
+    free(set.descs);
+    return NULL;
+}
+
+/* lock held. */
+static bool start_thread(void)
+{
+    if (running)
+        return true;
+    if (wake_fd < 0) {
+        long fd = sys2(SYS_eventfd2, 0L, (long)(EFD_CLOEXEC | EFD_NONBLOCK));
+        if (fd < 0 || (wake_fd = hide_descriptor_number((int)fd)) < 0)
+            return false;
+    }
+    sigset_t all, before;
+    pthread_attr_t attr;
+    sigfillset(&all);
+    pthread_attr_init(&attr);
+    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+    pthread_attr_setstacksize(&attr, STACK_BYTES);
+    pthread_sigmask(SIG_BLOCK, &all, &before);
+    running = true; /* before it runs: it resets this when it ends */
+    if (pthread_create(&helper_thread, &attr, helper_main, NULL) != 0)
+        running = false;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_attr_destroy(&attr);
+    return running;
+}
+
+/* d is pinned, or held by the caller. */
+static bool add(struct desc *d)
+{
+    bool ok = true;
+    library_enter();
+    pthread_mutex_lock(&lock);
+    atomic_store(&d->again, true);
+    if (!atomic_load(&d->helped) && (ok = fit(&inbox, &inbox_room, inbox_count + 1))) {
+        d->need = (struct conn_need){.deadline_ms = INT64_MIN};
+        inbox[inbox_count++] = d;
+        atomic_store(&d->helped, true);
+        desc_hold(d);
+    }
+    ok = ok && start_thread();
+    pthread_mutex_unlock(&lock);
+    atomic_store(&inbox_waiting, true);
+    if (ok && atomic_load(&asleep))
+        ring();
+    library_leave();
+    return ok;
+}
+
+void helper_add(struct desc *d)
+{
+    (void)add(d);
+}
+
+void helper_kick(struct desc *d)
+{
+    if (!atomic_load(&d->helped) && core->conn_needs_tick(d->conn))
+        (void)add(d);
+}
+
+bool helper_running(void)
+{
+    return atomic_load(&running);
+}
+
+bool helper_orphan(struct desc *d, int fd)
+{
+    atomic_store(&d->number, fd);
+    atomic_store(&d->orphan, true);
+    return add(d);
+}
+
+/* In the child: no thread, and the parent's work is not ours. (The holds of its lists are given back.) */
+void helper_forked(void)
+{
+    pthread_mutex_init(&lock, NULL);
+    atomic_store(&running, false);
+    atomic_store(&stopping, false);
+    atomic_store(&asleep, false);
+    for (size_t i = 0; i < count; i++)
+        atomic_fetch_sub(&list[i]->holds, 1);
+    for (size_t i = 0; i < inbox_count; i++)
+        atomic_fetch_sub(&inbox[i]->holds, 1);
+    count = inbox_count = 0;
+    if (wake_fd >= 0) {
+        sys1(SYS_close, (long)wake_fd);
+        table_set(wake_fd, WORD_PLAIN);
+    }
+    wake_fd = -1;
+}
+
+/* At exit: what was acknowledged to the program goes out, handshakes that early writes wait for included. Bounded by the
+ * connections' own deadlines. */
+struct finishing {
+    struct poll_set set;
+    size_t n;
+    int64_t next;
+};
+
+static void leave_one(struct desc *d, void *arg)
+{
+    (void)arg;
+    int fd = desc_any_number(d);
+    if (fd < 0 || atomic_load(&d->orphan) || !desc_enter(d, fd))
+        return;
+    if (core->conn_leave(d->conn, fd, d->linger_abort))
+        d->need.idle = false;
+    else
+        d->need.idle = true;
+    desc_leave(d);
+}
+
+static void finish_one(struct desc *d, void *arg)
+{
+    struct finishing *f = arg;
+    int fd = desc_any_number(d);
+    if (d->need.idle || fd < 0 || !desc_enter(d, fd))
+        return;
+    core->conn_tick(d->conn, fd, &d->need);
+    desc_leave(d);
+    if (d->need.idle || !poll_set_fit(&f->set, f->n + 2))
+        return;
+    f->set.fds[1 + f->n++] = (struct pollfd){.fd = fd, .events = d->need.events};
+    if (d->need.deadline_ms < f->next)
+        f->next = d->need.deadline_ms;
+}
+
+void helper_finish_all(void)
+{
+    if (!core || thread.in_vfork_child)
+        return;
+    thread_enter();
+    helper_stop();
+    desc_each(leave_one, NULL);
+    struct finishing f = {0};
+    for (;;) {
+        f.n = 0;
+        f.next = INT64_MAX;
+        desc_each(finish_one, &f);
+        if (!f.n)
+            break;
+        int64_t now = io_now_ms();
+        if (f.next > now + 1000)
+            f.next = now + 1000;
+        int64_t left = f.next > now ? f.next - now : 0;
+        struct timespec t = {left / 1000, left % 1000 * 1000000};
+        sys5(SYS_ppoll, f.set.fds + 1, (long)f.n, &t, NULL, 0L);
+    }
+    free(f.set.fds);
+    free(f.set.descs);
+    thread_leave();
+}
+
+void helper_finish_at_quick_exit(void)
+{
+    if (policy)
+        helper_finish_all();
+}
+
+static void look_unfinished(struct desc *d, void *arg)
+{
+    if (core->conn_needs_tick(d->conn) && !atomic_load(&d->orphan) && !core->conn_unstarted(d->conn))
+        *(bool *)arg = true;
+}
+
+/* The helper goes on; this only waits for it. The connections' own timeouts bound it. */
+void helper_finish_handshakes(void)
+{
+    bool left = core != NULL;
+    while (left) {
+        left = false;
+        thread_enter();
+        desc_each(look_unfinished, &left);
+        thread_leave();
+        struct timespec t = {0, 1000000};
+        if (left)
+            sys2(SYS_nanosleep, &t, NULL);
+    }
+}
+
+void helper_stop(void)
+{
+    thread_enter();
+    atomic_store(&stopping, true);
+    while (atomic_load(&running)) {
+        ring();
+        struct timespec t = {0, 200000};
+        sys2(SYS_nanosleep, &t, NULL);
+    }
+    atomic_store(&stopping, false);
+    thread_leave();
+}

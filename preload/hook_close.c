@@ -1,0 +1,259 @@
+/* close, shutdown and the dup family: where numbers begin and end. */
+#include "stream.h"
+
+#include "io.h"
+#include "sys.h"
+
+#include <errno.h>
+#include <sched.h>
+
+static int fail(int error)
+{
+    errno = error;
+    return -1;
+}
+
+static bool mine_to_track(void)
+{
+    return policy && !thread.in_vfork_child;
+}
+
+/* epoll keeps a registration as long as the socket lives; our dup must not keep reporting a number that the program has
+ * closed. */
+static void leave_epolls(struct desc *d, int fd)
+{
+    for (struct epoll_note *n = d->epolls; n; n = n->next)
+        sys4(SYS_epoll_ctl, (long)n->epfd, (long)EPOLL_CTL_DEL, (long)n->fd, NULL);
+    int flags = (int)sys3(SYS_fcntl, (long)fd, F_GETFL, 0L);
+    if (flags >= 0 && (flags & O_ASYNC))
+        sys3(SYS_fcntl, (long)fd, F_SETFL, (long)(flags & ~O_ASYNC));
+}
+
+/* Without a helper: the closing is waited for here, bounded by the connection's own deadline. */
+static void close_here(struct desc *d, int fd)
+{
+    struct conn_need need = {0};
+    for (;;) {
+        core->conn_tick(d->conn, fd, &need);
+        if (need.idle)
+            return;
+        struct pollfd p = {.fd = fd, .events = need.events};
+        int64_t left = need.deadline_ms - io_now_ms();
+        struct timespec t = {0, (left < 0 ? 0 : left > 100 ? 100 : left) * 1000000};
+        sys5(SYS_ppoll, &p, 1L, &t, NULL, 0L);
+    }
+}
+
+/* SO_LINGER with a time: close waits for the acknowledgement, as socket(7) says. */
+static void linger(struct desc *d, int fd)
+{
+    struct linger l = {0, 0};
+    socklen_t len = sizeof l;
+    if (!d->lingers || sys5(SYS_getsockopt, (long)fd, SOL_SOCKET, SO_LINGER, &l, &len) != 0 || !l.l_onoff)
+        return;
+    int64_t until = io_now_ms() + (int64_t)l.l_linger * 1000;
+    struct conn_need need = {0};
+    do {
+        core->conn_tick(d->conn, fd, &need);
+        struct pollfd p = {.fd = fd, .events = need.events};
+        struct timespec t = {0, 5000000};
+        if (!need.idle)
+            sys5(SYS_ppoll, &p, 1L, &t, NULL, 0L);
+    } while (!need.idle && io_now_ms() < until);
+}
+
+/* The program's last number of d goes (its word is WORD_MOVING; it is still open). */
+static void last_number(struct desc *d, int fd)
+{
+    bool keep = core->conn_leave(d->conn, fd, d->linger_abort);
+    if (keep && d->lingers)
+        linger(d, fd);
+    if (keep) {
+        int ours = hidden_dup(fd);
+        if (ours >= 0) {
+            leave_epolls(d, fd);
+            if (helper_orphan(d, ours))
+                return;
+            atomic_store(&d->orphan, false);
+            close_here(d, ours);
+            hidden_close(ours);
+        } else {
+            close_here(d, fd);
+        }
+    }
+    desc_release(d);
+}
+
+/* Takes a number out of our books before its descriptor goes; WORD_MOVING stands in its place until table_end_move.
+ * The errno, or 0. */
+static int give_up(int fd)
+{
+    uintptr_t word = table_begin_move(fd);
+    if (word == WORD_OURS) {
+        table_end_move(fd, word);
+        return EBADF;
+    }
+    if (word < WORD_FIRST_POINTER)
+        return 0;
+    struct desc *d = (struct desc *)word;
+    thread_enter();
+    if (atomic_fetch_sub(&d->refs, 1) == 1)
+        last_number(d, fd);
+    thread_leave();
+    return 0;
+}
+
+void table_forget(int fd)
+{
+    uintptr_t word = table_begin_move(fd);
+    if (word >= WORD_FIRST_POINTER) {
+        struct desc *d = (struct desc *)word;
+        log_event(LOG_LEVEL_WARN, "descriptor %d was closed behind the library's back", fd);
+        if (atomic_fetch_sub(&d->refs, 1) == 1)
+            desc_release(d);
+    }
+    table_end_move(fd, WORD_PLAIN);
+}
+
+HOOK int close(int fd)
+{
+    if (table_word(fd) == WORD_PLAIN || thread.in_vfork_child)
+        return real()->close(fd);
+    int saved = errno, error = give_up(fd);
+    if (error)
+        return fail(error);
+    errno = saved;
+    int r = real()->close(fd);
+    table_end_move(fd, WORD_PLAIN);
+    return r;
+}
+HOOK_ALIAS(close, __close);
+
+HOOK int shutdown(int fd, int how)
+{
+    struct desc *d = table_find(fd);
+    if (!d)
+        return real()->shutdown(fd, how);
+    if (desc_special(d))
+        return fail(desc_special(d));
+    if (how != SHUT_RD && how != SHUT_WR && how != SHUT_RDWR)
+        return fail(EINVAL);
+    if (!desc_enter(d, fd))
+        return fail(EBADF);
+    int error = core->conn_shutdown(d->conn, fd, how);
+    helper_kick(d);
+    desc_leave(d);
+    return error ? fail(error) : 0;
+}
+
+/* Gives the word of one number to a copy of it. */
+static void share_word(int from, int to)
+{
+    uintptr_t word = table_word(from);
+    if (word >= WORD_FIRST_POINTER)
+        atomic_fetch_add(&((struct desc *)word)->refs, 1);
+    if (word == WORD_OURS || word == WORD_MOVING)
+        word = WORD_PLAIN;
+    if ((unsigned)to >= table_size && word != WORD_PLAIN) {
+        log_event(LOG_LEVEL_ERROR, "descriptor %d is above the table: closed", to);
+        sys1(SYS_close, (long)to);
+        return;
+    }
+    table_end_move(to, word);
+}
+
+/* A copy that the kernel has just made on a fresh number. */
+static int copied(int from, int to)
+{
+    if (to < 0 || !mine_to_track() || (table_word(from) == WORD_PLAIN && table_word(to) == WORD_PLAIN))
+        return to;
+    if (table_word(to) != WORD_PLAIN)
+        table_forget(to);
+    table_begin_move(to);
+    share_word(from, to);
+    return to;
+}
+
+static bool is_ours(int fd)
+{
+    return table_word(fd) == WORD_OURS && !thread.in_vfork_child;
+}
+
+HOOK int dup(int fd)
+{
+    return is_ours(fd) ? fail(EBADF) : copied(fd, real()->dup(fd));
+}
+
+/* Replaces to by a copy of from; the call is made while nobody of this process can use to. */
+static int replace(int from, int to, int flags, bool is_dup3)
+{
+    if (is_ours(from))
+        return fail(EBADF);
+    if (is_ours(to)) /* dup2(2): EBUSY, "may be returned during a race" with somebody else's use of the number */
+        return fail(EBUSY);
+    bool tracked = mine_to_track() && (table_word(from) != WORD_PLAIN || table_word(to) != WORD_PLAIN);
+    if (!tracked || from == to || sys3(SYS_fcntl, (long)from, F_GETFD, 0L) < 0)
+        return is_dup3 ? real()->dup3(from, to, flags) : real()->dup2(from, to);
+    int error = give_up(to);
+    if (error)
+        return fail(error);
+    int r = is_dup3 ? real()->dup3(from, to, flags) : real()->dup2(from, to);
+    if (r < 0)
+        table_end_move(to, WORD_PLAIN);
+    else
+        share_word(from, to);
+    return r;
+}
+
+HOOK int dup2(int from, int to)
+{
+    return replace(from, to, 0, false);
+}
+HOOK_ALIAS(dup2, __dup2);
+
+HOOK int dup3(int from, int to, int flags)
+{
+    return replace(from, to, flags, true);
+}
+
+/* fcntl(F_DUPFD) and F_DUPFD_CLOEXEC, from hook_control.c. */
+int close_copied(int from, int to)
+{
+    return copied(from, to);
+}
+
+static int close_span(unsigned first, unsigned last, unsigned flags)
+{
+    return first <= last ? real()->close_range(first, last, (int)flags) : 0;
+}
+
+/* Protected numbers are closed one by one, ours are gone around. */
+HOOK int close_range(unsigned first, unsigned last, int flags)
+{
+    if (!mine_to_track() || first > last)
+        return real()->close_range(first, last, flags);
+    if (flags & CLOSE_RANGE_UNSHARE) {
+        log_event(LOG_LEVEL_ERROR, "close_range with CLOSE_RANGE_UNSHARE refused: not covered yet");
+        return fail(EOPNOTSUPP);
+    }
+    unsigned from = first, end = last < table_size ? last : table_size ? table_size - 1 : 0;
+    for (unsigned fd = first; fd <= end; fd++) {
+        uintptr_t word = table_word((int)fd);
+        if (word == WORD_PLAIN || (word != WORD_OURS && (flags & CLOSE_RANGE_CLOEXEC)))
+            continue;
+        if (fd > from && close_span(from, fd - 1, (unsigned)flags) < 0)
+            return -1;
+        if (word != WORD_OURS)
+            close((int)fd);
+        from = fd + 1;
+    }
+    return close_span(from, last, (unsigned)flags);
+}
+
+HOOK void closefrom(int first)
+{
+    if (!mine_to_track())
+        real()->closefrom(first);
+    else
+        close_range((unsigned)(first < 0 ? 0 : first), ~0u, 0);
+}

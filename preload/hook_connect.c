@@ -1,0 +1,211 @@
+/* connect, bind, listen, accept: where sockets become selected. */
+#include "stream.h"
+
+#include "io.h"
+#include "sys.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <string.h>
+
+static int fail(int error)
+{
+    errno = error;
+    return -1;
+}
+
+static int deny(const char *what, const struct policy_rule *rule)
+{
+    log_event(LOG_LEVEL_ERROR, "%s denied by %s:%u", what, rule->source, rule->line);
+    return fail(EACCES);
+}
+
+/* Data in the SYN would leave before the peer is proven. */
+static void no_fast_open(int fd)
+{
+    int off = 0;
+    if (socket_option(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 0))
+        sys5(SYS_setsockopt, (long)fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, &off, (long)sizeof off);
+}
+
+/* The policy's connect=wait: this side's verdict is connect's own. */
+static int wait_for_verdict(struct desc *d, int fd)
+{
+    if (!desc_enter(d, fd))
+        return fail(EBADF);
+    desc_hold(d);
+    desc_leave(d);
+    int error = stream_wait_handshake(d, fd, -1);
+    if (!error)
+        error = core->conn_take_error(d->conn);
+    desc_release(d);
+    return error ? fail(error) : 0;
+}
+
+static int connect_protected(int fd, const struct sockaddr *to, socklen_t len, const struct policy_rule *rule)
+{
+    no_fast_open(fd);
+    /* Selected before the first packet leaves, so that no other thread's write slips through in between. */
+    struct desc *d = select_connection(fd, rule, true, to);
+    if (!d)
+        return -1;
+    int r = real()->connect(fd, to, len);
+    int error = errno;
+    if (r < 0 && error != EINPROGRESS && error != EINTR && error != EALREADY) {
+        unselect(fd, d);
+        return fail(error);
+    }
+    if (r == 0) {
+        stream_touch(d, fd);
+        return rule->connect_waits ? wait_for_verdict(d, fd) : 0;
+    }
+    if (desc_enter(d, fd)) {
+        helper_add(d);
+        desc_leave(d);
+    }
+    return fail(error);
+}
+
+/* A second connect on a selected number: how it went, by the kernel. AF_UNSPEC would cut the connection off its keys. */
+static int connect_again(struct desc *d, int fd, const struct sockaddr *to, socklen_t len)
+{
+    if (desc_special(d))
+        return fail(desc_special(d));
+    if (len >= sizeof to->sa_family && to->sa_family == AF_UNSPEC) {
+        log_event(LOG_LEVEL_ERROR, "connect to AF_UNSPEC on protected descriptor %d refused: not covered yet", fd);
+        return fail(EOPNOTSUPP);
+    }
+    int r = real()->connect(fd, to, len);
+    if (r == 0)
+        stream_touch(d, fd);
+    return r;
+}
+
+HOOK int connect(int fd, const struct sockaddr *to, socklen_t len)
+{
+    if (!policy)
+        return real()->connect(fd, to, len);
+    struct desc *d = table_find(fd);
+    if (d)
+        return connect_again(d, fd, to, len);
+    const struct policy_rule *rule = to ? policy_match(policy, POLICY_CONNECT, to, len) : NULL;
+    if (!rule || rule->action == POLICY_PLAIN || !is_tcp_stream(fd))
+        return real()->connect(fd, to, len);
+    if (rule->action == POLICY_DENY)
+        return deny("connect", rule);
+    if (thread.in_vfork_child)
+        return fail(EIO); /* this is its parent's memory: no connection can be kept here */
+    return connect_protected(fd, to, len, rule);
+}
+HOOK_ALIAS(connect, __connect);
+
+HOOK int bind(int fd, const struct sockaddr *at, socklen_t len)
+{
+    int r = real()->bind(fd, at, len);
+    if (!policy || r < 0 || thread.in_vfork_child || table_word(fd) >= WORD_OURS)
+        return r;
+    int saved = errno;
+    bool match = policy_could_match(policy, POLICY_ACCEPT, at, len) && is_tcp_stream(fd);
+    table_set(fd, match ? WORD_BOUND : WORD_BOUND_PLAIN);
+    errno = saved;
+    return r;
+}
+
+HOOK int listen(int fd, int backlog)
+{
+    struct desc *d = table_find(fd);
+    if (d && desc_special(d))
+        return fail(desc_special(d));
+    int r = real()->listen(fd, backlog);
+    if (!policy || r < 0 || thread.in_vfork_child)
+        return r;
+    int saved = errno;
+    uintptr_t word = table_word(fd);
+    if (word == WORD_BOUND || (word == WORD_PLAIN && policy_has(policy, POLICY_ACCEPT)))
+        classify_listener(fd);
+    errno = saved;
+    return r;
+}
+
+/* What becomes of an accepted socket. 0: give it to the program; else the errno, and it is closed. */
+static int judge_accepted(int fd, const struct sockaddr *peer)
+{
+    struct sockaddr_storage local;
+    socklen_t len = sizeof local;
+    if (sys3(SYS_getsockname, (long)fd, &local, &len) != 0)
+        return ECONNABORTED;
+    const struct policy_rule *rule = policy_match(policy, POLICY_ACCEPT, (struct sockaddr *)&local, len);
+    if (!rule || rule->action == POLICY_PLAIN)
+        return 0;
+    if (rule->action == POLICY_DENY) {
+        (void)deny("accept", rule);
+        return EACCES;
+    }
+    struct desc *d = select_connection(fd, rule, false, peer);
+    if (!d)
+        return errno;
+    if (desc_enter(d, fd)) {
+        helper_add(d);
+        desc_leave(d);
+    }
+    return 0;
+}
+
+static void copy_address(const struct sockaddr_storage *from, socklen_t from_len, struct sockaddr *to, socklen_t *to_len)
+{
+    if (!to || !to_len)
+        return;
+    memcpy(to, from, from_len < *to_len ? from_len : *to_len);
+    *to_len = from_len;
+}
+
+static int accept_matched(int fd, struct sockaddr *from, socklen_t *from_len, int flags)
+{
+    for (;;) {
+        struct sockaddr_storage peer;
+        socklen_t peer_len = sizeof peer;
+        int got = real()->accept4(fd, (struct sockaddr *)&peer, &peer_len, flags);
+        if (got < 0)
+            return got;
+        int saved = errno, error = thread.in_vfork_child ? EIO : judge_accepted(got, (struct sockaddr *)&peer);
+        if (!error) {
+            copy_address(&peer, peer_len, from, from_len);
+            errno = saved;
+            return got;
+        }
+        sys1(SYS_close, (long)got);
+        /* A denied peer is as if it had never come; what we cannot protect the program must hear of. */
+        if (error != EACCES)
+            return fail(error == EMFILE ? EMFILE : ECONNABORTED);
+    }
+}
+
+HOOK int accept4(int fd, struct sockaddr *from, socklen_t *from_len, int flags)
+{
+    struct desc *d = table_find(fd);
+    if (d && desc_special(d))
+        return fail(desc_special(d));
+    if (table_word(fd) == WORD_LISTENER)
+        return accept_matched(fd, from, from_len, flags);
+    return real()->accept4(fd, from, from_len, flags);
+}
+
+HOOK int accept(int fd, struct sockaddr *from, socklen_t *from_len)
+{
+    struct desc *d = table_find(fd);
+    if (d && desc_special(d))
+        return fail(desc_special(d));
+    if (table_word(fd) == WORD_LISTENER)
+        return accept_matched(fd, from, from_len, 0);
+    return real()->accept(fd, from, from_len);
+}
+
+/* A new socket on a number that we think is in use: something closed it behind the hooks. */
+HOOK int socket(int domain, int type, int protocol)
+{
+    int fd = real()->socket(domain, type, protocol);
+    if (fd >= 0 && table_word(fd) != WORD_PLAIN && !thread.in_vfork_child)
+        table_forget(fd);
+    return fd;
+}

@@ -1,0 +1,185 @@
+/* fcntl, ioctl and socket options, where they would tell the program the truth about the ciphertext, or let it change what
+ * the library relies on. */
+#include "stream.h"
+
+#include "sys.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <string.h>
+#include <sys/time.h>
+
+static int fail(int error)
+{
+    errno = error;
+    return -1;
+}
+
+static int control(int fd, int command, void *arg)
+{
+    uintptr_t word = table_word(fd);
+    if (word == WORD_OURS && !thread.in_vfork_child)
+        return fail(EBADF);
+    int r = real()->fcntl64(fd, command, arg);
+    if (command == F_DUPFD || command == F_DUPFD_CLOEXEC)
+        return close_copied(fd, r);
+    return r;
+}
+
+HOOK int fcntl64(int fd, int command, ...)
+{
+    va_list args;
+    va_start(args, command);
+    void *arg = va_arg(args, void *);
+    va_end(args);
+    return control(fd, command, arg);
+}
+
+HOOK int fcntl(int fd, int command, ...)
+{
+    va_list args;
+    va_start(args, command);
+    void *arg = va_arg(args, void *);
+    va_end(args);
+    return control(fd, command, arg);
+}
+HOOK_ALIAS(fcntl, __fcntl);
+
+/* FIONREAD: bytes that a read gives without waiting. At least one record is opened to say it. */
+static int count_readable(struct desc *d, int fd, int *count)
+{
+    size_t available = 0;
+    if (!desc_enter(d, fd))
+        return fail(EBADF);
+    enum result result = core->conn_probe(d->conn, fd, &available);
+    helper_kick(d);
+    desc_leave(d);
+    *count = result == RESULT_OK && available < INT_MAX ? (int)available : 0;
+    return 0;
+}
+
+HOOK int ioctl(int fd, unsigned long request, ...)
+{
+    va_list args;
+    va_start(args, request);
+    void *arg = va_arg(args, void *);
+    va_end(args);
+    struct desc *d = table_find(fd);
+    if (d && desc_special(d))
+        return fail(desc_special(d));
+    if (d && request == FIONREAD && arg)
+        return count_readable(d, fd, arg);
+    return real()->ioctl(fd, request, arg);
+}
+
+/* Options that would move bytes past the library, or make it see other bytes than it expects. */
+static const struct {
+    int level, name, error;
+} refused[] = {
+    {SOL_SOCKET, SO_ZEROCOPY, EOPNOTSUPP},
+    {SOL_SOCKET, SO_PEEK_OFF, EOPNOTSUPP},
+    {IPPROTO_TCP, TCP_ULP, ENOENT}, /* what the kernel says where it has no such protocol */
+    {IPPROTO_TCP, TCP_ZEROCOPY_RECEIVE, ENOPROTOOPT},
+    {IPPROTO_TCP, TCP_INQ, ENOPROTOOPT},
+    {IPPROTO_TCP, TCP_REPAIR, EPERM},
+    {IPPROTO_TCP, TCP_FASTOPEN_CONNECT, EOPNOTSUPP},
+    {IPPROTO_TCP, TCP_MD5SIG, EOPNOTSUPP},
+};
+
+static int refusal(int level, int name)
+{
+    for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++)
+        if (refused[i].level == level && refused[i].name == name)
+            return refused[i].error;
+    return 0;
+}
+
+static void note_timeout(struct desc *d, int name, const struct timeval *t)
+{
+    int64_t us = (int64_t)t->tv_sec * 1000000 + t->tv_usec;
+    core->conn_set_timeouts(d->conn, name == SO_RCVTIMEO ? &us : NULL, name == SO_SNDTIMEO ? &us : NULL);
+}
+
+static void note_linger(struct desc *d, const struct linger *l)
+{
+    d->linger_abort = l->l_onoff && l->l_linger == 0;
+    d->lingers = l->l_onoff && l->l_linger != 0;
+}
+
+static int set_option(struct desc *d, int fd, int level, int name, const void *value, socklen_t len)
+{
+    int error = refusal(level, name);
+    if (error) {
+        log_event(LOG_LEVEL_DEBUG, "%s: socket option %d of level %d refused", core->conn_peer(d->conn), name, level);
+        return fail(error);
+    }
+    if (level == SOL_SOCKET && name == SO_RCVLOWAT && value && len >= sizeof(int)) {
+        int low;
+        memcpy(&low, value, sizeof low);
+        d->rcvlowat = low < 0 ? INT_MAX : low ? low : 1; /* socket(7): kept here, the kernel's stays 1 */
+        return 0;
+    }
+    int r = real()->setsockopt(fd, level, name, value, len);
+    if (r == 0 && level == SOL_SOCKET && (name == SO_RCVTIMEO || name == SO_SNDTIMEO) && len >= sizeof(struct timeval))
+        note_timeout(d, name, value);
+    if (r == 0 && level == SOL_SOCKET && name == SO_LINGER && len >= sizeof(struct linger))
+        note_linger(d, value);
+    return r;
+}
+
+HOOK int setsockopt(int fd, int level, int name, const void *value, socklen_t len)
+{
+    struct desc *d = table_find(fd);
+    if (!d)
+        return real()->setsockopt(fd, level, name, value, len);
+    if (desc_special(d))
+        return fail(desc_special(d));
+    if (!desc_enter(d, fd))
+        return fail(EBADF);
+    int r = set_option(d, fd, level, name, value, len);
+    desc_leave(d);
+    return r;
+}
+
+/* SO_ERROR: the kernel's, else once the reason why the connection was refused. With connect=wait the question waits for
+ * the verdict, as connect itself does on a blocking socket. */
+static void add_own_error(struct desc *d, int fd, int *error)
+{
+    if (*error)
+        return;
+    if (d->rule->connect_waits && core->conn_is_connector(d->conn) && core->conn_state(d->conn) == RESULT_AGAIN)
+        (void)stream_wait_handshake(d, fd, -1);
+    *error = core->conn_take_error(d->conn);
+}
+
+static int get_option(struct desc *d, int fd, int level, int name, void *value, socklen_t *len)
+{
+    int r = real()->getsockopt(fd, level, name, value, len);
+    if (r != 0 || level != SOL_SOCKET || *len < sizeof(int))
+        return r;
+    if (name == SO_RCVLOWAT)
+        memcpy(value, &d->rcvlowat, sizeof(int));
+    if (name == SO_ERROR)
+        add_own_error(d, fd, value);
+    return r;
+}
+
+HOOK int getsockopt(int fd, int level, int name, void *value, socklen_t *len)
+{
+    struct desc *d = table_find(fd);
+    if (!d)
+        return real()->getsockopt(fd, level, name, value, len);
+    if (desc_special(d))
+        return fail(desc_special(d));
+    if (refusal(level, name) && name != SO_ZEROCOPY)
+        return fail(ENOPROTOOPT);
+    if (!desc_enter(d, fd))
+        return fail(EBADF);
+    desc_hold(d);
+    desc_leave(d);
+    int r = get_option(d, fd, level, name, value, len);
+    desc_release(d);
+    return r;
+}

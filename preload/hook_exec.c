@@ -1,0 +1,149 @@
+/* exec with a protected connection still open: the new image would have the socket and not its keys. A connection whose
+ * handshake nobody has started is given back to the kernel, and the new image takes it over as a fresh one; for any other
+ * the exec is refused, until connections can be handed over. Close-on-exec ones are no matter. */
+#include "state.h"
+
+#include "sys.h"
+
+#include <errno.h>
+#include <string.h>
+
+static int fail(int error)
+{
+    errno = error;
+    return -1;
+}
+
+/* The first protected number that would survive; -1 if none. */
+static int survivor(void)
+{
+    for (unsigned fd = 0; core && fd < table_size; fd++) {
+        uintptr_t word = atomic_load_explicit(&table[fd], memory_order_relaxed);
+        if (word < WORD_FIRST_POINTER)
+            continue;
+        long flags = sys3(SYS_fcntl, (long)fd, F_GETFD, 0L);
+        if (flags < 0 || (flags & FD_CLOEXEC))
+            continue;
+        if (!thread.in_vfork_child && core->conn_give_back(((struct desc *)word)->conn))
+            continue;
+        return (int)fd;
+    }
+    return -1;
+}
+
+/* True, and errno, if the exec must not be. */
+static bool refused(const char *what, const char *program)
+{
+    if (!policy)
+        return false;
+    int fd = survivor();
+    if (fd < 0)
+        return false;
+    log_event(LOG_LEVEL_ERROR,
+              "%s of %s refused: protected connection %d would stay open in it without its keys; close it or set close-on-exec "
+              "(handing over is not covered yet)",
+              what, program ? program : "?", fd);
+    errno = EOPNOTSUPP;
+    return true;
+}
+
+HOOK int execve(const char *path, char *const argv[], char *const envp[])
+{
+    return refused("exec", path) ? -1 : real()->execve(path, argv, envp);
+}
+
+HOOK int execv(const char *path, char *const argv[])
+{
+    return refused("exec", path) ? -1 : real()->execv(path, argv);
+}
+
+HOOK int execvp(const char *file, char *const argv[])
+{
+    return refused("exec", file) ? -1 : real()->execvp(file, argv);
+}
+
+HOOK int execvpe(const char *file, char *const argv[], char *const envp[])
+{
+    return refused("exec", file) ? -1 : real()->execvpe(file, argv, envp);
+}
+
+HOOK int fexecve(int fd, char *const argv[], char *const envp[])
+{
+    return refused("exec", "a descriptor") ? -1 : real()->fexecve(fd, argv, envp);
+}
+
+HOOK int execveat(int dir, const char *path, char *const argv[], char *const envp[], int flags)
+{
+    return refused("exec", path) ? -1 : real()->execveat(dir, path, argv, envp, flags);
+}
+
+/* The forms with a list: their arguments are copied into a vector. */
+enum { LIST_MAX = 4096 };
+
+static int count_list(const char *first, va_list args)
+{
+    int n = 0;
+    for (const char *a = first; a && n < LIST_MAX; a = va_arg(args, const char *))
+        n++;
+    return n;
+}
+
+#define COLLECT(argv, first, args)                                                                                     \
+    va_list count_args;                                                                                                \
+    va_start(args, first);                                                                                             \
+    va_copy(count_args, args);                                                                                         \
+    int list_len = count_list(first, count_args);                                                                      \
+    va_end(count_args);                                                                                                \
+    char **argv = __builtin_alloca(((size_t)list_len + 1) * sizeof *argv);                                             \
+    argv[0] = (char *)first;                                                                                           \
+    for (int i = 1; i <= list_len; i++)                                                                                \
+        argv[i] = va_arg(args, char *);                                                                                \
+    if (list_len >= LIST_MAX)                                                                                          \
+    return fail(E2BIG)
+
+HOOK int execl(const char *path, const char *first, ...)
+{
+    va_list args;
+    COLLECT(argv, first, args);
+    va_end(args);
+    return execv(path, argv);
+}
+
+HOOK int execlp(const char *file, const char *first, ...)
+{
+    va_list args;
+    COLLECT(argv, first, args);
+    va_end(args);
+    return execvp(file, argv);
+}
+
+HOOK int execle(const char *path, const char *first, ...)
+{
+    va_list args;
+    COLLECT(argv, first, args);
+    char *const *envp = va_arg(args, char *const *);
+    va_end(args);
+    return execve(path, argv, envp);
+}
+
+HOOK int posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions, const posix_spawnattr_t *attr,
+                     char *const argv[], char *const envp[])
+{
+    return refused("posix_spawn", path) ? errno : real()->posix_spawn(pid, path, actions, attr, argv, envp);
+}
+
+HOOK int posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_actions_t *actions, const posix_spawnattr_t *attr,
+                      char *const argv[], char *const envp[])
+{
+    return refused("posix_spawn", file) ? errno : real()->posix_spawnp(pid, file, actions, attr, argv, envp);
+}
+
+HOOK int system(const char *command)
+{
+    return command && refused("system", command) ? -1 : real()->system(command);
+}
+
+HOOK FILE *popen(const char *command, const char *mode)
+{
+    return refused("popen", command) ? NULL : real()->popen(command, mode);
+}

@@ -1,0 +1,41 @@
+/* The ends of a program: what was acknowledged goes out first (law 5). exit(3) comes by the destructor (init.c). */
+#include "state.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+HOOK void _exit(int status)
+{
+    if (policy)
+        helper_finish_all();
+    real()->_exit(status);
+    __builtin_unreachable();
+}
+HOOK_ALIAS(_exit, _Exit);
+
+/* quick_exit(3) calls no destructors, and its own _exit goes past the hook. Registered first, so it runs last. */
+__attribute__((constructor)) static void at_quick_end(void)
+{
+    at_quick_exit(helper_finish_at_quick_exit);
+}
+
+/* The parent's _exit inside libc's daemon goes past the hook, and its handshakes would die with it: so they end before.
+ * It also puts /dev/null on 0, 1 and 2. */
+HOOK int daemon(int nochdir, int noclose)
+{
+    if (policy)
+        helper_finish_handshakes();
+    int r = real()->daemon(nochdir, noclose);
+    for (int fd = 0; policy && r == 0 && !noclose && fd <= 2; fd++)
+        if (table_word(fd) != WORD_PLAIN)
+            table_forget(fd);
+    return r;
+}
+
+/* Behind a chroot neither the core nor key files are to be found. */
+HOOK int chroot(const char *path)
+{
+    if (policy)
+        core_load_all();
+    return real()->chroot(path);
+}

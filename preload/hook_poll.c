@@ -1,0 +1,293 @@
+/* Readiness stays with the kernel (law 4). Here handshakes are started, and what poll and select report of blocking
+ * descriptors is looked at once more, since their readers trust it: handshake and control records make the kernel's
+ * socket readable, and a read would then block. */
+#include "stream.h"
+
+#include "io.h"
+#include "sys.h"
+
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+
+/* glibc declares the array of poll write-only, and so gcc thinks that the hooks pass it uninitialised. */
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+
+enum { FALSE_READY_PAUSE_MS = 1 };
+
+static int fail(int error)
+{
+    errno = error;
+    return -1;
+}
+
+/* False readiness: only handshake or control records are there, and the reader would block. */
+static bool is_false(int fd)
+{
+    struct desc *d = table_find(fd);
+    if (!d || desc_special(d))
+        return false;
+    return !stream_readable(d, fd) && stream_is_blocking(fd);
+}
+
+static bool touch(int fd)
+{
+    struct desc *d = table_find(fd);
+    if (!d || desc_special(d))
+        return false;
+    stream_touch(d, fd);
+    return true;
+}
+
+static bool touch_polled(const struct pollfd *fds, nfds_t n)
+{
+    bool any = false;
+    for (nfds_t i = 0; i < n; i++)
+        if (fds[i].fd >= 0 && touch(fds[i].fd))
+            any = true;
+    return any;
+}
+
+static int count_ready(const struct pollfd *fds, nfds_t n)
+{
+    int ready = 0;
+    for (nfds_t i = 0; i < n; i++)
+        ready += fds[i].revents != 0;
+    return ready;
+}
+
+/* Takes false answers back. True if there was one. */
+static bool correct_polled(struct pollfd *fds, nfds_t n)
+{
+    const short reading = POLLIN | POLLRDNORM;
+    bool any = false;
+    for (nfds_t i = 0; i < n; i++) {
+        if (!(fds[i].revents & reading) || (fds[i].revents & (POLLERR | POLLHUP | POLLNVAL)) || !is_false(fds[i].fd))
+            continue;
+        fds[i].revents &= (short)~reading;
+        any = true;
+    }
+    return any;
+}
+
+/* What is left of a timeout; NULL: none was given. */
+static struct timespec *left_of(const struct timespec *given, const struct timespec *start, struct timespec *left)
+{
+    if (!given)
+        return NULL;
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    int64_t ns = ((int64_t)given->tv_sec - (now.tv_sec - start->tv_sec)) * 1000000000 + given->tv_nsec -
+                 (now.tv_nsec - start->tv_nsec);
+    if (ns < 0)
+        ns = 0;
+    *left = (struct timespec){ns / 1000000000, ns % 1000000000};
+    return left;
+}
+
+static bool is_zero(const struct timespec *t)
+{
+    return t && t->tv_sec == 0 && t->tv_nsec == 0;
+}
+
+/* What made the socket readable may be another thread's, or process's, to take: do not spin on it. */
+static void pause_briefly(void)
+{
+    struct timespec t = {0, FALSE_READY_PAUSE_MS * 1000000};
+    sys2(SYS_nanosleep, &t, NULL);
+}
+
+static int poll_protected(struct pollfd *fds, nfds_t n, const struct timespec *timeout, const sigset_t *mask)
+{
+    struct timespec start, room, *left = NULL;
+    clock_gettime(CLOCK_MONOTONIC, &start);
+    for (;;) {
+        left = left_of(timeout, &start, &room);
+        int r = real()->ppoll(fds, n, left, mask);
+        if (r <= 0 || !correct_polled(fds, n))
+            return r;
+        r = count_ready(fds, n);
+        if (r || is_zero(left))
+            return r;
+        pause_briefly();
+    }
+}
+
+HOOK int poll(struct pollfd *fds, nfds_t n, int timeout_ms)
+{
+    if (!table_size || !touch_polled(fds, n))
+        return real()->poll(fds, n, timeout_ms);
+    struct timespec t = {timeout_ms / 1000, timeout_ms % 1000 * 1000000L};
+    return poll_protected(fds, n, timeout_ms < 0 ? NULL : &t, NULL);
+}
+HOOK_ALIAS(poll, __poll);
+
+HOOK int ppoll(struct pollfd *fds, nfds_t n, const struct timespec *timeout, const sigset_t *mask)
+{
+    if (!table_size || !touch_polled(fds, n))
+        return real()->ppoll(fds, n, timeout, mask);
+    return poll_protected(fds, n, timeout, mask);
+}
+
+void __chk_fail(void) __attribute__((noreturn));
+int __poll_chk(struct pollfd *fds, nfds_t n, int timeout_ms, size_t room);
+int __ppoll_chk(struct pollfd *fds, nfds_t n, const struct timespec *timeout, const sigset_t *mask, size_t room);
+
+HOOK int __poll_chk(struct pollfd *fds, nfds_t n, int timeout_ms, size_t room)
+{
+    if (room / sizeof *fds < n)
+        __chk_fail();
+    return poll(fds, n, timeout_ms);
+}
+
+HOOK int __ppoll_chk(struct pollfd *fds, nfds_t n, const struct timespec *timeout, const sigset_t *mask, size_t room)
+{
+    if (room / sizeof *fds < n)
+        __chk_fail();
+    return ppoll(fds, n, timeout, mask);
+}
+
+/* An fd_set may be larger than FD_SETSIZE when the program allocates it so; only n numbers are looked at. */
+static size_t set_bytes(int n)
+{
+    return ((size_t)n + 63) / 64 * 8;
+}
+
+static bool in_set(const fd_set *set, int fd)
+{
+    const unsigned long *words = (const void *)set;
+    return set && (words[fd / 64] >> (fd % 64) & 1);
+}
+
+static void out_of_set(fd_set *set, int fd)
+{
+    unsigned long *words = (void *)set;
+    words[fd / 64] &= ~(1UL << (fd % 64));
+}
+
+static bool touch_selected(int n, const fd_set *readers, const fd_set *writers)
+{
+    bool any = false;
+    for (int fd = 0; fd < n; fd++)
+        if (table_word(fd) != WORD_PLAIN && (in_set(readers, fd) || in_set(writers, fd)) && touch(fd))
+            any = true;
+    return any;
+}
+
+static int correct_selected(int n, fd_set *readers)
+{
+    int taken = 0;
+    for (int fd = 0; readers && fd < n; fd++) {
+        if (!in_set(readers, fd) || table_word(fd) == WORD_PLAIN || !is_false(fd))
+            continue;
+        out_of_set(readers, fd);
+        taken++;
+    }
+    return taken;
+}
+
+struct kept_sets {
+    uint8_t *copies;
+    fd_set *sets[3];
+    size_t bytes;
+};
+
+static bool keep_sets(struct kept_sets *k, int n, fd_set *r, fd_set *w, fd_set *e)
+{
+    *k = (struct kept_sets){.sets = {r, w, e}, .bytes = set_bytes(n)};
+    k->copies = malloc(3 * k->bytes + 1);
+    for (int i = 0; k->copies && i < 3; i++)
+        if (k->sets[i])
+            memcpy(k->copies + (size_t)i * k->bytes, k->sets[i], k->bytes);
+    return k->copies;
+}
+
+static void restore_sets(const struct kept_sets *k)
+{
+    for (int i = 0; i < 3; i++)
+        if (k->sets[i])
+            memcpy(k->sets[i], k->copies + (size_t)i * k->bytes, k->bytes);
+}
+
+static int select_protected(int n, fd_set *r, fd_set *w, fd_set *e, const struct timespec *timeout, const sigset_t *mask,
+                            struct timespec *left_after)
+{
+    struct timespec start, room, *left;
+    struct kept_sets kept;
+    if (!keep_sets(&kept, n, r, w, e))
+        return fail(ENOMEM);
+    clock_gettime(CLOCK_MONOTONIC, &start);
+    int ready;
+    for (;;) {
+        left = left_of(timeout, &start, &room);
+        ready = real()->pselect(n, r, w, e, left, mask);
+        int taken = ready > 0 ? correct_selected(n, r) : 0;
+        if (!taken || ready > taken || is_zero(left)) {
+            ready -= taken;
+            break;
+        }
+        restore_sets(&kept);
+        pause_briefly();
+    }
+    int saved = errno;
+    free(kept.copies);
+    if (left_after && timeout)
+        left_of(timeout, &start, left_after);
+    errno = saved;
+    return ready;
+}
+
+HOOK int select(int n, fd_set *r, fd_set *w, fd_set *e, struct timeval *timeout)
+{
+    if (!table_size || n < 0 || !touch_selected(n, r, w))
+        return real()->select(n, r, w, e, timeout);
+    struct timespec t = {0, 0}, left = {0, 0};
+    if (timeout) {
+        if (timeout->tv_sec < 0 || timeout->tv_usec < 0)
+            return fail(EINVAL);
+        t = (struct timespec){timeout->tv_sec + timeout->tv_usec / 1000000, timeout->tv_usec % 1000000 * 1000};
+    }
+    int ready = select_protected(n, r, w, e, timeout ? &t : NULL, NULL, &left);
+    if (timeout) /* Linux shows what is left: select(2) */
+        *timeout = (struct timeval){left.tv_sec, left.tv_nsec / 1000};
+    return ready;
+}
+HOOK_ALIAS(select, __select);
+
+HOOK int pselect(int n, fd_set *r, fd_set *w, fd_set *e, const struct timespec *timeout, const sigset_t *mask)
+{
+    if (!table_size || n < 0 || !touch_selected(n, r, w))
+        return real()->pselect(n, r, w, e, timeout, mask);
+    return select_protected(n, r, w, e, timeout, mask, NULL);
+}
+
+/* Registrations are noted, so that closing can take them back while a dup of ours stays (hook_close.c). */
+static void note_registration(struct desc *d, int epfd, int fd)
+{
+    library_enter();
+    for (struct epoll_note *n = d->epolls; n; n = n->next)
+        if (n->epfd == epfd && n->fd == fd)
+            goto out;
+    struct epoll_note *n = malloc(sizeof *n);
+    if (n) {
+        *n = (struct epoll_note){d->epolls, epfd, fd};
+        d->epolls = n;
+    }
+out:
+    library_leave();
+}
+
+HOOK int epoll_ctl(int epfd, int op, int fd, struct epoll_event *event)
+{
+    struct desc *d = table_find(fd);
+    if (d && desc_special(d))
+        return fail(desc_special(d));
+    if (d && op != EPOLL_CTL_DEL) {
+        stream_touch(d, fd);
+        if (desc_enter(d, fd)) {
+            note_registration(d, epfd, fd);
+            desc_leave(d);
+        }
+    }
+    return real()->epoll_ctl(epfd, op, fd, event);
+}

@@ -1,0 +1,144 @@
+/* read(2), recv(2) and their relatives. */
+#include "stream.h"
+
+#include <string.h>
+
+static ssize_t receive_one(struct desc *d, int fd, void *buffer, size_t len, int flags);
+
+/* MSG_TRUNC on TCP throws the bytes away instead of storing them (tcp(7)). */
+static ssize_t discard(struct desc *d, int fd, size_t len, int flags)
+{
+    char waste[4096];
+    size_t done = 0;
+    while (done < len) {
+        size_t n = len - done < sizeof waste ? len - done : sizeof waste;
+        ssize_t k = receive_one(d, fd, waste, n, flags | (done ? MSG_DONTWAIT : 0));
+        if (k <= 0)
+            return done ? (ssize_t)done : k;
+        done += (size_t)k;
+    }
+    return (ssize_t)done;
+}
+
+/* Flags that the kernel would act on and we cannot: urgent data does not exist here, nor an error queue. */
+static int refused_flags(int flags)
+{
+    if (flags & MSG_OOB)
+        return EINVAL; /* as recv(2) says when no urgent data is there */
+    return flags & MSG_ERRQUEUE ? EAGAIN : 0;
+}
+
+static ssize_t receive_vector(struct desc *d, int fd, const struct iovec *iov, int count, int flags)
+{
+    int error = desc_special(d) ? desc_special(d) : refused_flags(flags);
+    return error ? stream_special(error) : stream_receive(d, fd, iov, count, flags);
+}
+
+static ssize_t receive_one(struct desc *d, int fd, void *buffer, size_t len, int flags)
+{
+    struct iovec iov = {buffer, len};
+    if ((flags & MSG_TRUNC) && !(flags & MSG_PEEK) && !desc_special(d))
+        return discard(d, fd, len, flags & ~MSG_TRUNC);
+    return receive_vector(d, fd, &iov, 1, flags);
+}
+
+HOOK ssize_t read(int fd, void *buffer, size_t len)
+{
+    struct desc *d = table_find(fd);
+    return d ? receive_one(d, fd, buffer, len, 0) : real()->read(fd, buffer, len);
+}
+HOOK_ALIAS(read, __read);
+
+HOOK ssize_t readv(int fd, const struct iovec *iov, int count)
+{
+    struct desc *d = table_find(fd);
+    if (!d)
+        return real()->readv(fd, iov, count);
+    if (count < 0 || count > 1024)
+        return stream_special(EINVAL);
+    return receive_vector(d, fd, iov, count, 0);
+}
+
+HOOK ssize_t recv(int fd, void *buffer, size_t len, int flags)
+{
+    struct desc *d = table_find(fd);
+    return d ? receive_one(d, fd, buffer, len, flags) : real()->recv(fd, buffer, len, flags);
+}
+HOOK_ALIAS(recv, __recv);
+
+HOOK ssize_t recvfrom(int fd, void *buffer, size_t len, int flags, struct sockaddr *from, socklen_t *from_len)
+{
+    struct desc *d = table_find(fd);
+    if (!d)
+        return real()->recvfrom(fd, buffer, len, flags, from, from_len);
+    ssize_t n = receive_one(d, fd, buffer, len, flags);
+    if (n >= 0 && from && from_len)
+        *from_len = 0; /* a stream socket has no source address for each message */
+    return n;
+}
+
+/* Descriptors that come by SCM_RIGHTS are looked at when first used. */
+static void mark_received(const struct msghdr *m)
+{
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR((struct msghdr *)m, c)) {
+        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+            continue;
+        for (size_t at = 0; at + sizeof(int) <= c->cmsg_len - CMSG_LEN(0); at += sizeof(int)) {
+            int fd;
+            memcpy(&fd, CMSG_DATA(c) + at, sizeof fd);
+            if (fd >= 0)
+                table_set(fd, WORD_UNKNOWN);
+        }
+    }
+}
+
+HOOK ssize_t recvmsg(int fd, struct msghdr *m, int flags)
+{
+    struct desc *d = table_find(fd);
+    if (!d) {
+        ssize_t n = real()->recvmsg(fd, m, flags);
+        if (n >= 0 && table_size && m->msg_controllen)
+            mark_received(m);
+        return n;
+    }
+    if (m->msg_iovlen > 1024)
+        return stream_special(EMSGSIZE);
+    ssize_t n;
+    if (m->msg_iovlen == 1)
+        n = receive_one(d, fd, m->msg_iov[0].iov_base, m->msg_iov[0].iov_len, flags);
+    else
+        n = receive_vector(d, fd, m->msg_iov, (int)m->msg_iovlen, flags);
+    if (n >= 0) {
+        m->msg_namelen = 0;
+        m->msg_controllen = 0;
+        m->msg_flags = flags & MSG_CMSG_CLOEXEC;
+    }
+    return n;
+}
+
+/* The fortified forms know the buffer's size (object size checking, gcc manual) and end the program on an overflow. */
+void __chk_fail(void) __attribute__((noreturn));
+ssize_t __read_chk(int fd, void *buffer, size_t len, size_t room);
+ssize_t __recv_chk(int fd, void *buffer, size_t len, size_t room, int flags);
+ssize_t __recvfrom_chk(int fd, void *buffer, size_t len, size_t room, int flags, struct sockaddr *from, socklen_t *from_len);
+
+HOOK ssize_t __read_chk(int fd, void *buffer, size_t len, size_t room)
+{
+    if (len > room)
+        __chk_fail();
+    return read(fd, buffer, len);
+}
+
+HOOK ssize_t __recv_chk(int fd, void *buffer, size_t len, size_t room, int flags)
+{
+    if (len > room)
+        __chk_fail();
+    return recv(fd, buffer, len, flags);
+}
+
+HOOK ssize_t __recvfrom_chk(int fd, void *buffer, size_t len, size_t room, int flags, struct sockaddr *from, socklen_t *from_len)
+{
+    if (len > room)
+        __chk_fail();
+    return recvfrom(fd, buffer, len, flags, from, from_len);
+}

@@ -1,0 +1,132 @@
+/* write(2), send(2), sendfile(2) and their relatives. */
+#include "stream.h"
+
+#include <string.h>
+#include <sys/mman.h>
+
+static ssize_t send_vector(struct desc *d, int fd, const struct iovec *iov, int count, int flags)
+{
+    if (desc_special(d))
+        return stream_special(desc_special(d));
+    if (flags & (MSG_OOB | MSG_FASTOPEN))
+        return stream_special(EOPNOTSUPP); /* urgent data and data in the SYN cannot be protected */
+    return stream_send(d, fd, iov, count, flags);
+}
+
+static ssize_t send_one(struct desc *d, int fd, const void *buffer, size_t len, int flags)
+{
+    struct iovec iov = {(void *)buffer, len};
+    return send_vector(d, fd, &iov, 1, flags);
+}
+
+HOOK ssize_t write(int fd, const void *buffer, size_t len)
+{
+    struct desc *d = table_find(fd);
+    return d ? send_one(d, fd, buffer, len, 0) : real()->write(fd, buffer, len);
+}
+HOOK_ALIAS(write, __write);
+
+HOOK ssize_t writev(int fd, const struct iovec *iov, int count)
+{
+    struct desc *d = table_find(fd);
+    if (!d)
+        return real()->writev(fd, iov, count);
+    if (count < 0 || count > 1024)
+        return stream_special(EINVAL);
+    return send_vector(d, fd, iov, count, 0);
+}
+
+HOOK ssize_t send(int fd, const void *buffer, size_t len, int flags)
+{
+    struct desc *d = table_find(fd);
+    return d ? send_one(d, fd, buffer, len, flags) : real()->send(fd, buffer, len, flags);
+}
+HOOK_ALIAS(send, __send);
+
+/* The address is ignored on a connected stream socket, as in tcp(7). */
+HOOK ssize_t sendto(int fd, const void *buffer, size_t len, int flags, const struct sockaddr *to, socklen_t to_len)
+{
+    struct desc *d = table_find(fd);
+    return d ? send_one(d, fd, buffer, len, flags) : real()->sendto(fd, buffer, len, flags, to, to_len);
+}
+
+/* A protected connection cannot be given to another process yet: it would arrive there without its keys. */
+static bool passes_protected(const struct msghdr *m)
+{
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR((struct msghdr *)m, c)) {
+        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+            continue;
+        for (size_t at = 0; at + sizeof(int) <= c->cmsg_len - CMSG_LEN(0); at += sizeof(int)) {
+            int fd;
+            memcpy(&fd, CMSG_DATA(c) + at, sizeof fd);
+            if (!table_find(fd))
+                continue;
+            log_event(LOG_LEVEL_ERROR, "passing protected descriptor %d to another process refused: not covered yet", fd);
+            return true;
+        }
+    }
+    return false;
+}
+
+HOOK ssize_t sendmsg(int fd, const struct msghdr *m, int flags)
+{
+    struct desc *d = table_find(fd);
+    if (table_size && m->msg_controllen && passes_protected(m))
+        return stream_special(EOPNOTSUPP);
+    if (!d)
+        return real()->sendmsg(fd, m, flags);
+    if (m->msg_iovlen > 1024)
+        return stream_special(EMSGSIZE);
+    return send_vector(d, fd, m->msg_iov, (int)m->msg_iovlen, flags);
+}
+
+/* sendfile(2) reads from the page cache; here the file is read at its place, so that what the socket did not take is read again
+ * by the next call. */
+static ssize_t send_file(struct desc *d, int out, int in, off64_t *offset, size_t len)
+{
+    char buffer[64 * 1024];
+    off64_t at = offset ? *offset : lseek64(in, 0, SEEK_CUR);
+    size_t done = 0;
+    if (at < 0)
+        return stream_special(offset || errno != ESPIPE ? errno : EINVAL);
+    while (done < len) {
+        size_t want = len - done < sizeof buffer ? len - done : sizeof buffer;
+        ssize_t n = pread64(in, buffer, want, at);
+        if (n < 0 && !done)
+            return -1;
+        if (n <= 0)
+            break;
+        ssize_t k = send_one(d, out, buffer, (size_t)n, done + (size_t)n < len ? MSG_MORE : 0);
+        if (k < 0 && !done)
+            return -1;
+        if (k < 0)
+            break;
+        done += (size_t)k;
+        at += k;
+        if (k < n)
+            break;
+    }
+    if (offset)
+        *offset = at;
+    else
+        lseek64(in, at, SEEK_SET);
+    return (ssize_t)done;
+}
+
+HOOK ssize_t sendfile64(int out, int in, off64_t *offset, size_t len)
+{
+    struct desc *d = table_find(out);
+    if (table_find(in))
+        return stream_special(EINVAL); /* sockets cannot be mapped: sendfile(2) */
+    if (!d)
+        return real()->sendfile64(out, in, offset, len);
+    if (desc_special(d))
+        return stream_special(desc_special(d));
+    return send_file(d, out, in, offset, len);
+}
+
+_Static_assert(sizeof(off_t) == sizeof(off64_t), "one sendfile for both");
+HOOK ssize_t sendfile(int out, int in, off_t *offset, size_t len)
+{
+    return sendfile64(out, in, (off64_t *)offset, len);
+}

@@ -1,0 +1,92 @@
+/* The transport of src/conn.h on system calls: non-blocking, silent, never a cancellation point. */
+#include "io.h"
+
+#include "sys.h"
+
+#include <errno.h>
+#include <asm/ioctls.h>
+#include <linux/sockios.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+
+static ssize_t io_receive(int fd, const struct iovec *iov, int count, bool peek)
+{
+    int flags = MSG_DONTWAIT | (peek ? MSG_PEEK : 0);
+    if (count == 1)
+        return sys6(SYS_recvfrom, fd, SYS_ARG(iov->iov_base), (long)iov->iov_len, flags, 0, 0);
+    struct msghdr m = {.msg_iov = (struct iovec *)iov, .msg_iovlen = (size_t)count};
+    return sys3(SYS_recvmsg, (long)fd, &m, (long)flags);
+}
+
+static ssize_t io_send(int fd, const struct iovec *iov, int count, bool more)
+{
+    int flags = MSG_DONTWAIT | MSG_NOSIGNAL | (more ? MSG_MORE : 0);
+    if (count == 1)
+        return sys6(SYS_sendto, fd, SYS_ARG(iov->iov_base), (long)iov->iov_len, flags, 0, 0);
+    struct msghdr m = {.msg_iov = (struct iovec *)iov, .msg_iovlen = (size_t)count};
+    return sys3(SYS_sendmsg, (long)fd, &m, (long)flags);
+}
+
+static bool io_writable(int fd)
+{
+    struct pollfd p = {.fd = fd, .events = POLLOUT};
+    struct timespec now = {0, 0};
+    /* Errors count as writable: sending then says which. */
+    return sys5(SYS_ppoll, &p, 1L, &now, NULL, 0L) != 0;
+}
+
+static int io_shut(int fd, int how)
+{
+    return (int)sys2(SYS_shutdown, (long)fd, (long)how);
+}
+
+static long io_unacked(int fd)
+{
+    int queued = 0;
+    long r = sys3(SYS_ioctl, (long)fd, SIOCOUTQ, &queued);
+    return r < 0 ? r : queued;
+}
+
+/* Setting either option calls the socket's wake-up functions, also where the value stays the same: epoll then reports
+ * EPOLLIN and EPOLLOUT afresh to edge-triggered waiters. */
+static void io_raise_edges(int fd)
+{
+    int value = 0;
+    socklen_t len = sizeof value;
+    if (sys5(SYS_getsockopt, (long)fd, SOL_SOCKET, SO_RCVLOWAT, &value, &len) == 0)
+        sys5(SYS_setsockopt, (long)fd, SOL_SOCKET, SO_RCVLOWAT, &value, (long)sizeof value);
+    len = sizeof value;
+    if (sys5(SYS_getsockopt, (long)fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &value, &len) == 0)
+        sys5(SYS_setsockopt, (long)fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &value, (long)sizeof value);
+}
+
+static int io_tcp_state(int fd)
+{
+    struct tcp_info info;
+    memset(&info, 0, sizeof info);
+    socklen_t len = sizeof info;
+    long r = sys5(SYS_getsockopt, (long)fd, IPPROTO_TCP, TCP_INFO, &info, &len);
+    return r < 0 ? (int)r : info.tcpi_state;
+}
+
+int64_t io_now_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+const struct conn_io io_transport = {
+    .receive = io_receive,
+    .send = io_send,
+    .writable = io_writable,
+    .shut = io_shut,
+    .unacked = io_unacked,
+    .raise_edges = io_raise_edges,
+    .tcp_state = io_tcp_state,
+    .now_ms = io_now_ms,
+};

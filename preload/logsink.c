@@ -1,0 +1,111 @@
+/* Where log lines go: P2PTLS_LOG=LEVEL[:TARGET], target stderr (the default), syslog, or an absolute file name. Lines
+ * never go to a descriptor 2 that the program has since made into something else: its identity (device and inode) is
+ * noted at the start and compared before each line. */
+#include "state.h"
+
+#include "sys.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+enum target { TARGET_STDERR = 0, TARGET_SYSLOG, TARGET_FILE };
+
+enum log_level logsink_level = LOG_LEVEL_WARN;
+static enum target target;
+static struct stat stderr_at_start;
+static bool have_stderr;
+static int file_fd = -1;
+
+static const struct {
+    const char *word;
+    enum log_level level;
+    int priority; /* syslog(3): LOG_USER | severity */
+} levels[] = {
+    {"silent", LOG_LEVEL_SILENT, 0},
+    {"error", LOG_LEVEL_ERROR, 8 | 3},
+    {"warn", LOG_LEVEL_WARN, 8 | 4},
+    {"info", LOG_LEVEL_INFO, 8 | 6},
+    {"debug", LOG_LEVEL_DEBUG, 8 | 7},
+};
+
+static void complain(const char *text, const char *what)
+{
+    struct iovec iov[] = {{(char *)"p2ptls: ", 8}, {(char *)text, strlen(text)}, {(char *)what, strlen(what)}, {(char *)"\n", 1}};
+    sys3(SYS_writev, 2L, iov, 4L);
+}
+
+static bool parse_level(const char *word, size_t len)
+{
+    for (size_t i = 0; i < sizeof levels / sizeof levels[0]; i++) {
+        if (strlen(levels[i].word) == len && memcmp(levels[i].word, word, len) == 0) {
+            logsink_level = levels[i].level;
+            return true;
+        }
+    }
+    return false;
+}
+
+void logsink_open(const char *setting)
+{
+    have_stderr = fstat(2, &stderr_at_start) == 0;
+    if (!setting || !*setting)
+        return;
+    const char *colon = strchr(setting, ':');
+    size_t len = colon ? (size_t)(colon - setting) : strlen(setting);
+    if (!parse_level(setting, len))
+        complain("P2PTLS_LOG: expected silent, error, warn, info or debug, then perhaps :stderr, :syslog or :/FILE; found ",
+                 setting);
+    if (!colon || strcmp(colon, ":stderr") == 0)
+        return;
+    if (strcmp(colon, ":syslog") == 0) {
+        target = TARGET_SYSLOG;
+    } else if (colon[1] == '/') {
+        long fd = sys4(SYS_openat, (long)AT_FDCWD, colon + 1, (long)(O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY), 0600L);
+        if (fd >= 0)
+            file_fd = hide_descriptor_number((int)fd);
+        if (file_fd >= 0)
+            target = TARGET_FILE;
+        else
+            complain("P2PTLS_LOG: cannot open (lines go to stderr): ", colon + 1);
+    } else {
+        complain("P2PTLS_LOG: unknown target (lines go to stderr): ", colon + 1);
+    }
+}
+
+static void to_syslog(size_t i, const char *line)
+{
+    static const struct sockaddr_un daemon_at = {.sun_family = AF_UNIX, .sun_path = "/dev/log"};
+    char text[LOG_LINE_MAX + 64];
+    int n = snprintf(text, sizeof text, "<%d>p2ptls[%d]: %s", levels[i].priority, (int)getpid(), line);
+    long fd = sys3(SYS_socket, (long)AF_UNIX, (long)(SOCK_DGRAM | SOCK_CLOEXEC), 0L);
+    if (fd < 0)
+        return;
+    sys6(SYS_sendto, fd, SYS_ARG(text), n, MSG_DONTWAIT | MSG_NOSIGNAL, SYS_ARG(&daemon_at), sizeof daemon_at);
+    sys1(SYS_close, fd);
+}
+
+static bool stderr_is_still_ours(void)
+{
+    struct stat now;
+    return have_stderr && fstat(2, &now) == 0 && now.st_dev == stderr_at_start.st_dev && now.st_ino == stderr_at_start.st_ino;
+}
+
+void logsink_write(enum log_level level, const char *line)
+{
+    size_t i = 0;
+    while (i + 1 < sizeof levels / sizeof levels[0] && levels[i].level != level)
+        i++;
+    if (target == TARGET_SYSLOG) {
+        to_syslog(i, line);
+        return;
+    }
+    if (target == TARGET_STDERR && !stderr_is_still_ours())
+        return;
+    char text[LOG_LINE_MAX + 64];
+    int n = snprintf(text, sizeof text, "p2ptls[%d]: %s: %s\n", (int)getpid(), levels[i].word, line);
+    if (n > (int)sizeof text - 1)
+        n = (int)sizeof text - 1;
+    sys3(SYS_write, target == TARGET_FILE ? (long)file_fd : 2L, text, (long)n);
+}

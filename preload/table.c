@@ -1,0 +1,325 @@
+#include "table.h"
+
+#include "state.h"
+#include "sys.h"
+
+#include <errno.h>
+#include <linux/futex.h>
+#include <pthread.h>
+#include <sched.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+
+enum { TABLE_MAX = 1 << 20, OURS_BELOW = 1024, OURS_SPAN = 64 };
+
+_Atomic(uintptr_t) *table;
+unsigned table_size;
+__thread struct thread_state thread;
+
+static struct desc ours_desc, refused_desc, vfork_desc, library_desc;
+static struct desc *free_descs, *live_descs;
+static pthread_mutex_t descs_lock = PTHREAD_MUTEX_INITIALIZER;
+static _Atomic uint32_t gate; /* 1 while a fork is in progress */
+
+bool table_init(void)
+{
+    struct rlimit limit;
+    unsigned size = TABLE_MAX;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_max < TABLE_MAX)
+        size = (unsigned)limit.rlim_max;
+    void *m = mmap(NULL, size * sizeof *table, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (m == MAP_FAILED)
+        return false;
+    table = m;
+    table_size = size;
+    return true;
+}
+
+uintptr_t table_word(int fd)
+{
+    return (unsigned)fd < table_size ? atomic_load(&table[fd]) : WORD_PLAIN;
+}
+
+int desc_special(const struct desc *d)
+{
+    if (d == &ours_desc)
+        return EBADF;
+    return d == &refused_desc || d == &vfork_desc ? EIO : 0;
+}
+
+struct desc *table_find_slow(int fd, uintptr_t word)
+{
+    while (word == WORD_UNKNOWN || word == WORD_MOVING) {
+        if (thread.in_vfork_child)
+            return &vfork_desc;
+        if (word == WORD_UNKNOWN)
+            classify_unknown(fd);
+        else
+            sched_yield();
+        word = atomic_load(&table[fd]);
+    }
+    if (word >= WORD_FIRST_POINTER)
+        return thread.in_vfork_child ? &vfork_desc : (struct desc *)word;
+    if (word == WORD_OURS)
+        return thread.in_vfork_child ? NULL : &ours_desc;
+    return word == WORD_REFUSED ? &refused_desc : NULL;
+}
+
+void thread_enter(void)
+{
+    thread.depth++;
+    atomic_signal_fence(memory_order_seq_cst);
+}
+
+void thread_leave(void)
+{
+    atomic_signal_fence(memory_order_seq_cst);
+    if (--thread.depth == 0 && thread.signals_held)
+        signals_release();
+}
+
+static void futex_wait(_Atomic uint32_t *word, uint32_t value, long timeout_ns)
+{
+    struct timespec t = {0, timeout_ns};
+    sys4(SYS_futex, word, FUTEX_WAIT_PRIVATE, (long)value, &t);
+}
+
+static void unpin(struct desc *d)
+{
+    if (atomic_fetch_sub(&d->pins, 1) == 1 && atomic_load(&d->waited))
+        sys3(SYS_futex, &d->pins, FUTEX_WAKE_PRIVATE, 1 << 30);
+}
+
+/* A thread that is inside already must not wait for the fork that waits for it. */
+static void pin(struct desc *d)
+{
+    for (;;) {
+        thread_enter();
+        atomic_fetch_add(&d->pins, 1);
+        if (thread.depth > 1 || !atomic_load(&gate))
+            return;
+        unpin(d);
+        thread_leave();
+        futex_wait(&gate, 1, 1000000);
+    }
+}
+
+void library_enter(void)
+{
+    pin(&library_desc);
+}
+
+void library_leave(void)
+{
+    desc_leave(&library_desc);
+}
+
+bool desc_enter(struct desc *d, int fd)
+{
+    pin(d);
+    if (atomic_load(&d->number) == fd && atomic_load(&d->orphan))
+        return true;
+    if (atomic_load(&table[fd]) == (uintptr_t)d)
+        return true;
+    desc_leave(d);
+    return false;
+}
+
+void desc_leave(struct desc *d)
+{
+    unpin(d);
+    thread_leave();
+}
+
+/* Calls inside never block, so they are out soon. */
+static void wait_unpinned(struct desc *d)
+{
+    uint32_t pins;
+    if (!atomic_load(&d->pins))
+        return;
+    atomic_fetch_add(&d->waited, 1);
+    while ((pins = atomic_load(&d->pins)) != 0)
+        futex_wait(&d->pins, pins, 1000000);
+    atomic_fetch_sub(&d->waited, 1);
+}
+
+struct desc *desc_new(struct conn *conn, const struct policy_rule *rule)
+{
+    pthread_mutex_lock(&descs_lock);
+    struct desc *d = free_descs;
+    if (d)
+        free_descs = d->next_free;
+    else
+        d = calloc(1, sizeof *d);
+    if (d) {
+        d->conn = conn;
+        d->rule = rule;
+        atomic_store(&d->number, -1);
+        atomic_store(&d->orphan, false);
+        d->linger_abort = d->lingers = false;
+        d->rcvlowat = 1;
+        d->epolls = NULL;
+        atomic_store(&d->helped, false);
+        atomic_store(&d->holds, 1);
+        d->prev_live = NULL;
+        d->next_live = live_descs;
+        if (live_descs)
+            live_descs->prev_live = d;
+        live_descs = d;
+    }
+    pthread_mutex_unlock(&descs_lock);
+    return d;
+}
+
+void desc_hold(struct desc *d)
+{
+    atomic_fetch_add(&d->holds, 1);
+}
+
+void desc_release(struct desc *d)
+{
+    if (atomic_fetch_sub(&d->holds, 1) != 1)
+        return;
+    library_enter();
+    wait_unpinned(d);
+    pthread_mutex_lock(&descs_lock);
+    core->conn_free(d->conn);
+    if (d->prev_live)
+        d->prev_live->next_live = d->next_live;
+    else
+        live_descs = d->next_live;
+    if (d->next_live)
+        d->next_live->prev_live = d->prev_live;
+    while (d->epolls) {
+        struct epoll_note *gone = d->epolls;
+        d->epolls = gone->next;
+        free(gone);
+    }
+    d->conn = NULL;
+    d->next_free = free_descs;
+    free_descs = d;
+    pthread_mutex_unlock(&descs_lock);
+    library_leave();
+}
+
+void desc_each(void (*fn)(struct desc *d, void *arg), void *arg)
+{
+    pthread_mutex_lock(&descs_lock);
+    for (struct desc *d = live_descs; d; d = d->next_live)
+        fn(d, arg);
+    pthread_mutex_unlock(&descs_lock);
+}
+
+void table_set(int fd, uintptr_t word)
+{
+    if ((unsigned)fd >= table_size)
+        return;
+    if (word >= WORD_FIRST_POINTER)
+        atomic_store(&((struct desc *)word)->number, fd);
+    atomic_store(&table[fd], word);
+}
+
+uintptr_t table_begin_move(int fd)
+{
+    if ((unsigned)fd >= table_size)
+        return WORD_PLAIN;
+    uintptr_t word;
+    while ((word = atomic_exchange(&table[fd], WORD_MOVING)) == WORD_MOVING)
+        sched_yield();
+    if (word >= WORD_FIRST_POINTER)
+        wait_unpinned((struct desc *)word);
+    return word;
+}
+
+void table_end_move(int fd, uintptr_t word)
+{
+    uintptr_t moving = WORD_MOVING;
+    if ((unsigned)fd >= table_size)
+        return;
+    if (word >= WORD_FIRST_POINTER)
+        atomic_store(&((struct desc *)word)->number, fd);
+    atomic_compare_exchange_strong(&table[fd], &moving, word);
+}
+
+int desc_any_number(struct desc *d)
+{
+    int fd = atomic_load(&d->number);
+    if (atomic_load(&d->orphan) || (fd >= 0 && table_word(fd) == (uintptr_t)d))
+        return fd;
+    for (unsigned i = 0; i < table_size; i++) {
+        if (atomic_load_explicit(&table[i], memory_order_relaxed) == (uintptr_t)d) {
+            atomic_store(&d->number, (int)i);
+            return (int)i;
+        }
+    }
+    return -1;
+}
+
+void desc_each_forking(void (*fn)(struct desc *d, void *arg), void *arg)
+{
+    for (struct desc *d = live_descs; d; d = d->next_live)
+        fn(d, arg);
+}
+
+static void wait_out(struct desc *d, void *arg)
+{
+    (void)arg;
+    wait_unpinned(d);
+}
+
+void table_gate_close(void)
+{
+    atomic_store(&gate, 1);
+    wait_unpinned(&library_desc); /* whoever changes the list is out then */
+    pthread_mutex_lock(&descs_lock);
+    desc_each_forking(wait_out, NULL);
+}
+
+static void reset_pins(struct desc *d, void *arg)
+{
+    (void)arg;
+    atomic_store(&d->pins, 0);
+}
+
+void table_gate_open(bool in_child)
+{
+    if (in_child) {
+        pthread_mutex_init(&descs_lock, NULL);
+        desc_each_forking(reset_pins, NULL);
+        reset_pins(&library_desc, NULL);
+    } else {
+        pthread_mutex_unlock(&descs_lock);
+    }
+    atomic_store(&gate, 0);
+    sys3(SYS_futex, &gate, FUTEX_WAKE_PRIVATE, 1 << 30);
+}
+
+/* High numbers make fork dear and fail under a lowered limit; numbers below 1024 fit an fd_set. */
+int hide_descriptor_number(int fd)
+{
+    struct rlimit limit = {OURS_BELOW, OURS_BELOW};
+    getrlimit(RLIMIT_NOFILE, &limit);
+    long top = limit.rlim_cur < OURS_BELOW ? (long)limit.rlim_cur : OURS_BELOW;
+    long from = top > OURS_SPAN ? top - OURS_SPAN : 3;
+    long moved = sys3(SYS_fcntl, (long)fd, F_DUPFD_CLOEXEC, from);
+    if (moved < 0)
+        moved = sys3(SYS_fcntl, (long)fd, F_DUPFD_CLOEXEC, 3L);
+    sys1(SYS_close, (long)fd);
+    if (moved < 0)
+        return -1;
+    table_set((int)moved, WORD_OURS);
+    return (int)moved;
+}
+
+int hidden_dup(int fd)
+{
+    long copy = sys3(SYS_fcntl, (long)fd, F_DUPFD_CLOEXEC, 3L);
+    return copy < 0 ? -1 : hide_descriptor_number((int)copy);
+}
+
+void hidden_close(int fd)
+{
+    table_begin_move(fd);
+    sys1(SYS_close, (long)fd);
+    table_end_move(fd, WORD_PLAIN);
+}

@@ -1,0 +1,128 @@
+/* What each descriptor number means to us: one word for each number, read without a lock.
+ *
+ * Small words are states without a connection; larger ones point to a struct desc, the process's view of one open file
+ * description (all its dups share it). Descs are recycled, never unmapped, so that reading one through a stale word is
+ * harmless: whoever wants to use it pins it and looks at the word again (desc_enter). */
+#ifndef P2PTLS_TABLE_H
+#define P2PTLS_TABLE_H
+
+#include "core.h"
+#include "real.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+enum table_word {
+    WORD_PLAIN = 0,    /* nothing of ours: the call goes to libc */
+    WORD_UNKNOWN,      /* inherited or received: looked at when first used */
+    WORD_OURS,         /* a descriptor of the library itself: EBADF to the program */
+    WORD_BOUND,        /* bound where a rule could match; becomes WORD_LISTENER at listen */
+    WORD_BOUND_PLAIN,  /* bound where none can */
+    WORD_LISTENER,     /* accepted connections are matched */
+    WORD_REFUSED,      /* a selected socket that cannot be protected: EIO, never plain */
+    WORD_MOVING,       /* being closed or replaced in this very moment: wait */
+    WORD_FIRST_POINTER,
+};
+
+struct epoll_note {
+    struct epoll_note *next;
+    int epfd, fd;
+};
+
+/* One selected connection as this process holds it. */
+struct desc {
+    _Atomic uint32_t pins;    /* calls inside; closing waits until they are out */
+    _Atomic uint32_t waited;  /* somebody waits for pins to become 0 */
+    _Atomic uint32_t holds;   /* who needs conn to stay, unpinned: the table, waiting calls, the helper */
+    _Atomic uint32_t refs;    /* numbers of the program */
+    _Atomic int number;       /* one of them, or the number that we kept for the closing (orphan) */
+    struct conn *conn;
+    const struct policy_rule *rule;
+    _Atomic bool orphan;      /* number is ours */
+    bool linger_abort;        /* the program asked for SO_LINGER 0 */
+    bool lingers;             /* ... or with a time */
+    int rcvlowat;             /* SO_RCVLOWAT as the program set it; the kernel's stays 1 */
+    struct epoll_note *epolls;
+    _Atomic bool helped;      /* in the helper's list */
+    _Atomic bool again;       /* the helper shall look at it now */
+    struct conn_need need;    /* the helper's own */
+    struct desc *next_free;
+    struct desc *next_live, *prev_live;
+};
+
+extern const struct core_api *core;
+extern _Atomic(uintptr_t) *table;
+extern unsigned table_size; /* 0: inert, no policy */
+
+/* Per thread: depth counts the library's calls on the stack, in which signal handlers are deferred. */
+struct thread_state {
+    volatile int depth;
+    volatile bool signals_held;
+    bool in_vfork_child;
+    sigset_t mask_to_restore;
+};
+extern __thread struct thread_state thread __attribute__((tls_model("initial-exec")));
+
+bool table_init(void);
+uintptr_t table_word(int fd);
+struct desc *table_find_slow(int fd, uintptr_t word);
+
+/* The desc of a selected number, or a special one (desc_special) for those that must fail; NULL: go to libc. */
+static inline struct desc *table_find(int fd)
+{
+    if (__builtin_expect((unsigned)fd >= table_size, 1))
+        return NULL;
+    uintptr_t word = atomic_load_explicit(&table[fd], memory_order_acquire);
+    if (__builtin_expect(word == WORD_PLAIN, 1))
+        return NULL;
+    return table_find_slow(fd, word);
+}
+
+/* The errno of a number that must fail (ours: EBADF, refused: EIO, in a vfork child: EIO); 0 for a real connection. */
+int desc_special(const struct desc *d);
+
+/* Pins d for non-blocking work on fd and defers signals. False: the number is no longer d's. */
+bool desc_enter(struct desc *d, int fd);
+void desc_leave(struct desc *d);
+
+/* The same without a desc, for work on the library's own structures: no fork happens inside. */
+void library_enter(void);
+void library_leave(void);
+
+/* Only defers signals. */
+void thread_enter(void);
+void thread_leave(void);
+
+/* A new desc has one hold, the table's. conn goes with the last one. Take more only while pinned. */
+struct desc *desc_new(struct conn *conn, const struct policy_rule *rule);
+void desc_hold(struct desc *d);
+void desc_release(struct desc *d);
+
+/* Puts a word on a number; a desc's reference is counted by the caller. */
+void table_set(int fd, uintptr_t word);
+/* Begins a close or replacement: the old word, with WORD_MOVING in its place (and all pinned calls gone). */
+uintptr_t table_begin_move(int fd);
+/* Ends it, unless somebody has put the reused number to work meanwhile. */
+void table_end_move(int fd, uintptr_t word);
+/* Another number of d, -1 if none. */
+int desc_any_number(struct desc *d);
+
+/* Calls fn for each live desc; the list is locked meanwhile. desc_each_forking: between the gate calls. */
+void desc_each(void (*fn)(struct desc *d, void *arg), void *arg);
+void desc_each_forking(void (*fn)(struct desc *d, void *arg), void *arg);
+
+/* fork(2): nobody is inside between these, and no desc comes or goes. Child: other threads' pins are gone. */
+void table_gate_close(void);
+void table_gate_open(bool in_child);
+
+/* Moves a descriptor of ours to a number where programs rarely look and marks it. Returns it, or -1 (closed). */
+int hide_descriptor_number(int fd);
+/* hook_close.c: the number was closed behind our back; forgets what it was. */
+void table_forget(int fd);
+int close_copied(int from, int to);
+/* A hidden dup of a program's descriptor, -1 on failure. */
+int hidden_dup(int fd);
+void hidden_close(int fd);
+
+#endif
