@@ -55,7 +55,6 @@ static int full_bucket(void **state)
     clock_ms += HOUR_MS;
     log_set_sink(keep, LOG_LEVEL_INFO);
     lines = 0;
-    clock_reads = 0;
     last_line[0] = '\0';
     return 0;
 }
@@ -77,6 +76,7 @@ static void a_line_reaches_the_sink_with_its_level(void **state)
 static void levels_above_the_threshold_are_not_wanted_and_do_not_read_the_clock(void **state)
 {
     (void)state;
+    clock_reads = 0; /* here, since cmocka may read the clock between the set-up and the test */
     assert_true(log_wants(LOG_LEVEL_INFO));
     assert_false(log_wants(LOG_LEVEL_DEBUG));
     log_event(LOG_LEVEL_DEBUG, "not wanted");
@@ -101,6 +101,7 @@ static void without_a_sink_nothing_is_wanted(void **state)
 {
     (void)state;
     log_set_sink(NULL, LOG_LEVEL_DEBUG);
+    clock_reads = 0;
     assert_false(log_wants(LOG_LEVEL_ERROR));
     log_event(LOG_LEVEL_ERROR, "nowhere to go");
     assert_int_equal(clock_reads, 0);
