@@ -138,6 +138,37 @@ static void the_fixed_part_is_checked(void **state)
     }
 }
 
+/* Well-formed but for the lengths that section 4.1.2 forbids. */
+static void vectors_of_the_fixed_part_have_bounds(void **state)
+{
+    static const struct {
+        size_t session_id, suites, compression;
+        bool good;
+    } table[] = {{0, 2, 1, true},      {32, 2, 1, true}, {33, 2, 1, false}, {255, 2, 1, false},
+                 {0, 0, 1, false},     {0, 1, 1, false}, {0, 3, 1, false},  {0, 4, 1, true},
+                 {0, 0x1000, 1, true}, {0, 2, 0, false}, {0, 2, 255, true}};
+    (void)state;
+    for (size_t i = 0; i < COUNT(table); i++) {
+        static const uint8_t zeros[0x1000];
+        struct text message = {.len = 0}, wire = {.len = 0};
+        size_t body = 34 + 1 + table[i].session_id + 2 + table[i].suites + 1 + table[i].compression;
+        put_u16(&message, 0x0100);
+        put_u16(&message, (unsigned)body);
+        put(&message, zeros, 34);
+        put_u8(&message, (unsigned)table[i].session_id);
+        put(&message, zeros, table[i].session_id);
+        put_u16(&message, (unsigned)table[i].suites);
+        put(&message, zeros, table[i].suites);
+        put_u8(&message, (unsigned)table[i].compression);
+        put(&message, zeros, table[i].compression);
+        put_record(&wire, 22, 0x0301, message.bytes, message.len);
+        if (table[i].good)
+            expect_client(&wire, false);
+        else
+            expect_bad(&wire, 50, "malformed");
+    }
+}
+
 static void wrap(struct text *wire, const struct text *extensions, unsigned version)
 {
     struct text message;
@@ -239,14 +270,16 @@ static void strange_record_versions_are_refused_with_the_role_alone(void **state
             expect_client(&wire, true);
         else
             expect_bad(&wire, 47, "strange version");
-        build_hello(&message, &with_role); /* in the second record alone */
-        wire.len = 0;
-        put_record(&wire, 22, 0x0301, message.bytes, 10);
-        put_record(&wire, 22, table[i].version, message.bytes + 10, message.len - 10);
-        if (table[i].good)
-            expect_client(&wire, true);
-        else
-            expect_bad(&wire, 47, "strange version");
+        build_hello(&message, &with_role);
+        for (int which = 0; which < 2; which++) { /* in one of two records alone */
+            wire.len = 0;
+            put_record(&wire, 22, which == 0 ? table[i].version : 0x0301, message.bytes, 10);
+            put_record(&wire, 22, which == 1 ? table[i].version : 0x0301, message.bytes + 10, message.len - 10);
+            if (table[i].good)
+                expect_client(&wire, true);
+            else
+                expect_bad(&wire, 47, "strange version");
+        }
     }
 }
 
@@ -306,7 +339,8 @@ static void a_hello_may_be_spread_over_1024_records_and_no_more(void **state)
     assert_int_equal(message.len, HELLO_MAX_RECORDS);
     fragment(&wire, message.bytes, message.len, 1, 0x0301);
     expect_client(&wire, false);
-    put_extension(&extensions, 22, 0, 0);
+    extensions.len = 0;
+    put_extension(&extensions, 21, HELLO_MAX_RECORDS + 1 - (4 + 41 + 2) - 4, 0);
     build_hello(&message, &extensions);
     fragment(&wire, message.bytes, message.len, 1, 0x0301);
     expect_bad(&wire, 10, "too many records");
@@ -448,6 +482,7 @@ int main(void)
         cmocka_unit_test(an_unfinished_hello_is_incomplete_and_can_be_freed_at_once),
         cmocka_unit_test(every_shortened_or_lengthened_message_is_malformed),
         cmocka_unit_test(the_fixed_part_is_checked),
+        cmocka_unit_test(vectors_of_the_fixed_part_have_bounds),
         cmocka_unit_test(hellos_without_extensions_and_with_an_empty_block_have_no_role),
         cmocka_unit_test(the_role_has_16_bytes),
         cmocka_unit_test(no_extension_may_come_twice),
