@@ -29,7 +29,8 @@ struct identity;
 enum { IDENTITY_WHY_MAX = 400 };
 
 /* RESULT_OK and a reference in *out; RESULT_CONFIG (missing, unreadable, too open, unparsable, mismatching,
- * expired files, or files of a user other than root and the effective one) or RESULT_NOMEM with a sentence in why: what, which file, what to do.
+ * expired files, or files of a user other than root and the effective one) or RESULT_NOMEM with a sentence in why:
+ * what, which file, what to do.
  * Zero-config: makes STATE_DIR/identity.pem (Ed25519 key and self-signed certificate in one file, 0600) if absent,
  * atomically (temporary file, fsync, link(2)), so that many processes that start at once agree on one. */
 MUST_USE enum result identity_load(const struct identity_config *config, struct identity **out,
