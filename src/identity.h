@@ -51,7 +51,7 @@ const char *identity_priorities(const struct identity *id);
 
 /* What the remote side must be, beyond being trusted. */
 struct identity_expectation {
-    const char *peer_name;  /* DNS name or IP literal that the certificate must carry; NULL: any name */
+    const char *peer_name; /* DNS name or IP literal that the certificate must carry; NULL: any name */
 };
 
 /* Judges the peer of a session whose certificate message has come (called from GnuTLS's verify callback; works in
