@@ -52,7 +52,7 @@ breaks() { # RULE FILE TEXT (for printf)
     breaks 'blanks at the end' docs/bad.md 'blank \n'
     breaks 'files above 450 lines' tests/bad.bash "$(printf '#\\n%.0s' {1..451})"
     breaks 'shell lines above' tools/bad.sh "#!/bin/sh\n# $(printf '%.0sx' {1..120})\n"
-    breaks 'tests wait' tests/bad.bats '@test "bad" {\n    sleep 1\n}\n'
+    breaks 'tests wait' tests/bad.bats '@test "bad" {\n    sleep\0401\n}\n'
     breaks 'tests wait' tests/unit/bad.c 'void bad(void)\n{\n    usleep(1);\n}\n'
     breaks 'tests are never skipped' tests/bad.bats '@test "bad" {\n    skip "later"\n}\n'
     breaks 'tests are never skipped' tests/unit/bad.c 'void bad(void)\n{\n    skip();\n}\n'
@@ -143,7 +143,7 @@ check_tree() { # TAP-TEXT EXIT-STATUS
     mkdir .ci
     cp "$ROOT/.ci/run" .ci/
     cd /
-    run env -i PATH="$PATH" "$BATS_TEST_TMPDIR/.ci/run"
+    run env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin "$BATS_TEST_TMPDIR/.ci/run"
     assert_status 0
     assert_equal "${lines[-1]}" '7 passed, 0 failed, 0 skipped'
 }

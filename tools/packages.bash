@@ -6,7 +6,8 @@ missing_packages() { # PURPOSE...
     for purpose; do
         # shellcheck disable=SC2013 # words
         for package in $(sed -n "s/^$purpose: *//p" tools/packages.list); do
-            dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed || printf '%s ' "$package"
+            dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed ||
+                printf "%s " "$package"
         done
     done
 }
