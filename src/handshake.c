@@ -136,7 +136,8 @@ enum result handshake_feed_end(struct handshake *hs)
     if (hs->phase == PHASE_FIRST_HELLO && hs->have == 0 && !hs->first.records)
         return handshake_fail_silently(hs, RESULT_PROTOCOL,
                                        "the peer closed the connection without a word of TLS: is it protected too?");
-    return handshake_fail_silently(hs, RESULT_PROTOCOL, "the peer closed the connection in the middle of the handshake");
+    return handshake_fail_silently(hs, RESULT_PROTOCOL,
+                                   "the peer closed the connection in the middle of the handshake");
 }
 
 void handshake_abort(struct handshake *hs, enum result reason, uint8_t alert, const char *why)

@@ -16,14 +16,14 @@
 #include <stdint.h>
 
 struct handshake_config {
-    enum role_set effective;          /* role_effective(); ROLE_NONE is RESULT_CONFIG */
+    enum role_set effective; /* role_effective(); ROLE_NONE is RESULT_CONFIG */
     enum role_prefer prefer;
-    bool speaks_first;                /* send the own hello at once (docs/PROTOCOL.md, "Who speaks") */
-    struct random_source random;      /* fill NULL: GnuTLS's */
-    const struct identity *identity;  /* must outlive the handshake */
-    const char *peer_name;            /* expected name, verified in either role; SNI when a DNS name; may be NULL */
-    const char *client_ciphers;       /* GnuTLS cipher priorities of the client candidate; NULL: AES-128-GCM first */
-    const char *server_ciphers;       /* likewise of the server candidate */
+    bool speaks_first;               /* send the own hello at once (docs/PROTOCOL.md, "Who speaks") */
+    struct random_source random;     /* fill NULL: GnuTLS's */
+    const struct identity *identity; /* must outlive the handshake */
+    const char *peer_name;           /* expected name, verified in either role; SNI when a DNS name; may be NULL */
+    const char *client_ciphers;      /* GnuTLS cipher priorities of the client candidate; NULL: AES-128-GCM first */
+    const char *server_ciphers;      /* likewise of the server candidate */
 };
 
 struct handshake; /* about 20 KiB while it lives; one thread at a time */

@@ -116,8 +116,8 @@ static int judge_identity(struct handshake *hs, gnutls_session_t session)
 {
     const struct identity_expectation expect = {.peer_name = hs->peer_name};
     char why[IDENTITY_WHY_MAX] = "";
-    enum result result = identity_verify(hs->identity, session, &expect, hs->secrets.subject,
-                                         sizeof hs->secrets.subject, why);
+    enum result result =
+        identity_verify(hs->identity, session, &expect, hs->secrets.subject, sizeof hs->secrets.subject, why);
 
     if (result == RESULT_OK) {
         hs->verified = true;

@@ -75,9 +75,10 @@ static enum result accept_server_hello(struct handshake *hs)
         return handshake_fail(hs, RESULT_PROTOCOL, ALERT_UNEXPECTED_MESSAGE,
                               "the peer answered a hello that was not sent: something sits between the two sides");
     if (!(hs->effective & ROLE_CLIENT) || role_value_is_max(&hs->own))
-        return handshake_fail(hs, RESULT_PROTOCOL, ALERT_UNEXPECTED_MESSAGE,
-                              "the peer insists on being the TLS server, and this side can only be server (role=server): "
-                              "set role=peer or role=client here if the peer is a conventional TLS server");
+        return handshake_fail(
+            hs, RESULT_PROTOCOL, ALERT_UNEXPECTED_MESSAGE,
+            "the peer insists on being the TLS server, and this side can only be server (role=server): "
+            "set role=peer or role=client here if the peer is a conventional TLS server");
     if (!handshake_bytes_add(&hs->plain, hs->first.message, hs->first.message_len))
         return handshake_fail(hs, RESULT_NOMEM, ALERT_INTERNAL_ERROR, "no memory for the peer's hello");
     go_on_as_client(hs);

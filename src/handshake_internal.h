@@ -52,10 +52,10 @@ struct handshake {
     struct hello first; /* of the peer */
     struct hello retry; /* its ClientHello after our HelloRetryRequest */
     bool retry_asked;
-    bool answers_role;               /* server: the peer's hello carries p2p_role */
-    bool echo_due;                   /* server: own_echo goes into EncryptedExtensions */
-    bool discarded;                  /* client: a hello of the peer was read and lost the tie-break */
-    bool echo_seen;                  /* client: the server's echo fits the discarded hello */
+    bool answers_role; /* server: the peer's hello carries p2p_role */
+    bool echo_due;     /* server: own_echo goes into EncryptedExtensions */
+    bool discarded;    /* client: a hello of the peer was read and lost the tie-break */
+    bool echo_seen;    /* client: the server's echo fits the discarded hello */
     uint8_t expected_echo[ECHO_BYTES];
 
     gnutls_session_t session;
@@ -66,11 +66,11 @@ struct handshake {
     struct handshake_bytes out;
     size_t out_sent; /* of out */
     uint8_t header[RECORD_HEADER];
-    uint8_t *record; /* the record being read; its header is in front */
+    uint8_t *record;   /* the record being read; its header is in front */
     size_t have, want; /* of the record: bytes there, bytes in all (the header's until that is known) */
     unsigned ccs_count;
     struct handshake_bytes plain; /* client: the part of ServerHello or HelloRetryRequest that is here */
-    const uint8_t *input; /* what the session may pull now */
+    const uint8_t *input;         /* what the session may pull now */
     size_t input_left;
 
     struct handshake_secrets secrets;
@@ -111,7 +111,7 @@ MUST_USE enum result handshake_record_server_hello(struct handshake *hs);
 MUST_USE enum result handshake_first_record(struct handshake *hs);
 
 /* handshake_reason.c: words for people. */
-const char *handshake_reason_refused(const struct handshake *hs); /* role_judge said OUTCOME_REFUSE */
+const char *handshake_reason_refused(const struct handshake *hs);               /* role_judge said OUTCOME_REFUSE */
 enum result handshake_reason_alert(uint8_t alert, char why[HANDSHAKE_WHY_MAX]); /* the peer's */
 /* Of a GnuTLS error: the result, the alert to send and the text. */
 enum result handshake_reason_error(const struct handshake *hs, int error, uint8_t *alert, char why[HANDSHAKE_WHY_MAX]);

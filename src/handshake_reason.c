@@ -39,7 +39,8 @@ static const struct alert_text alert_texts[] = {
      "could not decrypt a record (bad_record_mac): something between the two sides changes bytes"},
     {ALERT_RECORD_OVERFLOW, RESULT_PROTOCOL, "found a record too long (record_overflow)"},
     {ALERT_HANDSHAKE_FAILURE, RESULT_PROTOCOL,
-     "found nothing in common (handshake_failure): compare role=, the ciphers, and whether both use psk= or certificates"},
+     "found nothing in common (handshake_failure): compare role=, the ciphers, and whether both use psk= or "
+     "certificates"},
     {ALERT_BAD_CERTIFICATE, RESULT_IDENTITY,
      "refused our certificate (bad_certificate): compare the names in cert= here with what is expected there"},
     {ALERT_UNSUPPORTED_CERTIFICATE, RESULT_IDENTITY,
@@ -51,7 +52,8 @@ static const struct alert_text alert_texts[] = {
     {ALERT_ILLEGAL_PARAMETER, RESULT_PROTOCOL,
      "found a wrong field in our message (illegal_parameter): something between the two sides may change messages"},
     {ALERT_UNKNOWN_CA, RESULT_IDENTITY,
-     "does not know who issued our certificate (unknown_ca): compare cert= here with ca= there, or run both ends as one user"},
+     "does not know who issued our certificate (unknown_ca): compare cert= here with ca= there, or run both ends as "
+     "one user"},
     {ALERT_ACCESS_DENIED, RESULT_IDENTITY, "does not let this identity in (access_denied)"},
     {ALERT_DECODE_ERROR, RESULT_PROTOCOL, "could not parse our message (decode_error)"},
     {ALERT_DECRYPT_ERROR, RESULT_IDENTITY,
@@ -61,7 +63,8 @@ static const struct alert_text alert_texts[] = {
     {ALERT_USER_CANCELED, RESULT_PROTOCOL, "gave up waiting (user_canceled)"},
     {ALERT_UNKNOWN_PSK_IDENTITY, RESULT_IDENTITY,
      "does not know our pre-shared key's name (unknown_psk_identity): compare psk= on both sides"},
-    {ALERT_CERTIFICATE_REQUIRED, RESULT_IDENTITY, "wants a certificate (certificate_required): set cert= and key= here"},
+    {ALERT_CERTIFICATE_REQUIRED, RESULT_IDENTITY,
+     "wants a certificate (certificate_required): set cert= and key= here"},
     {ALERT_NO_APPLICATION_PROTOCOL, RESULT_PROTOCOL,
      "speaks none of our application protocols (no_application_protocol): compare alpn= on both sides"},
 };
@@ -105,9 +108,11 @@ static const struct error_text error_texts[] = {
     {GNUTLS_E_DECRYPTION_FAILED, RESULT_PROTOCOL, ALERT_BAD_RECORD_MAC,
      "a record cannot be decrypted: something between the two sides changes bytes"},
     {GNUTLS_E_NO_CIPHER_SUITES, RESULT_PROTOCOL, ALERT_HANDSHAKE_FAILURE,
-     "the two sides have no cipher suite in common: compare the cipher lists, and whether both use psk= or certificates"},
+     "the two sides have no cipher suite in common: compare the cipher lists, and whether both use psk= or "
+     "certificates"},
     {GNUTLS_E_UNKNOWN_CIPHER_SUITE, RESULT_PROTOCOL, ALERT_HANDSHAKE_FAILURE,
-     "the two sides have no cipher suite in common: compare the cipher lists, and whether both use psk= or certificates"},
+     "the two sides have no cipher suite in common: compare the cipher lists, and whether both use psk= or "
+     "certificates"},
     {GNUTLS_E_NO_COMMON_KEY_SHARE, RESULT_PROTOCOL, ALERT_HANDSHAKE_FAILURE,
      "the two sides have no key exchange group in common"},
     {GNUTLS_E_UNSUPPORTED_VERSION_PACKET, RESULT_PROTOCOL, ALERT_PROTOCOL_VERSION, "the peer does not speak TLS 1.3"},

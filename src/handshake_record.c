@@ -28,7 +28,8 @@ static enum result check_header(struct handshake *hs, size_t *body_len)
         break;
     case RECORD_HANDSHAKE:
         if (hs->encrypted)
-            return refuse_record(hs, ALERT_UNEXPECTED_MESSAGE, "an unprotected handshake record came after ServerHello");
+            return refuse_record(hs, ALERT_UNEXPECTED_MESSAGE,
+                                 "an unprotected handshake record came after ServerHello");
         break;
     case RECORD_APPLICATION_DATA:
         if (!hs->encrypted)
@@ -100,7 +101,8 @@ static enum result take_retry(struct handshake *hs)
         return refuse_record(hs, ALERT_UNEXPECTED_MESSAGE, "the answer to a HelloRetryRequest is no ClientHello");
     if (hs->retry.has_role != hs->first.has_role ||
         (hs->retry.has_role && role_value_compare(&hs->retry.role, &hs->first.role) != 0))
-        return refuse_record(hs, ALERT_ILLEGAL_PARAMETER, "the peer's second hello carries another value than its first");
+        return refuse_record(hs, ALERT_ILLEGAL_PARAMETER,
+                             "the peer's second hello carries another value than its first");
     return handshake_session_drive(hs, hs->retry.wire, hs->retry.wire_len);
 }
 
@@ -113,8 +115,9 @@ static enum result feed_as_one_record(struct handshake *hs)
     bool added = handshake_bytes_add(&record, header, sizeof header) &&
                  handshake_bytes_add(&record, hs->plain.bytes, hs->plain.len);
     hs->plain.len = 0;
-    enum result result = added ? handshake_session_drive(hs, record.bytes, record.len)
-                               : handshake_fail(hs, RESULT_NOMEM, ALERT_INTERNAL_ERROR, "no memory for the peer's hello");
+    enum result result = added
+                             ? handshake_session_drive(hs, record.bytes, record.len)
+                             : handshake_fail(hs, RESULT_NOMEM, ALERT_INTERNAL_ERROR, "no memory for the peer's hello");
     free(record.bytes);
     return result;
 }
@@ -182,4 +185,3 @@ enum result handshake_record_whole(struct handshake *hs)
     hs->want = RECORD_HEADER;
     return result;
 }
-

@@ -40,11 +40,12 @@ static gnutls_priority_t find_cached(const char *text)
 /* False when there is no place left: then the caller still owns parsed. */
 static bool keep_cached(const char *text, gnutls_priority_t parsed)
 {
-    struct cached_priorities *entry = malloc(sizeof *entry + strlen(text) + 1);
+    size_t size = strlen(text) + 1;
+    struct cached_priorities *entry = malloc(sizeof *entry + size);
     if (!entry)
         return false;
     entry->parsed = parsed;
-    strcpy(entry->text, text);
+    memcpy(entry->text, text, size);
     for (size_t i = 0; i < PRIORITIES_CACHED; i++) {
         struct cached_priorities *empty = NULL;
         if (atomic_compare_exchange_strong(&cache[i], &empty, entry))
@@ -121,8 +122,10 @@ static enum result configure(struct handshake *hs, gnutls_session_t session, boo
 
 /* NO_EXTENSIONS leaves out OCSP status requests. KEY_SHARE_TOP: one key share, X25519, as a second one costs a key
  * generation in every handshake, and a HelloRetryRequest serves those who lack it. */
-enum { SESSION_FLAGS = GNUTLS_NONBLOCK | GNUTLS_NO_SIGNAL | GNUTLS_NO_TICKETS | GNUTLS_NO_AUTO_SEND_TICKET |
-                       GNUTLS_NO_AUTO_REKEY | GNUTLS_NO_EXTENSIONS | GNUTLS_KEY_SHARE_TOP };
+enum {
+    SESSION_FLAGS = GNUTLS_NONBLOCK | GNUTLS_NO_SIGNAL | GNUTLS_NO_TICKETS | GNUTLS_NO_AUTO_SEND_TICKET |
+                    GNUTLS_NO_AUTO_REKEY | GNUTLS_NO_EXTENSIONS | GNUTLS_KEY_SHARE_TOP
+};
 
 enum result handshake_session_make(struct handshake *hs, bool server)
 {
@@ -160,8 +163,9 @@ static bool hash_own_hello(struct handshake *hs)
         if (!cursor_take(&records, len, &record) || hello_add_record(&own, record, len) != RESULT_OK)
             break;
     }
-    bool whole = own.kind == HELLO_CLIENT && records.left == 0 && own.has_role &&
-                 gnutls_hash_fast(GNUTLS_DIG_SHA256, own.message, own.message_len, hs->own_echo + ROLE_VALUE_BYTES) >= 0;
+    bool whole =
+        own.kind == HELLO_CLIENT && records.left == 0 && own.has_role &&
+        gnutls_hash_fast(GNUTLS_DIG_SHA256, own.message, own.message_len, hs->own_echo + ROLE_VALUE_BYTES) >= 0;
     memcpy(hs->own_echo, hs->own.bytes, ROLE_VALUE_BYTES);
     hello_free(&own);
     return whole;

@@ -61,7 +61,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 #define REQUIRE(condition)                                                                                             \
     do {                                                                                                               \
         if (!(condition)) {                                                                                            \
-            fprintf(stderr, "violated: %s (line %d)\n", #condition, __LINE__);                                        \
+            fprintf(stderr, "violated: %s (line %d)\n", #condition, __LINE__);                                         \
             abort();                                                                                                   \
         }                                                                                                              \
     } while (0)

@@ -19,15 +19,16 @@ struct pair_of_sides;
 
 struct side {
     struct handshake *hs;
-    struct wire out;    /* what left this side, as it came */
-    struct wire in;     /* what this side will read */
-    size_t forwarded;   /* of out */
-    size_t records;     /* that left */
-    bool end_sent;      /* in will not grow */
+    struct wire out;  /* what left this side, as it came */
+    struct wire in;   /* what this side will read */
+    size_t forwarded; /* of out */
+    size_t records;   /* that left */
+    bool end_sent;    /* in will not grow */
 };
 
 /* Gets each record that leaves a side, and adds to the other's input whatever it likes. */
-typedef void (*relay_fn)(struct pair_of_sides *pair, struct side *from, struct side *to, const uint8_t *record, size_t len);
+typedef void (*relay_fn)(struct pair_of_sides *pair, struct side *from, struct side *to, const uint8_t *record,
+                         size_t len);
 
 struct pair_of_sides {
     struct side a, b;
@@ -43,7 +44,8 @@ HELP void wire_add(struct wire *w, const void *bytes, size_t len)
     w->len += len;
 }
 
-HELP void relay_plainly(struct pair_of_sides *pair, struct side *from, struct side *to, const uint8_t *record, size_t len)
+HELP void relay_plainly(struct pair_of_sides *pair, struct side *from, struct side *to, const uint8_t *record,
+                        size_t len)
 {
     (void)pair;
     (void)from;

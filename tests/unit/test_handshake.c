@@ -109,17 +109,12 @@ static const struct {
     struct forced_value a, b;
     enum expected expected;
 } forced[] = {
-    {{{0, ZEROS, 1}}, {{0, ZEROS, 2}}, A_CLIENT},
-    {{{0, ZEROS, 2}}, {{0, ZEROS, 1}}, A_SERVER},
-    {{{0, ZEROS, 1}}, {{0, ZEROS, 1}}, REFUSED},
-    {{{0, ZEROS, 255}}, {{0, ZEROS, 254}}, A_SERVER},
-    {{{255, ONES, 254}}, {{255, ONES, 253}}, A_SERVER},
-    {{{255, ONES, 254}}, {{255, ONES, 254}}, REFUSED},
-    {{{127, ONES, 255}}, {{128, ZEROS, 0}}, A_CLIENT}, /* unsigned */
-    {{{128, ZEROS, 0}}, {{127, ONES, 255}}, A_SERVER},
-    {{{1, ZEROS, 0}}, {{0, ONES, 255}}, A_SERVER},     /* big-endian */
-    {{{0, ONES, 255}}, {{1, ZEROS, 0}}, A_CLIENT},
-    {{{0, ZEROS, 1}}, {{255, ONES, 254}}, A_CLIENT},
+    {{{0, ZEROS, 1}}, {{0, ZEROS, 2}}, A_CLIENT},       {{{0, ZEROS, 2}}, {{0, ZEROS, 1}}, A_SERVER},
+    {{{0, ZEROS, 1}}, {{0, ZEROS, 1}}, REFUSED},        {{{0, ZEROS, 255}}, {{0, ZEROS, 254}}, A_SERVER},
+    {{{255, ONES, 254}}, {{255, ONES, 253}}, A_SERVER}, {{{255, ONES, 254}}, {{255, ONES, 254}}, REFUSED},
+    {{{127, ONES, 255}}, {{128, ZEROS, 0}}, A_CLIENT},                                                 /* unsigned */
+    {{{128, ZEROS, 0}}, {{127, ONES, 255}}, A_SERVER},  {{{1, ZEROS, 0}}, {{0, ONES, 255}}, A_SERVER}, /* big-endian */
+    {{{0, ONES, 255}}, {{1, ZEROS, 0}}, A_CLIENT},      {{{0, ZEROS, 1}}, {{255, ONES, 254}}, A_CLIENT},
 };
 
 static struct handshake_config with_value(struct handshake_config config, const struct forced_value *value)
@@ -132,8 +127,8 @@ static void forced_values_give_the_prescribed_outcome(void **state)
 {
     (void)state;
     for (size_t i = 0; i < sizeof forced / sizeof forced[0]; i++) {
-        struct pair_of_sides *pair = pair_new(with_value(peer(ROLE_PEER, true), &forced[i].a),
-                                              with_value(peer(ROLE_PEER, true), &forced[i].b));
+        struct pair_of_sides *pair =
+            pair_new(with_value(peer(ROLE_PEER, true), &forced[i].a), with_value(peer(ROLE_PEER, true), &forced[i].b));
         pair_run(pair);
         assert_outcome(pair, forced[i].expected);
         if (forced[i].expected == REFUSED)
@@ -219,7 +214,8 @@ static void a_waiting_peer_is_server_and_a_waiting_acceptor_shows_no_hello(void 
 static void a_hello_that_has_not_left_is_kept_back_when_it_loses(void **state)
 {
     static const struct forced_value low = {{1, ZEROS, 9}}, high = {{2, ZEROS, 9}};
-    struct pair_of_sides *pair = pair_new(with_value(peer(ROLE_PEER, true), &low), with_value(peer(ROLE_PEER, true), &high));
+    struct pair_of_sides *pair =
+        pair_new(with_value(peer(ROLE_PEER, true), &low), with_value(peer(ROLE_PEER, true), &high));
 
     (void)state;
     side_send(pair, &pair->a, &pair->b);
@@ -235,7 +231,8 @@ static void a_hello_that_has_not_left_is_kept_back_when_it_loses(void **state)
 static void a_hello_that_has_left_in_part_is_sent_whole_and_echoed(void **state)
 {
     static const struct forced_value low = {{1, ZEROS, 9}}, high = {{2, ZEROS, 9}};
-    struct pair_of_sides *pair = pair_new(with_value(peer(ROLE_PEER, true), &low), with_value(peer(ROLE_PEER, true), &high));
+    struct pair_of_sides *pair =
+        pair_new(with_value(peer(ROLE_PEER, true), &low), with_value(peer(ROLE_PEER, true), &high));
     size_t len;
 
     (void)state;

@@ -8,7 +8,18 @@ static const struct forced_value low = {{1, 2, 3}}, middle = {{100, 2, 3}}, high
 
 enum target { OF_A = 1, OF_B = 2 }; /* whose hello is attacked: a's wins, b's is discarded */
 
-enum attack { FLIP_BIT = 1, DROP, REPEAT, REFLECT, REPLACE, ADD_BEFORE, ADD_BEHIND, STRIP_ROLE, REWRITE_VALUE, DROP_AND_REPEAT_LATER };
+enum attack {
+    FLIP_BIT = 1,
+    DROP,
+    REPEAT,
+    REFLECT,
+    REPLACE,
+    ADD_BEFORE,
+    ADD_BEHIND,
+    STRIP_ROLE,
+    REWRITE_VALUE,
+    DROP_AND_REPEAT_LATER
+};
 
 struct attacker {
     enum target target;
@@ -24,10 +35,8 @@ struct attacker {
 
 static struct handshake_config speaker(const struct identity *id, const struct forced_value *value)
 {
-    return (struct handshake_config){.effective = ROLE_PEER,
-                                     .speaks_first = true,
-                                     .identity = id,
-                                     .random = {fill_forced, (void *)value}};
+    return (struct handshake_config){
+        .effective = ROLE_PEER, .speaks_first = true, .identity = id, .random = {fill_forced, (void *)value}};
 }
 
 static void record_stranger(struct attacker *x, const struct identity *id, const struct forced_value *value)
@@ -112,7 +121,8 @@ static void attack_hello(struct attacker *x, struct side *from, struct side *to,
     wire_add(&to->in, record, len);
 }
 
-static void relay_attacked(struct pair_of_sides *pair, struct side *from, struct side *to, const uint8_t *record, size_t len)
+static void relay_attacked(struct pair_of_sides *pair, struct side *from, struct side *to, const uint8_t *record,
+                           size_t len)
 {
     struct attacker *x = pair->ctx;
     uint8_t copy[RECORD_WIRE_MAX];
@@ -222,7 +232,8 @@ static const struct {
     {"drop and send later", DROP_AND_REPEAT_LATER, false},
 };
 
-static void try_attack(size_t i, enum target target, const struct identity *id, const struct forced_value *stranger, bool b_speaks)
+static void try_attack(size_t i, enum target target, const struct identity *id, const struct forced_value *stranger,
+                       bool b_speaks)
 {
     struct attacker x = {.target = target, .attack = attacks[i].attack};
 

@@ -59,7 +59,8 @@ static uint8_t read_late_alert(struct pair_of_sides *pair)
     assert_int_equal(record_cipher_fit(&cipher, &keys), RESULT_OK);
     assert_in_range(len, RECORD_OVERHEAD, sizeof plain);
     assert_int_equal(
-        record_open(cipher, &keys, pair->a.in.bytes + pair->a.in.read, len, plain, &plain_len, &type, &alert), RESULT_OK);
+        record_open(cipher, &keys, pair->a.in.bytes + pair->a.in.read, len, plain, &plain_len, &type, &alert),
+        RESULT_OK);
     record_cipher_free(cipher);
     assert_int_equal(type, RECORD_ALERT);
     assert_int_equal(plain_len, 2);
@@ -187,7 +188,8 @@ static void pre_shared_keys_are_told_apart(void **state)
 {
     (void)state;
     for (size_t i = 0; i < sizeof psk_pairs / sizeof psk_pairs[0]; i++) {
-        struct identity *client = load_psk("client", psk_pairs[i].client), *server = load_psk("server", psk_pairs[i].server);
+        struct identity *client = load_psk("client", psk_pairs[i].client),
+                        *server = load_psk("server", psk_pairs[i].server);
         struct pair_of_sides *pair = pair_new(client_of(client), server_of(server));
         pair_run(pair);
         if (psk_pairs[i].why) {
@@ -213,7 +215,8 @@ static void a_pre_shared_key_and_a_certificate_do_not_meet(void **state)
     assert_false(handshake_state(with_psk->a.hs) == RESULT_OK || handshake_state(with_psk->b.hs) == RESULT_OK);
     assert_non_null(strstr(handshake_why(with_psk->b.hs), "psk="));
     pair_run(with_certificate);
-    assert_false(handshake_state(with_certificate->a.hs) == RESULT_OK || handshake_state(with_certificate->b.hs) == RESULT_OK);
+    assert_false(handshake_state(with_certificate->a.hs) == RESULT_OK ||
+                 handshake_state(with_certificate->b.hs) == RESULT_OK);
     assert_non_null(strstr(handshake_why(with_certificate->b.hs), "psk="));
     sides_free(with_psk);
     sides_free(with_certificate);
@@ -246,17 +249,28 @@ static const struct {
     enum result result;
     const char *name;
 } alerts[] = {
-    {0, RESULT_PROTOCOL, "close_notify"},          {10, RESULT_PROTOCOL, "unexpected_message"},
-    {20, RESULT_PROTOCOL, "bad_record_mac"},       {40, RESULT_PROTOCOL, "handshake_failure"},
-    {42, RESULT_IDENTITY, "bad_certificate"},      {43, RESULT_IDENTITY, "unsupported_certificate"},
-    {44, RESULT_IDENTITY, "certificate_revoked"},  {45, RESULT_IDENTITY, "certificate_expired"},
-    {46, RESULT_IDENTITY, "certificate_unknown"},  {47, RESULT_PROTOCOL, "illegal_parameter"},
-    {48, RESULT_IDENTITY, "unknown_ca"},           {49, RESULT_IDENTITY, "access_denied"},
-    {50, RESULT_PROTOCOL, "decode_error"},         {51, RESULT_IDENTITY, "decrypt_error"},
-    {70, RESULT_PROTOCOL, "protocol_version"},     {80, RESULT_PROTOCOL, "internal_error"},
-    {90, RESULT_PROTOCOL, "user_canceled"},        {115, RESULT_IDENTITY, "unknown_psk_identity"},
-    {116, RESULT_IDENTITY, "certificate_required"}, {120, RESULT_PROTOCOL, "no_application_protocol"},
-    {71, RESULT_PROTOCOL, "alert 71"},             {255, RESULT_PROTOCOL, "alert 255"},
+    {0, RESULT_PROTOCOL, "close_notify"},
+    {10, RESULT_PROTOCOL, "unexpected_message"},
+    {20, RESULT_PROTOCOL, "bad_record_mac"},
+    {40, RESULT_PROTOCOL, "handshake_failure"},
+    {42, RESULT_IDENTITY, "bad_certificate"},
+    {43, RESULT_IDENTITY, "unsupported_certificate"},
+    {44, RESULT_IDENTITY, "certificate_revoked"},
+    {45, RESULT_IDENTITY, "certificate_expired"},
+    {46, RESULT_IDENTITY, "certificate_unknown"},
+    {47, RESULT_PROTOCOL, "illegal_parameter"},
+    {48, RESULT_IDENTITY, "unknown_ca"},
+    {49, RESULT_IDENTITY, "access_denied"},
+    {50, RESULT_PROTOCOL, "decode_error"},
+    {51, RESULT_IDENTITY, "decrypt_error"},
+    {70, RESULT_PROTOCOL, "protocol_version"},
+    {80, RESULT_PROTOCOL, "internal_error"},
+    {90, RESULT_PROTOCOL, "user_canceled"},
+    {115, RESULT_IDENTITY, "unknown_psk_identity"},
+    {116, RESULT_IDENTITY, "certificate_required"},
+    {120, RESULT_PROTOCOL, "no_application_protocol"},
+    {71, RESULT_PROTOCOL, "alert 71"},
+    {255, RESULT_PROTOCOL, "alert 255"},
 };
 
 static void an_alert_is_put_into_words_and_not_answered(void **state)

@@ -57,8 +57,8 @@ static void records_and_segments_of_any_size_are_put_together(void **state)
 }
 
 /* Data right behind the last record of the handshake, from both sides. */
-static void relay_with_data_behind(struct pair_of_sides *pair, struct side *from, struct side *to, const uint8_t *record,
-                                   size_t len)
+static void relay_with_data_behind(struct pair_of_sides *pair, struct side *from, struct side *to,
+                                   const uint8_t *record, size_t len)
 {
     static const uint8_t data[50] = {RECORD_APPLICATION_DATA, 3, 3, 0, 45};
 
@@ -166,7 +166,7 @@ static void a_hello_retry_request_is_answered(void **state)
         pair->ctx = &step;
         pair_run(pair);
         assert_true(assert_both_done(pair));
-        assert_int_equal(count_plain_handshakes(&pair->a), 2);         /* two ClientHellos */
+        assert_int_equal(count_plain_handshakes(&pair->a), 2);          /* two ClientHellos */
         assert_int_equal(count_plain_handshakes(&pair->b), 2 + speaks); /* its own, HelloRetryRequest, ServerHello */
         sides_free(pair);
     }
@@ -260,7 +260,9 @@ static const struct {
     {"\x18\x03\x03\x00\x10", 5, "no TLS record"},
     {"\x14\x03\x03\x00\x00", 5, "empty"},
     {"\x15\x03\x03\x00\x01\x02", 6, "malformed alert"},
-    {"\x17\x03\x03\x00\x11" "AAAAAAAAAAAAAAAAA", 22, "cannot be decrypted"},
+    {"\x17\x03\x03\x00\x11"
+     "AAAAAAAAAAAAAAAAA",
+     22, "cannot be decrypted"},
 };
 
 static void relay_later_record(struct pair_of_sides *pair, struct side *from, struct side *to, const uint8_t *record,
