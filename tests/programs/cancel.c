@@ -16,31 +16,31 @@ struct victim {
 };
 
 static struct victim victim;
+static char victim_buffer[5000]; /* not on a stack that cancellation unwinds */
 
 static void *victim_read(void *unused)
 {
-    char c;
     (void)unused;
     victim.tid = gettid();
-    if (read(victim.fd, &c, 1) >= 0)
+    if (read(victim.fd, victim_buffer, 1) >= 0)
         victim.passed = true;
     return NULL;
 }
 
 static void *victim_recv(void *unused)
 {
-    char buffer[5000];
     (void)unused;
     victim.tid = gettid();
-    if (recv(victim.fd, buffer, sizeof(buffer), MSG_WAITALL) >= 0)
+    if (recv(victim.fd, victim_buffer, sizeof(victim_buffer), MSG_WAITALL) >= 0)
         victim.passed = true;
     return NULL;
 }
 
 static void *victim_poll(void *unused)
 {
-    struct pollfd p = {.fd = victim.fd, .events = POLLIN};
+    static struct pollfd p;
     (void)unused;
+    p = (struct pollfd){.fd = victim.fd, .events = POLLIN};
     victim.tid = gettid();
     if (poll(&p, 1, -1) >= 0)
         victim.passed = true;
@@ -53,8 +53,8 @@ static void *victim_write(void *unused)
     (void)unused;
     victim.tid = gettid();
     for (;; victim.sent++) {
-        uint8_t next = stream_byte(victim.seed, victim.sent);
-        if (write(victim.fd, &next, 1) != 1)
+        victim_buffer[0] = (char)stream_byte(victim.seed, victim.sent);
+        if (write(victim.fd, victim_buffer, 1) != 1)
             break;
     }
     victim.passed = true;
