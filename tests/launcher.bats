@@ -244,3 +244,14 @@ teardown_file() { launcher_teardown_file; }
     assert_status 125
     assert_output_has 'statically linked'
 }
+
+@test "with the library that was built, a broken policy stops the program, and a good one does not" {
+    export P2PTLS_LIBRARY=$LIBRARY
+    run "$LAUNCHER" run -r 'nonsense' -- echo started
+    assert_status 125
+    assert_output_has 'P2PTLS_POLICY:1:1'
+    assert_output_without started$'\n'
+    run launch echo started
+    assert_status 0
+    assert_output started
+}
