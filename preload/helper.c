@@ -267,17 +267,13 @@ bool helper_orphan(struct desc *d, int fd)
     return add(d);
 }
 
-/* In the child: no thread, and the parent's work is not ours. (The holds of its lists are given back.) */
+/* In the child: no thread, and the parent's work is not ours (fork.c has reset the holds of its lists). */
 void helper_forked(void)
 {
     pthread_mutex_init(&lock, NULL);
     atomic_store(&running, false);
     atomic_store(&stopping, false);
     atomic_store(&asleep, false);
-    for (size_t i = 0; i < count; i++)
-        atomic_fetch_sub(&list[i]->holds, 1);
-    for (size_t i = 0; i < inbox_count; i++)
-        atomic_fetch_sub(&inbox[i]->holds, 1);
     count = inbox_count = 0;
     if (wake_fd >= 0) {
         sys1(SYS_close, (long)wake_fd);

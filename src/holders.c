@@ -1,13 +1,11 @@
 #include "holders.h"
 
 #include "log.h"
+#include "sys.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/random.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 enum { FORK_GRACE_MS = 2000, ID_MASK = 0x3fffffff };
 
@@ -22,7 +20,7 @@ void holders_set_hide(hide_descriptor hide)
 
 static long lock_call(int command, struct flock *l)
 {
-    return syscall(SYS_fcntl, lock_fd, command, l);
+    return sys3(SYS_fcntl, (long)lock_fd, (long)command, l);
 }
 
 static struct flock lock_of(uint32_t id)
@@ -35,7 +33,7 @@ static uint32_t random_id(void)
     uint32_t id = 0;
     while (!id) {
         if (getrandom(&id, sizeof id, GRND_NONBLOCK) != (ssize_t)sizeof id)
-            id = (uint32_t)syscall(SYS_gettid);
+            id = (uint32_t)sys0(SYS_gettid);
         id &= ID_MASK;
     }
     return id;
@@ -63,7 +61,7 @@ void holders_prepare_fork(void)
 {
     if (lock_fd >= 0)
         return;
-    int fd = (int)syscall(SYS_memfd_create, "p2ptls-holders", MFD_CLOEXEC);
+    int fd = (int)sys2(SYS_memfd_create, "p2ptls-holders", (long)MFD_CLOEXEC);
     if (fd >= 0 && hide_fd)
         fd = hide_fd(fd);
     if (fd < 0) {
@@ -71,10 +69,14 @@ void holders_prepare_fork(void)
                                   "reset instead of an orderly end; raise RLIMIT_NOFILE");
         return;
     }
+    uint32_t id = holder_self(); /* may own handshakes already, so it stays */
+    struct flock l = lock_of(id);
     lock_fd = fd;
-    struct flock l = lock_of(holder_self());
-    if (lock_call(F_SETLK, &l) != 0)
-        take_id();
+    if (lock_call(F_SETLK, &l) != 0) {
+        log_event(LOG_LEVEL_WARN, "cannot lock the file that counts the processes that share connections");
+        sys1(SYS_close, (long)fd);
+        lock_fd = -1;
+    }
 }
 
 static bool add(struct slot *slot, uint32_t id)

@@ -1,12 +1,12 @@
 #include "slotlock.h"
 
+#include "sys.h"
+
 #include <errno.h>
 #include <limits.h>
 #include <linux/futex.h>
 #include <stddef.h>
-#include <sys/syscall.h>
 #include <time.h>
-#include <unistd.h>
 
 struct thread_robust {
     uint32_t tid; /* 0: not looked up yet */
@@ -22,12 +22,12 @@ static void look_up_self(void)
 {
     size_t len = 0;
     struct robust_list_head *head = NULL;
-    self.tid = (uint32_t)syscall(SYS_gettid);
-    if (syscall(SYS_get_robust_list, 0, &head, &len) != 0 || !head) {
+    self.tid = (uint32_t)sys0(SYS_gettid);
+    if (sys3(SYS_get_robust_list, 0L, &head, &len) != 0 || !head) {
         spare_head.list.next = &spare_head.list;
         spare_head.futex_offset = 0;
         spare_head.list_op_pending = NULL;
-        syscall(SYS_set_robust_list, &spare_head, sizeof spare_head);
+        sys2(SYS_set_robust_list, &spare_head, (long)sizeof spare_head);
         head = &spare_head;
     }
     self.head = head;
@@ -41,13 +41,12 @@ void slotlock_forked(void)
 int shared_wait(_Atomic uint32_t *word, uint32_t expected, int timeout_ms)
 {
     struct timespec t = {timeout_ms / 1000, timeout_ms % 1000 * 1000000L};
-    long r = syscall(SYS_futex, word, FUTEX_WAIT, expected, timeout_ms < 0 ? NULL : &t, NULL, 0);
-    return r == 0 ? 0 : errno;
+    return (int)-sys4(SYS_futex, word, (long)FUTEX_WAIT, (long)expected, timeout_ms < 0 ? NULL : &t);
 }
 
 void shared_wake(_Atomic uint32_t *word)
 {
-    syscall(SYS_futex, word, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
+    sys3(SYS_futex, word, (long)FUTEX_WAKE, (long)INT_MAX);
 }
 
 /* The kernel looks at list_op_pending when the thread dies, so it must be set before the word can be ours and be
@@ -92,9 +91,7 @@ enum slotlock_result slotlock_take(struct slotlock *lock)
     uint32_t free_word = 0;
     if (atomic_compare_exchange_strong(&lock->word, &free_word, self.tid))
         return SLOTLOCK_TAKEN;
-    int saved = errno;
     enum slotlock_result r = take_slow(lock);
-    errno = saved;
     if (r != SLOTLOCK_TAKEN)
         retract();
     return r;
@@ -104,9 +101,6 @@ void slotlock_release(struct slotlock *lock)
 {
     uint32_t was = atomic_exchange(&lock->word, 0);
     retract();
-    if (was & FUTEX_WAITERS) {
-        int saved = errno;
-        syscall(SYS_futex, &lock->word, FUTEX_WAKE, 1, NULL, NULL, 0);
-        errno = saved;
-    }
+    if (was & FUTEX_WAITERS)
+        sys3(SYS_futex, &lock->word, (long)FUTEX_WAKE, 1L);
 }
