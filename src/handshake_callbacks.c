@@ -154,8 +154,6 @@ static int on_message(gnutls_session_t session, unsigned type, unsigned when, un
     (void)message;
     if (type == GNUTLS_HANDSHAKE_SERVER_HELLO)
         hs->encrypted = true;
-    if (type == GNUTLS_HANDSHAKE_HELLO_RETRY_REQUEST && !incoming)
-        hs->retry_asked = true;
     if (type == GNUTLS_HANDSHAKE_FINISHED && incoming)
         return before_finished(hs, session);
     return 0;

@@ -51,11 +51,10 @@ struct handshake {
 
     struct hello first; /* of the peer */
     struct hello retry; /* its ClientHello after our HelloRetryRequest */
-    bool retry_asked;
-    bool answers_role; /* server: the peer's hello carries p2p_role */
-    bool echo_due;     /* server: own_echo goes into EncryptedExtensions */
-    bool discarded;    /* client: a hello of the peer was read and lost the tie-break */
-    bool echo_seen;    /* client: the server's echo fits the discarded hello */
+    bool answers_role;  /* server: the peer's hello carries p2p_role */
+    bool echo_due;      /* server: own_echo goes into EncryptedExtensions */
+    bool discarded;     /* client: a hello of the peer was read and lost the tie-break */
+    bool echo_seen;     /* client: the server's echo fits the discarded hello */
     uint8_t expected_echo[ECHO_BYTES];
 
     gnutls_session_t session;

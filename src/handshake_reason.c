@@ -20,8 +20,6 @@ const char *handshake_reason_refused(const struct handshake *hs)
     if (role_value_compare(&hs->own, theirs) == 0)
         return "the peer's value equals our own: the connection leads back to itself, or something between the two "
                "sides reflects messages";
-    if (hs->effective == ROLE_CLIENT)
-        return "the peer can only be client, and so can this side: set role=peer or role=server on one side";
     return "the values give this side a role that it may not take: compare role= and remote= on both sides";
 }
 

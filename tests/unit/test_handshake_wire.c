@@ -248,21 +248,32 @@ static void a_first_message_that_is_no_hello_is_refused_with_its_alert(void **st
     }
 }
 
-/* Records that do not belong behind the first hello; replaces the third record to a, which is protected. */
+/* Records that do not belong behind the first hello. Each comes to the client instead of ServerHello, or instead of the
+ * first protected record. */
 static const struct {
+    uint8_t instead_of;
     const char *bytes;
     size_t len;
-    const char *why;
+    const char *why, *alert;
 } later_records[] = {
-    {"\x16\x03\x03\x00\x04\x08\x00\x00\x00", 9, "unprotected"},
-    {"\x17\x03\x03\x41\x01", 5, "longer"},
-    {"\x17\x03\x03\x00\x10", 5, "too short"},
-    {"\x18\x03\x03\x00\x10", 5, "no TLS record"},
-    {"\x14\x03\x03\x00\x00", 5, "empty"},
-    {"\x15\x03\x03\x00\x01\x02", 6, "malformed alert"},
-    {"\x17\x03\x03\x00\x11"
+    {RECORD_HANDSHAKE, "\x17\x03\x03\x00\x20", 5, "before ServerHello", "unexpected_message"},
+    {RECORD_HANDSHAKE, "\x16\x03\x03\x00\x01\x01", 6, "second ClientHello", "unexpected_message"},
+    {RECORD_HANDSHAKE, "\x16\x03\x03\x00\x01\x08", 6, "no ServerHello", "unexpected_message"},
+    {RECORD_HANDSHAKE, "\x16\x03\x03\x00\x04\x02\x00\x3f\xfd", 9, "too large", "decode_error"},
+    {RECORD_HANDSHAKE, "\x16\x03\x03\x00\x05\x02\x00\x00\x00\x08", 10, "holds more", "unexpected_message"},
+    {RECORD_HANDSHAKE, "\x16\x03\x03\x00\x04\x02\x00\x00\x00", 9, "TLS handshake failed", "decode_error"},
+    {RECORD_HANDSHAKE, "\x16\x03\x03\x00\x01\x02\x14\x03\x03\x00\x01\x01", 12, "change_cipher", "unexpected_message"},
+    {RECORD_HANDSHAKE, "\x16\x03\x03\x40\x01", 5, "longer", "record_overflow"},
+    {RECORD_HANDSHAKE, "\x15\x03\x03\x00\x01\x02", 6, "malformed alert", "decode_error"},
+    {RECORD_APPLICATION_DATA, "\x16\x03\x03\x00\x04\x08\x00\x00\x00", 9, "unprotected", "unexpected_message"},
+    {RECORD_APPLICATION_DATA, "\x17\x03\x03\x41\x01", 5, "longer", "record_overflow"},
+    {RECORD_APPLICATION_DATA, "\x17\x03\x03\x00\x10", 5, "too short", "bad_record_mac"},
+    {RECORD_APPLICATION_DATA, "\x18\x03\x03\x00\x10", 5, "no TLS record", "unexpected_message"},
+    {RECORD_APPLICATION_DATA, "\x14\x03\x03\x00\x00", 5, "empty", "unexpected_message"},
+    {RECORD_APPLICATION_DATA,
+     "\x17\x03\x03\x00\x11"
      "AAAAAAAAAAAAAAAAA",
-     22, "cannot be decrypted"},
+     22, "cannot be decrypted", "bad_record_mac"},
 };
 
 static void relay_later_record(struct pair_of_sides *pair, struct side *from, struct side *to, const uint8_t *record,
@@ -270,9 +281,9 @@ static void relay_later_record(struct pair_of_sides *pair, struct side *from, st
 {
     size_t i = *(const size_t *)pair->ctx;
 
-    if (from == &pair->b && record[0] == RECORD_APPLICATION_DATA)
+    if (from == &pair->b && from->records > 1 && record[0] == later_records[i].instead_of)
         wire_add(&to->in, later_records[i].bytes, later_records[i].len);
-    else
+    else if (from == &pair->a || from->records == 1 || later_records[i].instead_of == RECORD_APPLICATION_DATA)
         relay_plainly(pair, from, to, record, len);
 }
 
@@ -285,7 +296,45 @@ static void records_that_do_not_belong_are_refused_and_the_peer_is_told(void **s
         pair->ctx = &i;
         pair_run(pair);
         assert_refused(pair->a.hs, RESULT_PROTOCOL, later_records[i].why);
-        assert_refused(pair->b.hs, RESULT_PROTOCOL, "the peer "); /* by its alert, which was readable */
+        assert_refused(pair->b.hs, RESULT_PROTOCOL, later_records[i].alert); /* in the peer's words */
+        assert_int_equal(handshake_feed(pair->a.hs, (const uint8_t *)"\x16", 1), RESULT_PROTOCOL); /* it stays so */
+        sides_free(pair);
+    }
+}
+
+/* What comes to the server instead of the second hello that it asked for. */
+static const struct {
+    const char *bytes;
+    size_t len;
+    const char *why;
+} retries[] = {
+    {"\x16\x03\x03\x00\x01\x02", 6, "no ClientHello"},
+    {"\x16\x03\x03\x00\x04\x01\x00\x00\x00", 9, "malformed"},
+    {"\x16\x03\x03\x00\x01\x01\x14\x03\x03\x00\x01\x01", 12, "change_cipher_spec"},
+    {"\x17\x03\x03\x00\x20", 5, "before ServerHello"},
+};
+
+static void relay_other_retry(struct pair_of_sides *pair, struct side *from, struct side *to, const uint8_t *record,
+                              size_t len)
+{
+    size_t i = *(const size_t *)pair->ctx;
+
+    if (from == &pair->a && from->records > 1 && record[0] == RECORD_HANDSHAKE)
+        wire_add(&to->in, retries[i].bytes, retries[i].len);
+    else
+        relay_plainly(pair, from, to, record, len);
+}
+
+static void another_answer_to_a_hello_retry_request_is_refused(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof retries / sizeof retries[0]; i++) {
+        struct pair_of_sides *pair = with_retry(false, "+AES-128-GCM:-GROUP-X25519");
+        pair->relay = relay_other_retry;
+        pair->ctx = &i;
+        pair_run(pair);
+        assert_refused(pair->b.hs, RESULT_PROTOCOL, retries[i].why);
+        assert_refused(pair->a.hs, RESULT_PROTOCOL, "the peer ");
         sides_free(pair);
     }
 }
@@ -372,6 +421,7 @@ int main(void)
         cmocka_unit_test(the_second_hello_must_carry_the_same_value),
         cmocka_unit_test(a_first_message_that_is_no_hello_is_refused_with_its_alert),
         cmocka_unit_test(records_that_do_not_belong_are_refused_and_the_peer_is_told),
+        cmocka_unit_test(another_answer_to_a_hello_retry_request_is_refused),
         cmocka_unit_test(a_stream_that_ends_anywhere_is_refused),
         cmocka_unit_test(feeding_more_than_wanted_is_refused),
         cmocka_unit_test(an_abort_tells_the_peer),
