@@ -80,14 +80,16 @@ END
 
 # A tree in which building does nothing, with one unit test program that prints TAP and exits as told.
 check_tree() { # TAP-TEXT EXIT-STATUS
-    mkdir -p tools tests/unit build/tests/unit build-address-undefined/tests/unit
+    mkdir -p tools tests/unit build/tests/unit build-address-undefined/tests/unit build-thread/tests/unit
     cp "$ROOT"/tools/check "$ROOT"/tools/packages.bash tools/
+    sed -i 's/^THREADED_UNITS=.*/THREADED_UNITS=(test_one)/' tools/check
     : >tools/packages.list
-    printf '%s:\n\t@:\n' all programs units lint valgrind >Makefile
+    printf '%s:\n\t@:\n' all programs units lint valgrind build-thread/tests/unit/test_one >Makefile
     : >tests/unit/test_one.c
     printf '@test "a" {\n    true\n}\n' >tests/one.bats
     printf '#!/bin/sh\nprintf "%s"\nexit %s\n' "$1" "$2" >build/tests/unit/test_one
-    printf '#!/bin/sh\nprintf "1..1\\nok 1 - a\\n"\n' >build-address-undefined/tests/unit/test_one
+    printf '#!/bin/sh\nprintf "1..1\\nok 1 - a\\n"\n' |
+        tee build-address-undefined/tests/unit/test_one >build-thread/tests/unit/test_one
     chmod 755 build*/tests/unit/test_one
 }
 
@@ -95,23 +97,23 @@ check_tree() { # TAP-TEXT EXIT-STATUS
     check_tree '1..2\nok 1 - a\nok 2 - b\n' 0
     run tools/check
     assert_status 0
-    # Two builds, lint, valgrind, two tests, one test under sanitizers, one suite.
-    assert_equal "${lines[-1]}" '8 passed, 0 failed, 0 skipped'
+    # Three builds, lint, valgrind, two tests, one test under each of two sanitizers, one suite.
+    assert_equal "${lines[-1]}" '10 passed, 0 failed, 0 skipped'
 }
 
 @test "check fails for each way in which a test can fail to pass" {
     local case
     local -a cases=(
-        '1..2\nok 1 - a\nnot ok 2 - b\n|1|7 passed, 1 failed, 0 skipped'
-        '1..2\nok 1 - a\nok 2 - b # SKIP no time\n|0|7 passed, 0 failed, 1 skipped'
-        '1..3\nok 1 - a\n|139|7 passed, 2 failed, 0 skipped'
-        '1..1\nok 1 - a\n|1|7 passed, 1 failed, 0 skipped'
-        '1..1\nok 1 - a\nok 1 - a\n|0|8 passed, 1 failed, 0 skipped'
-        'nothing\n|0|6 passed, 1 failed, 0 skipped'
+        '1..2\nok 1 - a\nnot ok 2 - b\n|1|9 passed, 1 failed, 0 skipped'
+        '1..2\nok 1 - a\nok 2 - b # SKIP no time\n|0|9 passed, 0 failed, 1 skipped'
+        '1..3\nok 1 - a\n|139|9 passed, 2 failed, 0 skipped'
+        '1..1\nok 1 - a\n|1|9 passed, 1 failed, 0 skipped'
+        '1..1\nok 1 - a\nok 1 - a\n|0|10 passed, 1 failed, 0 skipped'
+        'nothing\n|0|8 passed, 1 failed, 0 skipped'
     )
     for case in "${cases[@]}"; do
         IFS='|' read -r tap exit sum <<<"$case"
-        rm -rf tools tests build build-address-undefined
+        rm -rf tools tests build build-*
         check_tree "$tap" "$exit"
         run tools/check
         assert_status 1
@@ -124,7 +126,7 @@ check_tree() { # TAP-TEXT EXIT-STATUS
     printf '%s:\n\t@:\n' all programs units valgrind >Makefile
     run tools/check
     assert_status 1
-    assert_equal "${lines[-1]}" '6 passed, 1 failed, 0 skipped'
+    assert_equal "${lines[-1]}" '8 passed, 1 failed, 0 skipped'
 }
 
 @test "check says what to install if it may not, and fails" {
@@ -145,7 +147,7 @@ check_tree() { # TAP-TEXT EXIT-STATUS
     cd /
     run env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin "$BATS_TEST_TMPDIR/.ci/run"
     assert_status 0
-    assert_equal "${lines[-1]}" '7 passed, 0 failed, 0 skipped'
+    assert_equal "${lines[-1]}" '9 passed, 0 failed, 0 skipped'
 }
 
 # ---- install ---------------------------------------------------------------------------------------------------------
