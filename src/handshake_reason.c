@@ -129,10 +129,18 @@ static bool is_wrong_binder(const struct handshake *hs, int error)
            identity_uses_psk(hs->identity);
 }
 
+/* An external PSK goes with one hash (RFC 8446 section 4.2.11), SHA-256 unless its maker said otherwise. */
+static const struct error_text no_psk_cipher = {0, RESULT_PROTOCOL, ALERT_HANDSHAKE_FAILURE,
+                                                "the two sides have no cipher suite in common: compare the cipher "
+                                                "lists (a pre-shared key goes with AES-128-GCM and "
+                                                "CHACHA20-POLY1305 alone), and whether both use psk= or certificates"};
+
 static const struct error_text *find_error(const struct handshake *hs, int error)
 {
     if (is_wrong_binder(hs, error))
         return &wrong_binder;
+    if (error == GNUTLS_E_NO_CIPHER_SUITES && identity_uses_psk(hs->identity))
+        return &no_psk_cipher;
     for (size_t i = 0; i < sizeof error_texts / sizeof error_texts[0]; i++)
         if (error_texts[i].error == error)
             return &error_texts[i];

@@ -294,6 +294,18 @@ static void sides_without_a_common_cipher_are_refused(void **state)
     sides_free(pair);
 }
 
+static void a_pre_shared_key_without_a_cipher_of_its_hash_is_refused_with_a_hint(void **state)
+{
+    struct handshake_config a = peer(ROLE_CLIENT, true), b = peer(ROLE_SERVER, false);
+
+    (void)state;
+    b.server_ciphers = "+AES-256-GCM";
+    struct pair_of_sides *pair = pair_new(a, b);
+    pair_run(pair);
+    assert_refused(pair->b.hs, RESULT_PROTOCOL, "a pre-shared key goes with AES-128-GCM");
+    sides_free(pair);
+}
+
 static void a_cipher_list_that_does_not_parse_is_a_configuration_error(void **state)
 {
     struct handshake_config config = peer(ROLE_CLIENT, true);
@@ -386,6 +398,7 @@ int main(void)
         cmocka_unit_test(a_hello_that_has_left_in_part_is_sent_whole_and_echoed),
         cmocka_unit_test(each_candidate_has_its_own_ciphers),
         cmocka_unit_test(sides_without_a_common_cipher_are_refused),
+        cmocka_unit_test(a_pre_shared_key_without_a_cipher_of_its_hash_is_refused_with_a_hint),
         cmocka_unit_test(a_cipher_list_that_does_not_parse_is_a_configuration_error),
         cmocka_unit_test(any_number_of_cipher_lists_may_be_used),
         cmocka_unit_test(settings_that_fit_no_session_are_configuration_errors),
