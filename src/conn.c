@@ -111,12 +111,13 @@ int conn_take_error(struct conn *c)
 
 void conn_prepare_fork(struct conn *c)
 {
-    holders_announce(c->slot, conn_transport->now_ms());
+    if (!atomic_load(&c->left))
+        holders_announce(c->slot, conn_transport->now_ms());
 }
 
 void conn_fork_parent(struct conn *c, bool failed)
 {
-    if (failed)
+    if (failed && !atomic_load(&c->left))
         holders_withdraw(c->slot);
 }
 
@@ -127,7 +128,7 @@ void conn_fork_child(struct conn *c)
     c->shut_wr_wanted = false;
     atomic_store(&c->rest_due, 0);
     atomic_store(&c->shut_rd_due, 0);
-    if (atomic_load(&c->phase) == PHASE_RUN)
+    if (!atomic_load(&c->left))
         holders_join(c->slot);
 }
 
