@@ -257,12 +257,14 @@ static inline size_t read_full(int fd, void *data, size_t len)
     return got;
 }
 
-static inline void expect_eof(int fd)
+#define expect_eof(fd) expect_eof_at((fd), __LINE__)
+
+static inline void expect_eof_at(int fd, int line)
 {
     char c;
     ssize_t n = read(fd, &c, 1);
-    CHECK(n <= 0, "a byte (0x%02x) where the end of the stream was expected", (unsigned char)c);
-    CHECK(n == 0, "the end of the stream was expected, not: %s", strerror(errno));
+    CHECK(n <= 0, "line %d: a byte (0x%02x) where the end of the stream was expected", line, (unsigned char)c);
+    CHECK(n == 0, "line %d: the end of the stream was expected, not: %s", line, strerror(errno));
 }
 
 /* ---- random numbers and byte streams whose every byte follows from seed and position ---- */
