@@ -74,7 +74,7 @@ static enum result accept_server_hello(struct handshake *hs)
     if (!hs->hello_left)
         return handshake_fail(hs, RESULT_PROTOCOL, ALERT_UNEXPECTED_MESSAGE,
                               "the peer answered a hello that was not sent: something sits between the two sides");
-    if (!(hs->effective & ROLE_CLIENT) || role_value_is_max(&hs->own))
+    if (!(hs->effective & ROLE_CLIENT)) /* its value was all ones */
         return handshake_fail(
             hs, RESULT_PROTOCOL, ALERT_UNEXPECTED_MESSAGE,
             "the peer insists on being the TLS server, and this side can only be server (role=server): "

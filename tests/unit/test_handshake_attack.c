@@ -24,6 +24,7 @@ enum attack {
 struct attacker {
     enum target target;
     enum attack attack;
+    unsigned skip; /* hellos of the target that go through first */
     size_t at_byte;
     unsigned bit;
     uint8_t stranger[2048]; /* a hello of a third session that holds the same key */
@@ -128,7 +129,8 @@ static void relay_attacked(struct pair_of_sides *pair, struct side *from, struct
     uint8_t copy[RECORD_WIRE_MAX];
 
     memcpy(copy, record, len);
-    if (!x->done && from == (x->target == OF_A ? &pair->a : &pair->b)) {
+    if (!x->done && record[0] == RECORD_HANDSHAKE && from == (x->target == OF_A ? &pair->a : &pair->b) &&
+        x->skip-- == 0) {
         x->done = true;
         attack_hello(x, from, to, copy, len);
         return;
@@ -306,6 +308,23 @@ static void a_changed_discarded_hello_is_found_by_the_echo(void **state)
     sides_free(pair);
 }
 
+static void the_value_cannot_be_taken_out_of_a_second_hello(void **state)
+{
+    struct attacker x = {.target = OF_A, .attack = STRIP_ROLE, .skip = 1};
+    struct handshake_config a = speaker(psk, &low), b = speaker(psk, &high);
+
+    (void)state;
+    b.server_ciphers = "+AES-128-GCM:-GROUP-X25519"; /* of which a sends no share: HelloRetryRequest */
+    struct pair_of_sides *pair = pair_new(a, b);
+    pair->relay = relay_attacked;
+    pair->ctx = &x;
+    pair_run(pair);
+    assert_true(x.done);
+    assert_refused(pair->b.hs, RESULT_PROTOCOL, "another value");
+    assert_refused(pair->a.hs, RESULT_PROTOCOL, "illegal_parameter");
+    sides_free(pair);
+}
+
 static void a_connection_that_leads_back_to_itself_is_refused(void **state)
 {
     struct handshake *hs = make_handshake(speaker(psk, &middle));
@@ -367,6 +386,7 @@ int main(void)
         cmocka_unit_test(a_hello_injected_for_a_silent_server_is_found),
         cmocka_unit_test(a_dropped_discarded_hello_is_found_by_the_echo),
         cmocka_unit_test(a_changed_discarded_hello_is_found_by_the_echo),
+        cmocka_unit_test(the_value_cannot_be_taken_out_of_a_second_hello),
         cmocka_unit_test(a_connection_that_leads_back_to_itself_is_refused),
         cmocka_unit_test(a_server_hello_for_a_server_is_unexpected),
     };
