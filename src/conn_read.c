@@ -62,6 +62,8 @@ static enum result receive(struct reading *r, uint8_t *to, size_t ask, size_t *n
     r->drained = true;
     if (k == -EAGAIN)
         return RESULT_AGAIN;
+    if (k == 0 && atomic_load(&r->c->slot->rd_shut))
+        return RESULT_EOF; /* the program's own SHUT_RD, which says nothing of the peer */
     if (k == 0) {
         log_event(LOG_LEVEL_WARN,
                   "%s: the stream ended without close_notify: truncated by the network, or the peer crashed or aborted",
