@@ -108,9 +108,9 @@ static bool closing_over(struct conn *c, int fd)
 {
     if (atomic_load(&c->slot->state) == SLOT_OPEN && !atomic_load(&c->slot->fin_sent) && end_writing(c, fd) == EAGAIN)
         return false;
-    bool ended = discard(fd);
-    long unacked = conn_transport->unacked(fd);
-    return unacked <= 0 || (ended && unacked < 0);
+    (void)discard(fd);
+    /* A reset leaves the unacknowledged bytes in the count for ever. */
+    return conn_transport->unacked(fd) <= 0 || conn_transport->tcp_state(fd) == TCP_STATE_CLOSE;
 }
 
 /* Nothing of this process is left to do for a socket that others still hold. */
@@ -186,7 +186,7 @@ static void tick_unstarted(struct conn *c, int fd, struct conn_need *need, int64
 {
     int tcp = c->connected_side ? conn_transport->tcp_state(fd) : TCP_STATE_ESTABLISHED;
     if (tcp != TCP_STATE_ESTABLISHED && tcp != TCP_STATE_CLOSE_WAIT) {
-        need->idle = tcp < 0 || tcp == 7; /* TCP_CLOSE: the attempt failed, and the kernel says so itself */
+        need->idle = tcp < 0 || tcp == TCP_STATE_CLOSE; /* the attempt failed, and the kernel says so itself */
         need->events = POLLOUT;
         return;
     }

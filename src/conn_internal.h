@@ -19,7 +19,7 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 
-enum { TCP_STATE_ESTABLISHED = 1, TCP_STATE_CLOSE_WAIT = 8 };
+enum { TCP_STATE_ESTABLISHED = 1, TCP_STATE_CLOSE = 7, TCP_STATE_CLOSE_WAIT = 8 };
 
 /* Where the background work of a connection stands; private to the process. */
 enum conn_phase {
