@@ -41,6 +41,8 @@ static enum result start(struct handshake *hs, const struct handshake_config *co
                                          : "the source of randomness failed");
         return result;
     }
+    if ((result = handshake_session_check(hs)) != RESULT_OK)
+        return result;
     hs->phase = PHASE_FIRST_HELLO;
     hs->state = RESULT_AGAIN;
     hs->want = RECORD_HEADER;

@@ -77,6 +77,9 @@ struct handshake {
 
 /* handshake_session.c */
 
+/* Do both cipher lists parse? Asked at once, since a side that waits makes its sessions only when a stranger speaks. */
+MUST_USE enum result handshake_session_check(struct handshake *hs);
+
 /* Makes hs->session, of either role, with everything set. On failure why is in hs->why. */
 MUST_USE enum result handshake_session_make(struct handshake *hs, bool server);
 void handshake_session_drop(struct handshake *hs);

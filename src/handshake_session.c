@@ -14,7 +14,7 @@ static const char PRIORITIES_PROTOCOL[] =
     "NONE:+VERS-TLS1.3:+AEAD:+COMP-NULL:+GROUP-X25519:+GROUP-SECP256R1:+GROUP-X448:+GROUP-SECP384R1:%SERVER_PRECEDENCE";
 static const char PRIORITIES_CIPHERS[] = "+AES-128-GCM:+AES-256-GCM:+CHACHA20-POLY1305";
 
-enum { PRIORITIES_MAX = 600, PRIORITIES_CACHED = 16 };
+enum { PRIORITIES_MAX = 2000, PRIORITIES_CACHED = 16 };
 
 /* Parsing a priority string costs as much as a key exchange. Entries are added and never removed, without a lock: a
  * lock could be held by another thread at the moment of a fork. */
@@ -55,22 +55,8 @@ static bool keep_cached(const char *text, gnutls_priority_t parsed)
     return false;
 }
 
-static int set_priority_text(gnutls_session_t session, const char *text)
-{
-    gnutls_priority_t parsed = find_cached(text);
-    if (parsed)
-        return gnutls_priority_set(session, parsed);
-
-    int e = gnutls_priority_init(&parsed, text, NULL);
-    if (e < 0)
-        return e;
-    e = gnutls_priority_set(session, parsed);
-    if (!keep_cached(text, parsed))
-        gnutls_priority_deinit(parsed); /* the session holds a reference of its own */
-    return e;
-}
-
-static int set_priorities(const struct handshake *hs, gnutls_session_t session, bool server)
+/* GnuTLS's error, or 0: the parsed priorities of one role, and whether the caller has to free them. */
+static int find_priorities(const struct handshake *hs, bool server, gnutls_priority_t *parsed, bool *owned)
 {
     const char *ciphers = server ? hs->server_ciphers : hs->client_ciphers;
     char text[PRIORITIES_MAX];
@@ -78,9 +64,29 @@ static int set_priorities(const struct handshake *hs, gnutls_session_t session, 
     int n = snprintf(text, sizeof text, "%s%s:%s", PRIORITIES_PROTOCOL, identity_priorities(hs->identity),
                      ciphers ? ciphers : PRIORITIES_CIPHERS);
 
+    *owned = false;
     if (n < 0 || (size_t)n >= sizeof text)
         return GNUTLS_E_SHORT_MEMORY_BUFFER;
-    return set_priority_text(session, text);
+    *parsed = find_cached(text);
+    if (*parsed)
+        return 0;
+    int e = gnutls_priority_init(parsed, text, NULL);
+    *owned = e >= 0 && !keep_cached(text, *parsed);
+    return e;
+}
+
+/* With no session the list is only looked at. */
+static int set_priorities(const struct handshake *hs, gnutls_session_t session, bool server)
+{
+    gnutls_priority_t parsed;
+    bool owned;
+    int e = find_priorities(hs, server, &parsed, &owned);
+
+    if (e >= 0 && session)
+        e = gnutls_priority_set(session, parsed);
+    if (owned)
+        gnutls_priority_deinit(parsed); /* the session holds a reference of its own */
+    return e;
 }
 
 /* RFC 6066 section 3: literal addresses are not permitted in "HostName". */
@@ -103,12 +109,28 @@ static enum result refuse_setup(struct handshake *hs, const char *what, int erro
     return error == GNUTLS_E_MEMORY_ERROR ? RESULT_NOMEM : RESULT_CONFIG;
 }
 
-static enum result configure(struct handshake *hs, gnutls_session_t session, bool server)
+static enum result choose_priorities(struct handshake *hs, gnutls_session_t session, bool server)
 {
     int e = set_priorities(hs, session, server);
     if (e < 0)
         return refuse_setup(hs, server ? "cipher list of the server role" : "cipher list of the client role", e);
-    enum result result = identity_apply(hs->identity, session, server);
+    return RESULT_OK;
+}
+
+enum result handshake_session_check(struct handshake *hs)
+{
+    enum result result = choose_priorities(hs, NULL, false);
+    return result == RESULT_OK ? choose_priorities(hs, NULL, true) : result;
+}
+
+static enum result configure(struct handshake *hs, gnutls_session_t session, bool server)
+{
+    enum result result = choose_priorities(hs, session, server);
+    int e = 0;
+
+    if (result != RESULT_OK)
+        return result;
+    result = identity_apply(hs->identity, session, server);
     if (result != RESULT_OK) {
         snprintf(hs->why, sizeof hs->why, "cannot set up TLS: the credentials do not fit a session");
         return result;
