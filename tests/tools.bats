@@ -129,6 +129,16 @@ check_tree() { # TAP-TEXT EXIT-STATUS
     assert_equal "${lines[-1]}" '8 passed, 1 failed, 0 skipped'
 }
 
+@test "an interrupted check has failed" {
+    check_tree '1..1\nok 1 - a\n' 0
+    # shellcheck disable=SC2016 # for the script
+    printf '#!/bin/sh\nkill -TERM "$(ps -o ppid= -p $PPID)"\n' >build/tests/unit/test_one # timeout's parent is check
+    run tools/check
+    assert_status 1
+    assert_matches "${lines[-1]}" ', [1-9][0-9]* failed, 0 skipped$'
+    assert_output_without build-thread-test_one
+}
+
 @test "check says what to install if it may not, and fails" {
     check_tree '1..1\nok 1 - a\n' 0
     echo 'check: surely-no-such-package' >tools/packages.list
