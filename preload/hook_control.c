@@ -51,9 +51,11 @@ HOOK_ALIAS(fcntl, __fcntl);
 static int count_readable(struct desc *d, int fd, int *count)
 {
     size_t available = 0;
+    int queued = 0;
     if (!desc_enter(d, fd))
         return fail(EBADF);
-    enum result result = core->conn_probe(d->conn, fd, &available);
+    sys3(SYS_ioctl, (long)fd, FIONREAD, &queued);
+    enum result result = core->conn_count(d->conn, fd, (size_t)queued, &available);
     helper_kick(d);
     desc_leave(d);
     *count = result == RESULT_OK && available < INT_MAX ? (int)available : 0;

@@ -21,6 +21,7 @@ struct conn_io {
     ssize_t (*receive)(int fd, const struct iovec *iov, int count, bool peek);
     ssize_t (*send)(int fd, const struct iovec *iov, int count, bool more);
     bool (*writable)(int fd);                  /* poll(POLLOUT, 0) */
+    long (*unread)(int fd);                    /* SIOCINQ: bytes that can be received now */
     int (*shut)(int fd, int how);              /* shutdown(2) */
     long (*unacked)(int fd);                   /* SIOCOUTQ: bytes sent or queued and not acknowledged, FIN included */
     void (*raise_edges)(int fd);               /* fresh EPOLLIN and EPOLLOUT edges for whoever waits on the socket */
@@ -77,9 +78,17 @@ int conn_take_error(struct conn *c);
  * RESULT_OK: *got > 0. RESULT_AGAIN, RESULT_EOF, or a failure with *error set. peek leaves the data in place. */
 MUST_USE enum result conn_read(struct conn *c, int fd, const struct iovec *iov, int count, bool peek, size_t *got, int *error);
 
-/* Opens at least one record if one is there: the bytes that can be read without waiting (FIONREAD, readiness).
+/* Opens at least one record if one is there: the bytes that can be read without waiting (readiness).
  * RESULT_OK with *available > 0, RESULT_AGAIN, RESULT_EOF, or a failure: a read will tell. */
 MUST_USE enum result conn_probe(struct conn *c, int fd, size_t *available);
+/* The same, and counts the whole records behind, for FIONREAD: what is in the kernel (queued bytes, as its own FIONREAD
+ * says) must never be counted too low, since nginx then waits for an edge that does not come. Exact for application data
+ * up to 256 KiB; a closing alert behind data counts as two bytes. */
+MUST_USE enum result conn_count(struct conn *c, int fd, size_t queued, size_t *available);
+
+/* Readiness alone, for a reader that must not be told wrong: RESULT_OK if a read would give bytes, as conn_probe, but
+ * without opening a record that can only be application data. */
+MUST_USE enum result conn_ready(struct conn *c, int fd);
 
 /* Writes application data; RESULT_OK with *put > 0 (short only when the kernel is full), RESULT_AGAIN with nothing
  * taken, or a failure with *error set. During the handshake it keeps the bytes, up to the rule's limit. more: MSG_MORE.

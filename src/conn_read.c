@@ -18,8 +18,8 @@ struct reading {
     const struct iovec *iov;
     int count;
     size_t want, got;   /* of the program's buffers */
+    size_t queued;      /* for conn_count: bytes in the kernel */
     uint8_t *scratch;
-    size_t scratch_used;
     bool drained;       /* the kernel gave less than it was asked for: it had no more */
 };
 
@@ -202,8 +202,10 @@ static enum result open_whole(struct reading *r, uint8_t *wire, size_t wire_len)
     size_t len = 0;
     enum result result = open_record(r, wire, wire_len, wire + RECORD_HEADER, &len);
     if (len > r->want - r->got)
-        return rx_violation(r, "record larger than it was taken for", 80);
-    deliver(r, wire + RECORD_HEADER, len);
+        result = rx_violation(r, "record larger than it was taken for", 80);
+    else
+        deliver(r, wire + RECORD_HEADER, len);
+    wipe(wire + RECORD_HEADER, len);
     return result;
 }
 
@@ -248,8 +250,6 @@ static enum result read_records(struct reading *r)
     size_t have = r->rx.half_len, n = 0;
     memcpy(r->scratch, r->c->slot->rx_buffer, have);
     enum result result = receive(r, r->scratch + have, ask_for(r, have), &n);
-    if (have + n > r->scratch_used)
-        r->scratch_used = have + n;
     if (result != RESULT_OK)
         return result;
     return open_all(r, have + n);
@@ -364,7 +364,6 @@ static enum result peek_more(struct reading *r)
     ssize_t k = conn_transport->receive(r->fd, &look, 1, true);
     if (k < 1 + RECORD_HEADER)
         return RESULT_AGAIN;
-    r->scratch_used = r->scratch_used > (size_t)k ? r->scratch_used : (size_t)k;
     size_t body = 0;
     if (record_header(r->scratch + 1, &body) != RESULT_OK || (size_t)k < 1 + RECORD_HEADER + body)
         return RESULT_AGAIN;
@@ -422,7 +421,7 @@ static void rx_finish(struct reading *r)
     memcpy(&r->c->slot->rx, &r->rx, sizeof r->rx);
     slotlock_release(&r->c->slot->rx_lock);
     wipe(&r->rx.keys, sizeof r->rx.keys);
-    scratch_give(r->scratch, r->scratch_used);
+    scratch_give(r->scratch);
 }
 
 static enum result rx_run(struct conn *c, int fd, struct reading *r, enum result (*loop)(struct reading *))
@@ -479,4 +478,68 @@ enum result conn_probe(struct conn *c, int fd, size_t *available)
     result = rx_run(c, fd, &r, probe_loop);
     *available = r.rx.plain_len;
     return result;
+}
+
+/* The content of the whole records behind the opened one; of what a scratch buffer cannot show, the bytes. */
+static size_t count_behind(struct reading *r)
+{
+    if (!r->scratch && !(r->scratch = scratch_take()))
+        return r->queued;
+    struct iovec look = {r->scratch, CONN_SCRATCH};
+    ssize_t k = conn_transport->receive(r->fd, &look, 1, true);
+    size_t have = k > 0 ? (size_t)k : 0, at = r->rx.tail_held, total = 0, body = 0;
+    while (have >= at + RECORD_HEADER && record_header(r->scratch + at, &body) == RESULT_OK &&
+           have >= at + RECORD_HEADER + body) {
+        total += body > RECORD_TAG + 1 ? body - (RECORD_TAG + 1) : 0;
+        at += RECORD_HEADER + body;
+    }
+    return total + (have == CONN_SCRATCH && r->queued > at ? r->queued - at : 0);
+}
+
+static enum result count_loop(struct reading *r)
+{
+    enum result result = probe_loop(r);
+    r->got = r->rx.plain_len + (result == RESULT_OK ? count_behind(r) : 0);
+    return result;
+}
+
+enum result conn_count(struct conn *c, int fd, size_t queued, size_t *available)
+{
+    struct reading r = {.queued = queued};
+    *available = 0;
+    enum result result = conn_drive(c, fd);
+    if (result != RESULT_OK)
+        return result;
+    result = rx_run(c, fd, &r, count_loop);
+    *available = r.got;
+    return result;
+}
+
+/* Tickets and KeyUpdates are smaller than this; what is larger, and whole in the kernel, is application data. */
+enum { CONTROL_MAX = 8192 };
+
+static bool large_record_waits(struct reading *r)
+{
+    uint8_t header[RECORD_HEADER];
+    struct iovec iov = {header, sizeof header};
+    size_t body = 0;
+    if (r->rx.plain_len || r->rx.half_len || r->rx.tail_held || r->rx.end != RX_LIVE)
+        return false;
+    if (conn_transport->receive(r->fd, &iov, 1, true) != (ssize_t)sizeof header)
+        return false;
+    if (record_header(header, &body) != RESULT_OK || body < CONTROL_MAX)
+        return false;
+    return conn_transport->unread(r->fd) >= (long)(RECORD_HEADER + body);
+}
+
+static enum result ready_loop(struct reading *r)
+{
+    return large_record_waits(r) ? RESULT_OK : probe_loop(r);
+}
+
+enum result conn_ready(struct conn *c, int fd)
+{
+    struct reading r = {.count = 0};
+    enum result result = conn_drive(c, fd);
+    return result == RESULT_OK ? rx_run(c, fd, &r, ready_loop) : result;
 }

@@ -28,6 +28,8 @@
     X(conn_take_error)                                                                                                 \
     X(conn_read)                                                                                                       \
     X(conn_probe)                                                                                                      \
+    X(conn_ready)                                                                                                      \
+    X(conn_count)                                                                                                      \
     X(conn_write)                                                                                                      \
     X(conn_turn_take)                                                                                                  \
     X(conn_turn_end)                                                                                                   \
