@@ -27,7 +27,7 @@ static bool is_false(int fd)
     struct desc *d = table_find(fd);
     if (!d || desc_special(d))
         return false;
-    return !stream_readable(d, fd) && stream_is_blocking(fd);
+    return stream_is_blocking(fd) && !stream_readable(d, fd);
 }
 
 static bool touch(int fd)

@@ -44,6 +44,13 @@ static int io_shut(int fd, int how)
     return (int)sys2(SYS_shutdown, (long)fd, (long)how);
 }
 
+static long io_unread(int fd)
+{
+    int waiting = 0;
+    long r = sys3(SYS_ioctl, (long)fd, SIOCINQ, &waiting);
+    return r < 0 ? r : waiting;
+}
+
 static long io_unacked(int fd)
 {
     int queued = 0;
@@ -84,6 +91,7 @@ const struct conn_io io_transport = {
     .receive = io_receive,
     .send = io_send,
     .writable = io_writable,
+    .unread = io_unread,
     .shut = io_shut,
     .unacked = io_unacked,
     .raise_edges = io_raise_edges,

@@ -352,10 +352,9 @@ void stream_touch(struct desc *d, int fd)
 
 bool stream_readable(struct desc *d, int fd)
 {
-    size_t available = 0;
     if (!desc_enter(d, fd))
         return true;
-    enum result result = core->conn_probe(d->conn, fd, &available);
+    enum result result = core->conn_ready(d->conn, fd);
     bool shut = core->conn_reading_shut(d->conn);
     helper_kick(d);
     desc_leave(d);

@@ -63,7 +63,7 @@ extern const struct conn_io *conn_transport;
 /* Buffers of CONN_SCRATCH bytes, reused; NULL without memory. */
 enum { SCRATCH_RECORDS = 16, CONN_SCRATCH = SCRATCH_RECORDS * (RECORD_PLAIN_MAX + RECORD_OVERHEAD) + 2 * 1024 };
 uint8_t *scratch_take(void);
-void scratch_give(uint8_t *buffer, size_t used); /* wipes the bytes used */
+void scratch_give(uint8_t *buffer); /* holds nothing but ciphertext: plaintext in it is wiped where it is used */
 
 static inline bool owns_handshake(const struct conn *c)
 {

@@ -16,11 +16,10 @@ uint8_t *scratch_take(void)
     return malloc(CONN_SCRATCH);
 }
 
-void scratch_give(uint8_t *buffer, size_t used)
+void scratch_give(uint8_t *buffer)
 {
     if (!buffer)
         return;
-    wipe(buffer, used);
     for (int i = 0; i < SCRATCH_KEPT; i++) {
         uint8_t *none = NULL;
         if (atomic_compare_exchange_strong(&kept[i], &none, buffer))

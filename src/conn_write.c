@@ -10,7 +10,6 @@ struct writing {
     struct slot_tx tx; /* private copy, checked */
     bool more;
     uint8_t *scratch;
-    size_t scratch_used;
     int error;         /* of this call alone, such as ENOBUFS; tx.error is for good */
 };
 
@@ -81,7 +80,7 @@ static enum result tx_begin(struct writing *w)
 static void tx_end(struct writing *w)
 {
     tx_unlock(w);
-    scratch_give(w->scratch, w->scratch_used);
+    scratch_give(w->scratch);
     w->scratch = NULL;
     if (w->tx.rest_len && !atomic_exchange(&w->c->rest_due, 1))
         w->c->rest_ms = conn_transport->now_ms() + CONN_REST_MS;
@@ -142,14 +141,17 @@ static enum result send_sealed(struct writing *w, const struct sealed *sealed, s
     size_t total = 0;
     for (size_t i = 0; i < n; i++)
         total += sealed[i].len;
-    w->scratch_used = w->scratch_used > total ? w->scratch_used : total;
     struct iovec iov = {w->scratch + w->tx.lead, total - w->tx.lead};
     ssize_t k = conn_transport->send(w->fd, &iov, 1, w->more);
+    if (k <= 0)
+        wipe(w->scratch, total); /* under numbers that will be used again */
     if (k == -EAGAIN || k == 0)
         return RESULT_AGAIN;
     if (k < 0)
         return tx_fail(w, (int)-k);
     *content = settle(w, sealed, n, (size_t)k);
+    if ((size_t)k < iov.iov_len)
+        wipe((uint8_t *)iov.iov_base + k, iov.iov_len - (size_t)k);
     return w->tx.error ? RESULT_IO : RESULT_OK;
 }
 
