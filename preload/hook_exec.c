@@ -8,12 +8,6 @@
 #include <errno.h>
 #include <string.h>
 
-static int fail(int error)
-{
-    errno = error;
-    return -1;
-}
-
 /* The first protected number that would survive; -1 if none. */
 static int survivor(void)
 {
@@ -77,13 +71,11 @@ HOOK int execveat(int dir, const char *path, char *const argv[], char *const env
     return refused("exec", path) ? -1 : real()->execveat(dir, path, argv, envp, flags);
 }
 
-/* The forms with a list: their arguments are copied into a vector. */
-enum { LIST_MAX = 4096 };
-
-static int count_list(const char *first, va_list args)
+/* The forms with a list: their arguments are copied into a vector on the stack, where the caller has them too. */
+static size_t count_list(const char *first, va_list args)
 {
-    int n = 0;
-    for (const char *a = first; a && n < LIST_MAX; a = va_arg(args, const char *))
+    size_t n = 0;
+    for (const char *a = first; a; a = va_arg(args, const char *))
         n++;
     return n;
 }
@@ -92,14 +84,12 @@ static int count_list(const char *first, va_list args)
     va_list count_args;                                                                                                \
     va_start(args, first);                                                                                             \
     va_copy(count_args, args);                                                                                         \
-    int list_len = count_list(first, count_args);                                                                      \
+    size_t list_len = count_list(first, count_args);                                                                   \
     va_end(count_args);                                                                                                \
-    char **argv = __builtin_alloca(((size_t)list_len + 1) * sizeof *argv);                                             \
+    char **argv = __builtin_alloca((list_len + 1) * sizeof *argv);                                                     \
     argv[0] = (char *)first;                                                                                           \
-    for (int i = 1; i <= list_len; i++)                                                                                \
-        argv[i] = va_arg(args, char *);                                                                                \
-    if (list_len >= LIST_MAX)                                                                                          \
-    return fail(E2BIG)
+    for (size_t i = 1; i <= list_len; i++)                                                                             \
+        argv[i] = va_arg(args, char *)
 
 HOOK int execl(const char *path, const char *first, ...)
 {

@@ -16,7 +16,8 @@ HOOK_ALIAS(_exit, _Exit);
 /* quick_exit(3) calls no destructors, and its own _exit goes past the hook. Registered first, so it runs last. */
 __attribute__((constructor)) static void at_quick_end(void)
 {
-    at_quick_exit(helper_finish_at_quick_exit);
+    if (at_quick_exit(helper_finish_at_quick_exit) != 0)
+        log_event(LOG_LEVEL_WARN, "no memory: quick_exit will not wait for what is still to be sent");
 }
 
 /* The parent's _exit inside libc's daemon goes past the hook, and its handshakes would die with it: so they end before.

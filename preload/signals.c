@@ -52,6 +52,8 @@ static void on_signal(int signo, siginfo_t *info, void *context)
     int flags = atomic_load(&wrapped[signo].flags);
     if (!handler)
         return;
+    if (!(flags & SA_RESTART))
+        thread.interruptions++;
     if (flags & (int)SA_RESETHAND)
         reset_to_default(signo);
     if (flags & SA_SIGINFO)

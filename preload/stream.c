@@ -40,11 +40,19 @@ static int wait_poll(int fd, short events, int64_t timeout_ms)
     return r ? 0 : EAGAIN;
 }
 
+/* poll(2), and futex(2) with a timeout, say EINTR also after a handler with SA_RESTART, where the call that the program made
+ * would go on. Whether one without it has run, the wrapper of handlers knows (signals.c). */
+static int unless_restarted(int error, unsigned interruptions_before)
+{
+    return error == EINTR && thread.interruptions == interruptions_before ? 0 : error;
+}
+
 /* The owner of the handshake moves on by itself: the helper of this process, or another process. The wait without a
  * timeout is restarted by the kernel after a handler with SA_RESTART, as the call of the program would be. */
 int stream_wait_handshake(struct desc *d, int fd, int64_t timeout_ms)
 {
     int64_t deadline = timeout_ms < 0 ? INT64_MAX : io_now_ms() + timeout_ms;
+    unsigned interruptions = thread.interruptions;
     for (;;) {
         if (!desc_enter(d, fd))
             return EBADF;
@@ -62,6 +70,8 @@ int stream_wait_handshake(struct desc *d, int fd, int64_t timeout_ms)
             error = wait_poll(fd, POLLIN, left < 0 || left > 1000 ? 1000 : left);
         else
             error = core->conn_wait_state(d->conn, ours ? (int)left : FOREIGN_OWNER_MS);
+        if (deadline == INT64_MAX)
+            error = unless_restarted(error, interruptions);
         if (error == EINTR)
             return EINTR;
     }
@@ -263,11 +273,11 @@ static int wait_writable(struct desc *d, int fd, int flags, int64_t deadline_ms,
         *roomy = true;
         return wait_by_sending(d, fd, byte);
     }
+    unsigned interruptions = thread.interruptions;
     int error = core->conn_wait_state(d->conn, FOREIGN_OWNER_MS);
-    if (error == EINTR)
-        return EINTR;
-    error = wait_poll(fd, POLLOUT, FOREIGN_OWNER_MS);
-    return error == EAGAIN ? 0 : error;
+    if (error != EINTR)
+        error = wait_poll(fd, POLLOUT, FOREIGN_OWNER_MS);
+    return error == EAGAIN ? 0 : unless_restarted(error, interruptions);
 }
 
 static ssize_t write_failed(size_t done, int error, int flags)
