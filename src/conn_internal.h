@@ -46,14 +46,15 @@ struct conn {
     struct handshake *hs;
     uint8_t *early; /* writes of the program kept for after the handshake */
     size_t early_len, early_off, early_room;
-    bool shut_wr_wanted; /* once the early writes are out */
+    _Atomic bool shut_wr_wanted; /* once the early writes are out */
 
     _Atomic uint32_t phase;
     _Atomic uint32_t left;      /* the program has no number for it any more */
     _Atomic uint32_t rest_due;  /* the slot may hold the rest of a record */
     _Atomic uint32_t shut_rd_due; /* SHUT_RD waits for our FIN to be acknowledged */
-    int64_t born_ms, deadline_ms, rest_ms;
-    long last_unacked;
+    int64_t born_ms;
+    _Atomic int64_t deadline_ms, rest_ms;
+    _Atomic long last_unacked;
     _Atomic uint32_t alert_due; /* a bad record was read: this alert goes out, and nothing after it */
     _Atomic uint32_t alone;     /* the last close was ours */
 };

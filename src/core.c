@@ -78,7 +78,7 @@ __attribute__((visibility("default"))) const struct core_api *p2ptls_core_open(c
     if (host->abi != CORE_ABI)
         return NULL;
     conn_set_io(host->io);
-    holders_set_hide(host->hide);
+    holders_init(host->hide);
     log_set_sink(host->log, host->log_threshold);
     return &api;
 }

@@ -13,11 +13,6 @@ static int lock_fd = -1;
 static uint32_t own_id;
 static hide_descriptor hide_fd;
 
-void holders_set_hide(hide_descriptor hide)
-{
-    hide_fd = hide;
-}
-
 static long lock_call(int command, struct flock *l)
 {
     return sys3(SYS_fcntl, (long)lock_fd, (long)command, l);
@@ -50,10 +45,14 @@ static void take_id(void)
     }
 }
 
+void holders_init(hide_descriptor hide)
+{
+    hide_fd = hide;
+    take_id();
+}
+
 uint32_t holder_self(void)
 {
-    if (!own_id)
-        take_id();
     return own_id;
 }
 

@@ -10,7 +10,8 @@
 
 /* Moves a descriptor of ours out of the program's way; returns the new number, or -1 (the old one is closed). */
 typedef int (*hide_descriptor)(int fd);
-void holders_set_hide(hide_descriptor hide);
+/* Once, before any thread needs holder_self. */
+void holders_init(hide_descriptor hide);
 
 /* This process's id; never 0. */
 uint32_t holder_self(void);
