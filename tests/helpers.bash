@@ -166,6 +166,7 @@ start() {
     local name=$1
     shift
     [ "$1" != p2p ] || set -- "${P2P[@]}" "${@:2}"
+    : >"$(log_of "$name")" # at once, or what an earlier program of this name wrote could be taken for its
     setsid "$@" >"$(log_of "$name")" 2>&1 </dev/null 3>&- &
     printf -v "PID_$name" '%s' $!
     STARTED+=("$name")
