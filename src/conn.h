@@ -82,8 +82,8 @@ MUST_USE enum result conn_read(struct conn *c, int fd, const struct iovec *iov, 
  * RESULT_OK with *available > 0, RESULT_AGAIN, RESULT_EOF, or a failure: a read will tell. */
 MUST_USE enum result conn_probe(struct conn *c, int fd, size_t *available);
 /* The same, and counts the whole records behind, for FIONREAD: what is in the kernel (queued bytes, as its own FIONREAD
- * says) must never be counted too low, since nginx then waits for an edge that does not come. Exact for application data
- * up to 256 KiB; a closing alert behind data counts as two bytes. */
+ * says) must never be counted too low, since nginx then waits for an edge that does not come. Exact for whole records of
+ * application data up to 256 KiB; a record that is not whole yet counts as one byte, a closing alert behind data as two. */
 MUST_USE enum result conn_count(struct conn *c, int fd, size_t queued, size_t *available);
 
 /* Readiness alone, for a reader that must not be told wrong: RESULT_OK if a read would give bytes, as conn_probe, but

@@ -480,7 +480,9 @@ enum result conn_probe(struct conn *c, int fd, size_t *available)
     return result;
 }
 
-/* The content of the whole records behind the opened one; of what a scratch buffer cannot show, the bytes. */
+/* The content of the whole records behind the opened one; of what a scratch buffer cannot show, the bytes. A record whose
+ * end has not come counts as one byte: whoever takes the number for all there is must try once more, which drains the
+ * half record. Left in the kernel it can fill a small receive buffer, and then its end never comes. */
 static size_t count_behind(struct reading *r)
 {
     if (!r->scratch && !(r->scratch = scratch_take()))
@@ -493,7 +495,9 @@ static size_t count_behind(struct reading *r)
         total += body > RECORD_TAG + 1 ? body - (RECORD_TAG + 1) : 0;
         at += RECORD_HEADER + body;
     }
-    return total + (have == CONN_SCRATCH && r->queued > at ? r->queued - at : 0);
+    if (have == CONN_SCRATCH && r->queued > at)
+        return total + r->queued - at;
+    return total + (have > at ? 1 : 0);
 }
 
 static enum result count_loop(struct reading *r)

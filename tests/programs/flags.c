@@ -105,7 +105,7 @@ static void bytes_readable(int end[2])
             SYS(ioctl(end[1], FIONREAD, &n));
             CHECK(n > 0 && (uint64_t)n <= sizes[i] - at, "FIONREAD says %d, %zu bytes are under way", n,
                   sizes[i] - (size_t)at);
-            CHECK(read(end[1], buffer, (size_t)n) == n, "read of FIONREAD's %d bytes was short", n);
+            CHECK(read_full(end[1], buffer, (size_t)n) == (size_t)n, "FIONREAD's %d bytes did not come", n);
             stream_check(i, at, buffer, (size_t)n);
         }
     }
