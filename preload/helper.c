@@ -170,13 +170,14 @@ static void *helper_main(void *arg)
     size_t answered = 0;
     int64_t quiet_since = io_now_ms();
     for (;;) {
+        library_enter(); /* a fork finds this thread asleep, not inside malloc */
         take_inbox();
         int64_t next = tick_all(set.descs, set.fds ? set.fds + 1 : NULL, answered);
         int64_t now = io_now_ms();
         if (count)
             quiet_since = now;
         if (may_end(quiet_since))
-            break;
+            break; /* below, the rest of what is inside */
         if (!count)
             next = quiet_since + LINGER_MS;
         else if (next > now + 10000)
@@ -184,6 +185,7 @@ static void *helper_main(void *arg)
         if (!poll_set_fit(&set, count + 1))
             next = now + 10; /* no memory for a poll: look at all of them again soon */
         answered = set.room ? poll_set_fill(&set) : 0;
+        library_leave();
         atomic_store(&asleep, true);
         if (atomic_load(&inbox_waiting))
             next = now;
@@ -194,6 +196,7 @@ static void *helper_main(void *arg)
     }
     free(set.fds);
     free(set.descs);
+    library_leave();
     return NULL;
 }
 

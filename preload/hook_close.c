@@ -96,10 +96,10 @@ static int give_up(int fd)
     if (word < WORD_FIRST_POINTER)
         return 0;
     struct desc *d = (struct desc *)word;
-    thread_enter();
+    library_enter();
     if (atomic_fetch_sub(&d->refs, 1) == 1)
         last_number(d, fd);
-    thread_leave();
+    library_leave();
     return 0;
 }
 

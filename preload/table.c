@@ -284,12 +284,10 @@ static void reset_pins(struct desc *d, void *arg)
 void table_gate_open(bool in_child)
 {
     if (in_child) {
-        pthread_mutex_init(&descs_lock, NULL);
         desc_each_forking(reset_pins, NULL);
         reset_pins(&library_desc, NULL);
-    } else {
-        pthread_mutex_unlock(&descs_lock);
     }
+    pthread_mutex_unlock(&descs_lock); /* in the child it is the forking thread's too */
     atomic_store(&gate, 0);
     sys3(SYS_futex, &gate, FUTEX_WAKE_PRIVATE, 1 << 30);
 }

@@ -80,5 +80,8 @@ __attribute__((visibility("default"))) const struct core_api *p2ptls_core_open(c
     conn_set_io(host->io);
     holders_init(host->hide);
     log_set_sink(host->log, host->log_threshold);
+#ifdef P2PTLS_NONCE_AUDIT
+    record_nonce_audit_sink(host->nonce_audit, NULL);
+#endif
     return &api;
 }

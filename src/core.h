@@ -65,6 +65,7 @@ struct core_host {
     log_sink log;
     enum log_level log_threshold;
     hide_descriptor hide;
+    void (*nonce_audit)(void *ctx, const uint8_t *entry); /* builds with P2PTLS_NONCE_AUDIT: record.h; else NULL */
 };
 
 /* NULL if the caller was built for another CORE_ABI. The host struct may go; what it points to stays. */
