@@ -1,0 +1,111 @@
+"""Echo servers as Python programs write them, and a client that opens many connections at once.
+
+    echo.py asyncio|threading|forking    listens on 127.0.0.1, prints "port N"
+    echo.py inherited-listener           accepts on descriptor 3, as a daemon under systemd does
+    echo.py inherited-connection         echoes on descriptor 3 by read and write, and ends
+    echo.py clients PORT COUNT BYTES     COUNT asyncio clients send BYTES each and compare; prints "COUNT of COUNT"
+    echo.py urllib URL                   prints what is there
+"""
+import asyncio
+import os
+import random
+import socket
+import socketserver
+import sys
+import urllib.request
+
+SIZE = 65536
+
+
+class Echo(socketserver.BaseRequestHandler):
+    def handle(self):
+        while data := self.request.recv(SIZE):
+            self.request.sendall(data)
+
+
+# Both close their copy of the connection at once, in the parent or at the end of the thread.
+class Threading(socketserver.ThreadingTCPServer):
+    daemon_threads = True
+    request_queue_size = 256
+
+
+class Forking(socketserver.ForkingTCPServer):
+    request_queue_size = 256
+
+
+def serve(kind):
+    with kind(("127.0.0.1", 0), Echo) as server:
+        print("port", server.server_address[1], flush=True)
+        server.serve_forever()
+
+
+async def echo(reader, writer):
+    while data := await reader.read(SIZE):
+        writer.write(data)
+        await writer.drain()
+    writer.close()
+
+
+async def serve_asyncio():
+    server = await asyncio.start_server(echo, "127.0.0.1", 0, backlog=256)
+    print("port", server.sockets[0].getsockname()[1], flush=True)
+    await server.serve_forever()
+
+
+def echo_descriptor(fd):
+    while data := os.read(fd, SIZE):
+        while data:
+            data = data[os.write(fd, data):]
+    os.close(fd)
+
+
+def serve_inherited():
+    listener = socket.socket(fileno=3)
+    while True:
+        connection, _ = listener.accept()
+        echo_descriptor(connection.detach())
+
+
+# Sends and half-closes while it reads, so neither side waits for the other's buffers.
+async def client(port, number, size):
+    data = random.Random(number).randbytes(size)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+
+    async def send():
+        writer.write(data)
+        await writer.drain()
+        writer.write_eof()
+
+    sending = asyncio.create_task(send())
+    back = await reader.read()
+    await sending
+    writer.close()
+    return back == data
+
+
+async def clients(port, count, size):
+    good = await asyncio.gather(*(client(port, i, size + i) for i in range(count)))
+    print(sum(good), "of", count)
+
+
+def main():
+    what, *args = sys.argv[1:]
+    if what == "asyncio":
+        asyncio.run(serve_asyncio())
+    elif what == "threading":
+        serve(Threading)
+    elif what == "forking":
+        serve(Forking)
+    elif what == "inherited-listener":
+        serve_inherited()
+    elif what == "inherited-connection":
+        echo_descriptor(3)
+    elif what == "clients":
+        asyncio.run(clients(*map(int, args)))
+    elif what == "urllib":
+        sys.stdout.buffer.write(urllib.request.urlopen(args[0]).read())
+    else:
+        sys.exit(__doc__)
+
+
+main()
