@@ -73,6 +73,28 @@ static int64_t timeout_option(int fd, int name)
     return (int64_t)t.tv_sec * 1000000 + t.tv_usec;
 }
 
+static uint64_t socket_cookie(int fd)
+{
+    uint64_t cookie = 0;
+    socklen_t len = sizeof cookie;
+    return sys5(SYS_getsockopt, (long)fd, SOL_SOCKET, SO_COOKIE, &cookie, &len) == 0 ? cookie : 0;
+}
+
+/* The same socket by other numbers, made by dup before it was selected. */
+static void select_twins(int fd, struct desc *d)
+{
+    uint64_t cookie = socket_cookie(fd);
+    for (unsigned i = 0; i < table_high; i++) {
+        uintptr_t aliased = WORD_ALIASED;
+        if (atomic_load_explicit(&table[i], memory_order_relaxed) != WORD_ALIASED || socket_cookie((int)i) != cookie)
+            continue;
+        if (!atomic_compare_exchange_strong(&table[i], &aliased, (uintptr_t)d))
+            continue;
+        atomic_fetch_add(&d->refs, 1);
+        streams_detach((int)i);
+    }
+}
+
 struct desc *select_connection(int fd, const struct policy_rule *rule, bool connected_side, const struct sockaddr *peer)
 {
     struct sockaddr_storage asked = {0};
@@ -104,9 +126,12 @@ struct desc *select_connection(int fd, const struct policy_rule *rule, bool conn
             int one = 1;
             sys5(SYS_setsockopt, (long)fd, SOL_SOCKET, SO_RCVLOWAT, &one, (long)sizeof one);
         }
+        bool aliased = table_word(fd) == WORD_ALIASED;
         atomic_store(&d->refs, 1);
         table_set(fd, (uintptr_t)d);
         streams_detach(fd);
+        if (aliased)
+            select_twins(fd, d);
     } else if (conn) {
         core->conn_free(conn);
     }
@@ -118,9 +143,16 @@ struct desc *select_connection(int fd, const struct policy_rule *rule, bool conn
 
 void unselect(int fd, struct desc *d)
 {
-    uintptr_t mine = (uintptr_t)d;
-    if (atomic_compare_exchange_strong(&table[fd], &mine, WORD_PLAIN) && atomic_fetch_sub(&d->refs, 1) == 1)
-        desc_release(d);
+    (void)fd;
+    for (unsigned i = 0; i < table_high; i++) {
+        uintptr_t mine = (uintptr_t)d;
+        if (atomic_load_explicit(&table[i], memory_order_relaxed) != mine)
+            continue;
+        if (atomic_compare_exchange_strong(&table[i], &mine, WORD_ALIASED) && atomic_fetch_sub(&d->refs, 1) == 1) {
+            desc_release(d);
+            return;
+        }
+    }
 }
 
 void classify_listener(int fd)

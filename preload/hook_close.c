@@ -150,11 +150,16 @@ HOOK int shutdown(int fd, int how)
 static void share_word(int from, int to)
 {
     uintptr_t word = table_word(from);
+    if (word == WORD_PLAIN && (unsigned)from < table_size) {
+        atomic_compare_exchange_strong(&table[from], &word, WORD_ALIASED);
+        word = WORD_ALIASED;
+    }
     if (word >= WORD_FIRST_POINTER)
         atomic_fetch_add(&((struct desc *)word)->refs, 1);
     if (word == WORD_OURS || word == WORD_MOVING)
         word = WORD_PLAIN;
-    if ((unsigned)to >= table_size && word != WORD_PLAIN) {
+    if ((unsigned)to >= table_size && word >= WORD_FIRST_POINTER) {
+        atomic_fetch_sub(&((struct desc *)word)->refs, 1);
         log_event(LOG_LEVEL_ERROR, "descriptor %d is above the table: closed", to);
         sys1(SYS_close, (long)to);
         return;
@@ -165,7 +170,7 @@ static void share_word(int from, int to)
 /* A copy that the kernel has just made on a fresh number. */
 static int copied(int from, int to)
 {
-    if (to < 0 || !mine_to_track() || (table_word(from) == WORD_PLAIN && table_word(to) == WORD_PLAIN))
+    if (to < 0 || !mine_to_track())
         return to;
     if (table_word(to) != WORD_PLAIN)
         table_forget(to);
@@ -191,8 +196,7 @@ static int replace(int from, int to, int flags, bool is_dup3)
         return fail(EBADF);
     if (is_ours(to)) /* dup2(2): EBUSY, "may be returned during a race" with somebody else's use of the number */
         return fail(EBUSY);
-    bool tracked = mine_to_track() && (table_word(from) != WORD_PLAIN || table_word(to) != WORD_PLAIN);
-    if (!tracked || from == to || sys3(SYS_fcntl, (long)from, F_GETFD, 0L) < 0)
+    if (!mine_to_track() || from == to || sys3(SYS_fcntl, (long)from, F_GETFD, 0L) < 0)
         return is_dup3 ? real()->dup3(from, to, flags) : real()->dup2(from, to);
     int error = give_up(to);
     if (error)
@@ -236,8 +240,8 @@ HOOK int close_range(unsigned first, unsigned last, int flags)
         log_event(LOG_LEVEL_ERROR, "close_range with CLOSE_RANGE_UNSHARE refused: not covered yet");
         return fail(EOPNOTSUPP);
     }
-    unsigned from = first, end = last < table_size ? last : table_size ? table_size - 1 : 0;
-    for (unsigned fd = first; fd <= end; fd++) {
+    unsigned from = first, end = table_high;
+    for (unsigned fd = first; fd < end && fd <= last; fd++) {
         uintptr_t word = table_word((int)fd);
         if (word == WORD_PLAIN || (word != WORD_OURS && (flags & CLOSE_RANGE_CLOEXEC)))
             continue;

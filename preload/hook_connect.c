@@ -122,7 +122,7 @@ HOOK int listen(int fd, int backlog)
         return r;
     int saved = errno;
     uintptr_t word = table_word(fd);
-    if (word == WORD_BOUND || (word == WORD_PLAIN && policy_has(policy, POLICY_ACCEPT)))
+    if (word == WORD_BOUND || ((word == WORD_PLAIN || word == WORD_ALIASED) && policy_has(policy, POLICY_ACCEPT)))
         classify_listener(fd);
     errno = saved;
     return r;
@@ -181,12 +181,21 @@ static int accept_matched(int fd, struct sockaddr *from, socklen_t *from_len, in
     }
 }
 
+/* A listener whose listen(2) was called by another number of it. */
+static bool is_listener(int fd)
+{
+    uintptr_t word = table_word(fd);
+    if (word == WORD_BOUND || word == WORD_ALIASED)
+        classify_listener(fd);
+    return table_word(fd) == WORD_LISTENER;
+}
+
 HOOK int accept4(int fd, struct sockaddr *from, socklen_t *from_len, int flags)
 {
     struct desc *d = table_find(fd);
     if (d && desc_special(d))
         return fail(desc_special(d));
-    if (table_word(fd) == WORD_LISTENER)
+    if (is_listener(fd))
         return accept_matched(fd, from, from_len, flags);
     return real()->accept4(fd, from, from_len, flags);
 }
@@ -196,7 +205,7 @@ HOOK int accept(int fd, struct sockaddr *from, socklen_t *from_len)
     struct desc *d = table_find(fd);
     if (d && desc_special(d))
         return fail(desc_special(d));
-    if (table_word(fd) == WORD_LISTENER)
+    if (is_listener(fd))
         return accept_matched(fd, from, from_len, 0);
     return real()->accept(fd, from, from_len);
 }

@@ -11,7 +11,7 @@
 /* The first protected number that would survive; -1 if none. */
 static int survivor(void)
 {
-    for (unsigned fd = 0; core && fd < table_size; fd++) {
+    for (unsigned fd = 0; core && fd < table_high; fd++) {
         uintptr_t word = atomic_load_explicit(&table[fd], memory_order_relaxed);
         if (word < WORD_FIRST_POINTER)
             continue;
@@ -28,8 +28,10 @@ static int survivor(void)
 /* True, and errno, if the exec must not be. */
 static bool refused(const char *what, const char *program)
 {
-    if (!policy)
+    if (!policy || !core)
         return false;
+    if (!thread.in_vfork_child)
+        helper_finish_handshakes(); /* an exec ends the helper, and with it what only the helper would still send */
     int fd = survivor();
     if (fd < 0)
         return false;

@@ -80,32 +80,38 @@ HOOK ssize_t sendmsg(int fd, const struct msghdr *m, int flags)
     return send_vector(d, fd, m->msg_iov, (int)m->msg_iovlen, flags);
 }
 
+enum { SENDFILE_BUFFER = 256 * 1024 };
+
 /* sendfile(2) reads from the page cache; here the file is read at its place, so that what the socket did not take is read again
  * by the next call. */
 static ssize_t send_file(struct desc *d, int out, int in, off64_t *offset, size_t len)
 {
-    char buffer[64 * 1024];
-    off64_t at = offset ? *offset : lseek64(in, 0, SEEK_CUR);
     size_t done = 0;
+    off64_t at = offset ? *offset : lseek64(in, 0, SEEK_CUR);
     if (at < 0)
         return stream_special(offset || errno != ESPIPE ? errno : EINVAL);
+    char *buffer = malloc(SENDFILE_BUFFER);
+    if (!buffer)
+        return stream_special(ENOMEM);
+    ssize_t n = 0, k = 0;
     while (done < len) {
-        size_t want = len - done < sizeof buffer ? len - done : sizeof buffer;
-        ssize_t n = pread64(in, buffer, want, at);
-        if (n < 0 && !done)
-            return -1;
+        size_t want = len - done < SENDFILE_BUFFER ? len - done : SENDFILE_BUFFER;
+        n = pread64(in, buffer, want, at);
         if (n <= 0)
             break;
-        ssize_t k = send_one(d, out, buffer, (size_t)n, done + (size_t)n < len ? MSG_MORE : 0);
-        if (k < 0 && !done)
-            return -1;
-        if (k < 0)
+        k = send_one(d, out, buffer, (size_t)n, (size_t)n == want && done + want < len ? MSG_MORE : 0);
+        if (k <= 0)
             break;
         done += (size_t)k;
         at += k;
         if (k < n)
             break;
     }
+    int saved = errno;
+    free(buffer);
+    errno = saved;
+    if (!done && (n < 0 || k < 0))
+        return -1;
     if (offset)
         *offset = at;
     else

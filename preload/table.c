@@ -14,6 +14,7 @@ enum { TABLE_MAX = 1 << 20, OURS_BELOW = 1024, OURS_SPAN = 64 };
 
 _Atomic(uintptr_t) *table;
 unsigned table_size;
+_Atomic unsigned table_high;
 __thread struct thread_state thread;
 
 static struct desc ours_desc, refused_desc, vfork_desc, library_desc;
@@ -210,10 +211,18 @@ void desc_each(void (*fn)(struct desc *d, void *arg), void *arg)
     pthread_mutex_unlock(&descs_lock);
 }
 
+static void raise_high(int fd)
+{
+    unsigned high = atomic_load(&table_high);
+    while ((unsigned)fd >= high && !atomic_compare_exchange_weak(&table_high, &high, (unsigned)fd + 1))
+        ;
+}
+
 void table_set(int fd, uintptr_t word)
 {
     if ((unsigned)fd >= table_size)
         return;
+    raise_high(fd);
     if (word >= WORD_FIRST_POINTER)
         atomic_store(&((struct desc *)word)->number, fd);
     atomic_store(&table[fd], word);
@@ -224,6 +233,7 @@ uintptr_t table_begin_move(int fd)
     if ((unsigned)fd >= table_size)
         return WORD_PLAIN;
     uintptr_t word;
+    raise_high(fd);
     while ((word = atomic_exchange(&table[fd], WORD_MOVING)) == WORD_MOVING)
         sched_yield();
     if (word >= WORD_FIRST_POINTER)
@@ -246,7 +256,7 @@ int desc_any_number(struct desc *d)
     int fd = atomic_load(&d->number);
     if (atomic_load(&d->orphan) || (fd >= 0 && table_word(fd) == (uintptr_t)d))
         return fd;
-    for (unsigned i = 0; i < table_size; i++) {
+    for (unsigned i = 0; i < table_high; i++) {
         if (atomic_load_explicit(&table[i], memory_order_relaxed) == (uintptr_t)d) {
             atomic_store(&d->number, (int)i);
             return (int)i;

@@ -20,6 +20,7 @@ enum table_word {
     WORD_BOUND,        /* bound where a rule could match; becomes WORD_LISTENER at listen */
     WORD_BOUND_PLAIN,  /* bound where none can */
     WORD_LISTENER,     /* accepted connections are matched */
+    WORD_ALIASED,      /* has been dup'ed while unselected: connect must find its twins */
     WORD_REFUSED,      /* a selected socket that cannot be protected: EIO, never plain */
     WORD_MOVING,       /* being closed or replaced in this very moment: wait */
     WORD_FIRST_POINTER,
@@ -54,6 +55,7 @@ struct desc {
 extern const struct core_api *core;
 extern _Atomic(uintptr_t) *table;
 extern unsigned table_size; /* 0: inert, no policy */
+extern _Atomic unsigned table_high; /* no number from here on has ever had a word: scans end here */
 
 /* Per thread: depth counts the library's calls on the stack, in which signal handlers are deferred. */
 struct thread_state {
