@@ -6,8 +6,8 @@
 #include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
-#include <netinet/in.h>
 #include <linux/tcp.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -50,7 +50,8 @@ static void text_of_address(const struct sockaddr *a, char text[CONN_PEER_TEXT])
 
 /* The name that the remote certificate must carry: the rule's, or for a private CA the address that was dialled.
  * (The per-user identity and PSKs know no names.) */
-static const char *expected_name(const struct policy_rule *rule, bool connected_side, const char *peer, char *room, size_t size)
+static const char *expected_name(const struct policy_rule *rule, bool connected_side, const char *peer, char *room,
+                                 size_t size)
 {
     if (rule->peer_name)
         return rule->peer_name;
@@ -184,8 +185,9 @@ static bool is_fresh(int fd, const struct tcp_info *info, socklen_t info_len)
 
 static uintptr_t refuse_inherited(int fd, const char *why)
 {
-    log_event(LOG_LEVEL_ERROR, "inherited descriptor %d is a connection that the policy selects, and %s: every use of it fails",
-              fd, why);
+    log_event(LOG_LEVEL_ERROR,
+              "inherited descriptor %d is a connection that the policy selects, and %s: every use of it fails", fd,
+              why);
     return WORD_REFUSED;
 }
 
@@ -195,9 +197,9 @@ static uintptr_t take_over(int fd, const struct sockaddr_storage *local, socklen
 {
     /* The SYN of the side that connected counts as one acknowledged byte. */
     bool connected_side = info->tcpi_bytes_acked == 1;
-    const struct policy_rule *rule = connected_side
-                                         ? policy_match(policy, POLICY_CONNECT, (const struct sockaddr *)remote, remote_len)
-                                         : policy_match(policy, POLICY_ACCEPT, (const struct sockaddr *)local, local_len);
+    const struct policy_rule *rule =
+        connected_side ? policy_match(policy, POLICY_CONNECT, (const struct sockaddr *)remote, remote_len)
+                       : policy_match(policy, POLICY_ACCEPT, (const struct sockaddr *)local, local_len);
     if (!rule || rule->action == POLICY_PLAIN)
         return WORD_PLAIN;
     if (rule->action == POLICY_DENY)
@@ -227,7 +229,8 @@ static uintptr_t classify(int fd)
         return table_word(fd);
     }
     if (sys3(SYS_getpeername, (long)fd, &remote, &remote_len) != 0)
-        return policy_could_match(policy, POLICY_ACCEPT, (struct sockaddr *)&local, local_len) ? WORD_BOUND : WORD_PLAIN;
+        return policy_could_match(policy, POLICY_ACCEPT, (struct sockaddr *)&local, local_len) ? WORD_BOUND
+                                                                                               : WORD_PLAIN;
     return take_over(fd, &local, local_len, &remote, remote_len, &info, info_len);
 }
 

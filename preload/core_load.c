@@ -97,7 +97,8 @@ struct identity *core_identity_of(const struct policy_rule *rule)
     library_leave();
     if (result == RESULT_OK)
         return identity;
-    log_event(LOG_LEVEL_ERROR, "%s:%u: no identity for this rule, its sockets are refused: %s", rule->source, rule->line, why);
+    log_event(LOG_LEVEL_ERROR, "%s:%u: no identity for this rule, its sockets are refused: %s", rule->source,
+              rule->line, why);
     return NULL;
 }
 

@@ -1,5 +1,5 @@
-/* fork in its forms. Before it, every thread is out of the library and each live connection expects a child; after it, the
- * child has an id of its own, and none of its parent's handshakes, which it could not continue. */
+/* fork in its forms. Before it, every thread is out of the library and each live connection expects a child; after it,
+ * the child has an id of its own, and none of its parent's handshakes, which it could not continue. */
 #include "state.h"
 
 #include "sys.h"

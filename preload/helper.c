@@ -285,8 +285,8 @@ void helper_forked(void)
     wake_fd = -1;
 }
 
-/* At exit: what was acknowledged to the program goes out, handshakes that early writes wait for included. Bounded by the
- * connections' own deadlines. */
+/* At exit: what was acknowledged to the program goes out, handshakes that early writes wait for included. Bounded by
+ * the connections' own deadlines. */
 struct finishing {
     struct poll_set set;
     size_t n;

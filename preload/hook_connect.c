@@ -67,7 +67,8 @@ static int connect_protected(int fd, const struct sockaddr *to, socklen_t len, c
     return fail(error);
 }
 
-/* A second connect on a selected number: how it went, by the kernel. AF_UNSPEC would cut the connection off its keys. */
+/* A second connect on a selected number: how it went, by the kernel. AF_UNSPEC would cut the connection off its keys.
+ */
 static int connect_again(struct desc *d, int fd, const struct sockaddr *to, socklen_t len)
 {
     if (desc_special(d))
@@ -152,7 +153,8 @@ static int judge_accepted(int fd, const struct sockaddr *peer)
     return 0;
 }
 
-static void copy_address(const struct sockaddr_storage *from, socklen_t from_len, struct sockaddr *to, socklen_t *to_len)
+static void copy_address(const struct sockaddr_storage *from, socklen_t from_len, struct sockaddr *to,
+                         socklen_t *to_len)
 {
     if (!to || !to_len)
         return;

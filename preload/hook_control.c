@@ -1,5 +1,5 @@
-/* fcntl, ioctl and socket options, where they would tell the program the truth about the ciphertext, or let it change what
- * the library relies on. */
+/* fcntl, ioctl and socket options, where they would tell the program the truth about the ciphertext, or let it change
+ * what the library relies on. */
 #include "stream.h"
 
 #include "sys.h"

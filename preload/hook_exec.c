@@ -1,6 +1,6 @@
 /* exec with a protected connection still open: the new image would have the socket and not its keys. A connection whose
- * handshake nobody has started is given back to the kernel, and the new image takes it over as a fresh one; for any other
- * the exec is refused, until connections can be handed over. Close-on-exec ones are no matter. */
+ * handshake nobody has started is given back to the kernel, and the new image takes it over as a fresh one; for any
+ * other the exec is refused, until connections can be handed over. Close-on-exec ones are no matter. */
 #include "state.h"
 
 #include "sys.h"
@@ -36,7 +36,8 @@ static bool refused(const char *what, const char *program)
     if (fd < 0)
         return false;
     log_event(LOG_LEVEL_ERROR,
-              "%s of %s refused: protected connection %d would stay open in it without its keys; close it or set close-on-exec "
+              "%s of %s refused: protected connection %d would stay open in it without its keys; close it or set "
+              "close-on-exec "
               "(handing over is not covered yet)",
               what, program ? program : "?", fd);
     errno = EOPNOTSUPP;
@@ -91,7 +92,7 @@ static size_t count_list(const char *first, va_list args)
     char **argv = __builtin_alloca((list_len + 1) * sizeof *argv);                                                     \
     argv[0] = (char *)first;                                                                                           \
     for (size_t i = 1; i <= list_len; i++)                                                                             \
-        argv[i] = va_arg(args, char *)
+    argv[i] = va_arg(args, char *)
 
 HOOK int execl(const char *path, const char *first, ...)
 {
@@ -118,14 +119,14 @@ HOOK int execle(const char *path, const char *first, ...)
     return execve(path, argv, envp);
 }
 
-HOOK int posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions, const posix_spawnattr_t *attr,
-                     char *const argv[], char *const envp[])
+HOOK int posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
+                     const posix_spawnattr_t *attr, char *const argv[], char *const envp[])
 {
     return refused("posix_spawn", path) ? errno : real()->posix_spawn(pid, path, actions, attr, argv, envp);
 }
 
-HOOK int posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_actions_t *actions, const posix_spawnattr_t *attr,
-                      char *const argv[], char *const envp[])
+HOOK int posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_actions_t *actions,
+                      const posix_spawnattr_t *attr, char *const argv[], char *const envp[])
 {
     return refused("posix_spawn", file) ? errno : real()->posix_spawnp(pid, file, actions, attr, argv, envp);
 }

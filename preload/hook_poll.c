@@ -1,6 +1,7 @@
-/* Readiness stays with the kernel (law 4). Here handshakes are started, and what poll and select report of blocking
- * descriptors is looked at once more, since their readers trust it: handshake and control records make the kernel's
- * socket readable, and a read would then block. */
+/* Readiness stays with the kernel (law 4). Here handshakes are started, and what poll and select report is looked at
+ * once more, since their readers trust it: handshake and control records make the kernel's socket readable, and a read
+ * would then block, or say EAGAIN, which ncat -l takes for a broken connection. (Event loops on epoll expect EAGAIN.)
+ */
 #include "stream.h"
 
 #include "io.h"
@@ -21,13 +22,13 @@ static int fail(int error)
     return -1;
 }
 
-/* False readiness: only handshake or control records are there, and the reader would block. */
+/* False readiness: only handshake or control records are there. */
 static bool is_false(int fd)
 {
     struct desc *d = table_find(fd);
     if (!d || desc_special(d))
         return false;
-    return stream_is_blocking(fd) && !stream_readable(d, fd);
+    return !stream_readable(d, fd);
 }
 
 static bool touch(int fd)
@@ -209,8 +210,8 @@ static void restore_sets(const struct kept_sets *k)
             memcpy(k->sets[i], k->copies + (size_t)i * k->bytes, k->bytes);
 }
 
-static int select_protected(int n, fd_set *r, fd_set *w, fd_set *e, const struct timespec *timeout, const sigset_t *mask,
-                            struct timespec *left_after)
+static int select_protected(int n, fd_set *r, fd_set *w, fd_set *e, const struct timespec *timeout,
+                            const sigset_t *mask, struct timespec *left_after)
 {
     struct timespec start, room, *left;
     struct kept_sets kept;

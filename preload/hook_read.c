@@ -120,7 +120,8 @@ HOOK ssize_t recvmsg(int fd, struct msghdr *m, int flags)
 void __chk_fail(void) __attribute__((noreturn));
 ssize_t __read_chk(int fd, void *buffer, size_t len, size_t room);
 ssize_t __recv_chk(int fd, void *buffer, size_t len, size_t room, int flags);
-ssize_t __recvfrom_chk(int fd, void *buffer, size_t len, size_t room, int flags, struct sockaddr *from, socklen_t *from_len);
+ssize_t __recvfrom_chk(int fd, void *buffer, size_t len, size_t room, int flags, struct sockaddr *from,
+                       socklen_t *from_len);
 
 HOOK ssize_t __read_chk(int fd, void *buffer, size_t len, size_t room)
 {
@@ -136,7 +137,8 @@ HOOK ssize_t __recv_chk(int fd, void *buffer, size_t len, size_t room, int flags
     return recv(fd, buffer, len, flags);
 }
 
-HOOK ssize_t __recvfrom_chk(int fd, void *buffer, size_t len, size_t room, int flags, struct sockaddr *from, socklen_t *from_len)
+HOOK ssize_t __recvfrom_chk(int fd, void *buffer, size_t len, size_t room, int flags, struct sockaddr *from,
+                            socklen_t *from_len)
 {
     if (len > room)
         __chk_fail();

@@ -1,4 +1,5 @@
-/* Calls that move bytes on a descriptor and are not covered yet: on a protected one they fail, and say so. They never pass. */
+/* Calls that move bytes on a descriptor and are not covered yet: on a protected one they fail, and say so. They never
+ * pass. */
 #include "state.h"
 
 #include <errno.h>
@@ -110,7 +111,8 @@ int io_uring_refused(void)
 {
     static _Atomic bool said;
     if (!atomic_exchange(&said, true))
-        log_event(LOG_LEVEL_WARN, "io_uring is answered with ENOSYS while a policy is active: it would go past the library");
+        log_event(LOG_LEVEL_WARN,
+                  "io_uring is answered with ENOSYS while a policy is active: it would go past the library");
     return -ENOSYS;
 }
 

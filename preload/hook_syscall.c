@@ -1,4 +1,5 @@
-/* syscall(2) reaches the kernel without a hook's name on it: socket calls made through it go to the hooks all the same. */
+/* syscall(2) reaches the kernel without a hook's name on it: socket calls made through it go to the hooks all the same.
+ */
 #include "state.h"
 
 #include "sys.h"
@@ -24,42 +25,109 @@ static bool redirect(long n, const long a[6], long *r)
 {
     int fd = (int)a[0];
     switch (n) {
-    case SYS_read: *r = read(fd, (void *)a[1], (size_t)a[2]); return true;
-    case SYS_write: *r = write(fd, (void *)a[1], (size_t)a[2]); return true;
-    case SYS_readv: *r = readv(fd, (void *)a[1], (int)a[2]); return true;
-    case SYS_writev: *r = writev(fd, (void *)a[1], (int)a[2]); return true;
-    case SYS_recvfrom: *r = recvfrom(fd, (void *)a[1], (size_t)a[2], (int)a[3], (void *)a[4], (void *)a[5]); return true;
-    case SYS_sendto: *r = sendto(fd, (void *)a[1], (size_t)a[2], (int)a[3], (void *)a[4], (socklen_t)a[5]); return true;
-    case SYS_recvmsg: *r = recvmsg(fd, (void *)a[1], (int)a[2]); return true;
-    case SYS_sendmsg: *r = sendmsg(fd, (void *)a[1], (int)a[2]); return true;
-    case SYS_recvmmsg: *r = recvmmsg(fd, (void *)a[1], (unsigned)a[2], (int)a[3], (void *)a[4]); return true;
-    case SYS_sendmmsg: *r = sendmmsg(fd, (void *)a[1], (unsigned)a[2], (int)a[3]); return true;
-    case SYS_sendfile: *r = sendfile(fd, (int)a[1], (void *)a[2], (size_t)a[3]); return true;
-    case SYS_connect: *r = connect(fd, (void *)a[1], (socklen_t)a[2]); return true;
-    case SYS_bind: *r = bind(fd, (void *)a[1], (socklen_t)a[2]); return true;
-    case SYS_listen: *r = listen(fd, (int)a[1]); return true;
-    case SYS_accept: *r = accept(fd, (void *)a[1], (void *)a[2]); return true;
-    case SYS_accept4: *r = accept4(fd, (void *)a[1], (void *)a[2], (int)a[3]); return true;
-    case SYS_shutdown: *r = shutdown(fd, (int)a[1]); return true;
-    case SYS_setsockopt: *r = setsockopt(fd, (int)a[1], (int)a[2], (void *)a[3], (socklen_t)a[4]); return true;
-    case SYS_getsockopt: *r = getsockopt(fd, (int)a[1], (int)a[2], (void *)a[3], (void *)a[4]); return true;
-    case SYS_close: *r = close(fd); return true;
-    case SYS_close_range: *r = close_range((unsigned)a[0], (unsigned)a[1], (int)a[2]); return true;
-    case SYS_dup: *r = dup(fd); return true;
-    case SYS_dup3: *r = dup3(fd, (int)a[1], (int)a[2]); return true;
-    case SYS_fcntl: *r = fcntl(fd, (int)a[1], (void *)a[2]); return true;
-    case SYS_ioctl: *r = ioctl(fd, (unsigned long)a[1], (void *)a[2]); return true;
-    case SYS_epoll_ctl: *r = epoll_ctl(fd, (int)a[1], (int)a[2], (void *)a[3]); return true;
-    case SYS_splice: *r = splice(fd, (void *)a[1], (int)a[2], (void *)a[3], (size_t)a[4], (unsigned)a[5]); return true;
-    case SYS_tee: *r = tee(fd, (int)a[1], (size_t)a[2], (unsigned)a[3]); return true;
-    case SYS_vmsplice: *r = vmsplice(fd, (void *)a[1], (size_t)a[2], (unsigned)a[3]); return true;
-    case SYS_execve: *r = execve((void *)a[0], (void *)a[1], (void *)a[2]); return true;
-    case SYS_execveat: *r = execveat(fd, (void *)a[1], (void *)a[2], (void *)a[3], (int)a[4]); return true;
+    case SYS_read:
+        *r = read(fd, (void *)a[1], (size_t)a[2]);
+        return true;
+    case SYS_write:
+        *r = write(fd, (void *)a[1], (size_t)a[2]);
+        return true;
+    case SYS_readv:
+        *r = readv(fd, (void *)a[1], (int)a[2]);
+        return true;
+    case SYS_writev:
+        *r = writev(fd, (void *)a[1], (int)a[2]);
+        return true;
+    case SYS_recvfrom:
+        *r = recvfrom(fd, (void *)a[1], (size_t)a[2], (int)a[3], (void *)a[4], (void *)a[5]);
+        return true;
+    case SYS_sendto:
+        *r = sendto(fd, (void *)a[1], (size_t)a[2], (int)a[3], (void *)a[4], (socklen_t)a[5]);
+        return true;
+    case SYS_recvmsg:
+        *r = recvmsg(fd, (void *)a[1], (int)a[2]);
+        return true;
+    case SYS_sendmsg:
+        *r = sendmsg(fd, (void *)a[1], (int)a[2]);
+        return true;
+    case SYS_recvmmsg:
+        *r = recvmmsg(fd, (void *)a[1], (unsigned)a[2], (int)a[3], (void *)a[4]);
+        return true;
+    case SYS_sendmmsg:
+        *r = sendmmsg(fd, (void *)a[1], (unsigned)a[2], (int)a[3]);
+        return true;
+    case SYS_sendfile:
+        *r = sendfile(fd, (int)a[1], (void *)a[2], (size_t)a[3]);
+        return true;
+    case SYS_connect:
+        *r = connect(fd, (void *)a[1], (socklen_t)a[2]);
+        return true;
+    case SYS_bind:
+        *r = bind(fd, (void *)a[1], (socklen_t)a[2]);
+        return true;
+    case SYS_listen:
+        *r = listen(fd, (int)a[1]);
+        return true;
+    case SYS_accept:
+        *r = accept(fd, (void *)a[1], (void *)a[2]);
+        return true;
+    case SYS_accept4:
+        *r = accept4(fd, (void *)a[1], (void *)a[2], (int)a[3]);
+        return true;
+    case SYS_shutdown:
+        *r = shutdown(fd, (int)a[1]);
+        return true;
+    case SYS_setsockopt:
+        *r = setsockopt(fd, (int)a[1], (int)a[2], (void *)a[3], (socklen_t)a[4]);
+        return true;
+    case SYS_getsockopt:
+        *r = getsockopt(fd, (int)a[1], (int)a[2], (void *)a[3], (void *)a[4]);
+        return true;
+    case SYS_close:
+        *r = close(fd);
+        return true;
+    case SYS_close_range:
+        *r = close_range((unsigned)a[0], (unsigned)a[1], (int)a[2]);
+        return true;
+    case SYS_dup:
+        *r = dup(fd);
+        return true;
+    case SYS_dup3:
+        *r = dup3(fd, (int)a[1], (int)a[2]);
+        return true;
+    case SYS_fcntl:
+        *r = fcntl(fd, (int)a[1], (void *)a[2]);
+        return true;
+    case SYS_ioctl:
+        *r = ioctl(fd, (unsigned long)a[1], (void *)a[2]);
+        return true;
+    case SYS_epoll_ctl:
+        *r = epoll_ctl(fd, (int)a[1], (int)a[2], (void *)a[3]);
+        return true;
+    case SYS_splice:
+        *r = splice(fd, (void *)a[1], (int)a[2], (void *)a[3], (size_t)a[4], (unsigned)a[5]);
+        return true;
+    case SYS_tee:
+        *r = tee(fd, (int)a[1], (size_t)a[2], (unsigned)a[3]);
+        return true;
+    case SYS_vmsplice:
+        *r = vmsplice(fd, (void *)a[1], (size_t)a[2], (unsigned)a[3]);
+        return true;
+    case SYS_execve:
+        *r = execve((void *)a[0], (void *)a[1], (void *)a[2]);
+        return true;
+    case SYS_execveat:
+        *r = execveat(fd, (void *)a[1], (void *)a[2], (void *)a[3], (int)a[4]);
+        return true;
 #ifdef SYS_poll
-    case SYS_poll: *r = poll((void *)a[0], (nfds_t)a[1], (int)a[2]); return true;
-    case SYS_dup2: *r = dup2(fd, (int)a[1]); return true;
+    case SYS_poll:
+        *r = poll((void *)a[0], (nfds_t)a[1], (int)a[2]);
+        return true;
+    case SYS_dup2:
+        *r = dup2(fd, (int)a[1]);
+        return true;
 #endif
-    default: return false;
+    default:
+        return false;
     }
 }
 

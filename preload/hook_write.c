@@ -61,7 +61,8 @@ static bool passes_protected(const struct msghdr *m)
             memcpy(&fd, CMSG_DATA(c) + at, sizeof fd);
             if (!table_find(fd))
                 continue;
-            log_event(LOG_LEVEL_ERROR, "passing protected descriptor %d to another process refused: not covered yet", fd);
+            log_event(LOG_LEVEL_ERROR, "passing protected descriptor %d to another process refused: not covered yet",
+                      fd);
             return true;
         }
     }
@@ -82,8 +83,8 @@ HOOK ssize_t sendmsg(int fd, const struct msghdr *m, int flags)
 
 enum { SENDFILE_BUFFER = 256 * 1024 };
 
-/* sendfile(2) reads from the page cache; here the file is read at its place, so that what the socket did not take is read again
- * by the next call. */
+/* sendfile(2) reads from the page cache; here the file is read at its place, so that what the socket did not take is
+ * read again by the next call. */
 static ssize_t send_file(struct desc *d, int out, int in, off64_t *offset, size_t len)
 {
     size_t done = 0;

@@ -3,8 +3,8 @@
 
 #include "sys.h"
 
-#include <errno.h>
 #include <asm/ioctls.h>
+#include <errno.h>
 #include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>

@@ -23,16 +23,14 @@ static const struct {
     enum log_level level;
     int priority; /* syslog(3): LOG_USER | severity */
 } levels[] = {
-    {"silent", LOG_LEVEL_SILENT, 0},
-    {"error", LOG_LEVEL_ERROR, 8 | 3},
-    {"warn", LOG_LEVEL_WARN, 8 | 4},
-    {"info", LOG_LEVEL_INFO, 8 | 6},
-    {"debug", LOG_LEVEL_DEBUG, 8 | 7},
+    {"silent", LOG_LEVEL_SILENT, 0}, {"error", LOG_LEVEL_ERROR, 8 | 3}, {"warn", LOG_LEVEL_WARN, 8 | 4},
+    {"info", LOG_LEVEL_INFO, 8 | 6}, {"debug", LOG_LEVEL_DEBUG, 8 | 7},
 };
 
 static void complain(const char *text, const char *what)
 {
-    struct iovec iov[] = {{(char *)"p2ptls: ", 8}, {(char *)text, strlen(text)}, {(char *)what, strlen(what)}, {(char *)"\n", 1}};
+    struct iovec iov[] = {
+        {(char *)"p2ptls: ", 8}, {(char *)text, strlen(text)}, {(char *)what, strlen(what)}, {(char *)"\n", 1}};
     sys3(SYS_writev, 2L, iov, 4L);
 }
 
@@ -55,14 +53,16 @@ void logsink_open(const char *setting)
     const char *colon = strchr(setting, ':');
     size_t len = colon ? (size_t)(colon - setting) : strlen(setting);
     if (!parse_level(setting, len))
-        complain("P2PTLS_LOG: expected silent, error, warn, info or debug, then perhaps :stderr, :syslog or :/FILE; found ",
-                 setting);
+        complain(
+            "P2PTLS_LOG: expected silent, error, warn, info or debug, then perhaps :stderr, :syslog or :/FILE; found ",
+            setting);
     if (!colon || strcmp(colon, ":stderr") == 0)
         return;
     if (strcmp(colon, ":syslog") == 0) {
         target = TARGET_SYSLOG;
     } else if (colon[1] == '/') {
-        long fd = sys4(SYS_openat, (long)AT_FDCWD, colon + 1, (long)(O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY), 0600L);
+        long fd = sys4(SYS_openat, (long)AT_FDCWD, colon + 1,
+                       (long)(O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY), 0600L);
         if (fd >= 0)
             file_fd = hide_descriptor_number((int)fd);
         if (file_fd >= 0)
@@ -89,7 +89,8 @@ static void to_syslog(size_t i, const char *line)
 static bool stderr_is_still_ours(void)
 {
     struct stat now;
-    return have_stderr && fstat(2, &now) == 0 && now.st_dev == stderr_at_start.st_dev && now.st_ino == stderr_at_start.st_ino;
+    return have_stderr && fstat(2, &now) == 0 && now.st_dev == stderr_at_start.st_dev &&
+           now.st_ino == stderr_at_start.st_ino;
 }
 
 void logsink_write(enum log_level level, const char *line)

@@ -1,5 +1,5 @@
-/* libc's own functions, which the hooks stand in front of. Found by dlsym(RTLD_NEXT) in the constructor, or at the first call
- * if another library's constructor comes earlier; without malloc (glibc's dlsym makes none on success). */
+/* libc's own functions, which the hooks stand in front of. Found by dlsym(RTLD_NEXT) in the constructor, or at the
+ * first call if another library's constructor comes earlier; without malloc (glibc's dlsym makes none on success). */
 #ifndef P2PTLS_REAL_H
 #define P2PTLS_REAL_H
 
@@ -22,17 +22,15 @@
 #include <unistd.h>
 
 #define REAL_CALLS(X)                                                                                                  \
-    X(socket) X(connect) X(bind) X(listen) X(accept) X(accept4) X(shutdown) X(getsockopt) X(setsockopt)                \
-    X(read) X(readv) X(recv) X(recvfrom) X(recvmsg) X(recvmmsg)                                                        \
-    X(write) X(writev) X(send) X(sendto) X(sendmsg) X(sendmmsg) X(sendfile) X(sendfile64)                              \
-    X(close) X(dup) X(dup2) X(dup3) X(fcntl) X(fcntl64) X(ioctl) X(close_range) X(closefrom)                           \
-    X(poll) X(ppoll) X(select) X(pselect) X(epoll_ctl)                                                                 \
-    X(splice) X(tee) X(vmsplice) X(preadv2) X(pwritev2) X(preadv64v2) X(pwritev64v2)                                   \
-    X(aio_read) X(aio_write) X(aio_read64) X(aio_write64) X(lio_listio) X(lio_listio64)                                \
-    X(fdopen) X(vdprintf)                                                                                              \
-    X(_Fork) X(chroot) X(daemon) X(_exit)                                                                              \
-    X(execve) X(execv) X(execvp) X(execvpe) X(fexecve) X(execveat) X(posix_spawn) X(posix_spawnp) X(system) X(popen)   \
-    X(sigaction) X(syscall)
+    X(socket)                                                                                                          \
+    X(connect) X(bind) X(listen) X(accept) X(accept4) X(shutdown) X(getsockopt) X(setsockopt) X(read) X(readv) X(recv) \
+        X(recvfrom) X(recvmsg) X(recvmmsg) X(write) X(writev) X(send) X(sendto) X(sendmsg) X(sendmmsg) X(sendfile)     \
+            X(sendfile64) X(close) X(dup) X(dup2) X(dup3) X(fcntl) X(fcntl64) X(ioctl) X(close_range) X(closefrom)     \
+                X(poll) X(ppoll) X(select) X(pselect) X(epoll_ctl) X(splice) X(tee) X(vmsplice) X(preadv2) X(pwritev2) \
+                    X(preadv64v2) X(pwritev64v2) X(aio_read) X(aio_write) X(aio_read64) X(aio_write64) X(lio_listio)   \
+                        X(lio_listio64) X(fdopen) X(vdprintf) X(_Fork) X(chroot) X(daemon) X(_exit) X(execve) X(execv) \
+                            X(execvp) X(execvpe) X(fexecve) X(execveat) X(posix_spawn) X(posix_spawnp) X(system)       \
+                                X(popen) X(sigaction) X(syscall)
 
 struct real {
 #define X(name) __typeof__(name) *name;
@@ -55,6 +53,7 @@ static inline struct real *real(void)
 #define HOOK __attribute__((visibility("default")))
 
 /* A second name that libc exports for the same function (__read, __libc_read, ...). */
-#define HOOK_ALIAS(name, other) extern __typeof__(name) other __attribute__((copy(name), alias(#name), visibility("default")))
+#define HOOK_ALIAS(name, other)                                                                                        \
+    extern __typeof__(name) other __attribute__((copy(name), alias(#name), visibility("default")))
 
 #endif

@@ -1,6 +1,6 @@
-/* Signal handlers of the program never run while the library holds a lock, so that they may read, write and close the very
- * socket (law 7): one that arrives inside is sent again to this thread, blocked until the call is out. Blocking signals
- * around each call instead would cost two system calls. */
+/* Signal handlers of the program never run while the library holds a lock, so that they may read, write and close the
+ * very socket (law 7): one that arrives inside is sent again to this thread, blocked until the call is out. Blocking
+ * signals around each call instead would cost two system calls. */
 #include "state.h"
 
 #include "sys.h"
@@ -20,7 +20,8 @@ static struct wrapped {
 static bool is_fault(int signo, const siginfo_t *info)
 {
     /* Raised by the instruction itself: it cannot wait. */
-    return (signo == SIGSEGV || signo == SIGBUS || signo == SIGFPE || signo == SIGILL || signo == SIGTRAP) && info->si_code > 0;
+    return (signo == SIGSEGV || signo == SIGBUS || signo == SIGFPE || signo == SIGILL || signo == SIGTRAP) &&
+           info->si_code > 0;
 }
 
 static void defer(int signo, siginfo_t *info, ucontext_t *context)

@@ -6,8 +6,8 @@
 #include "policy.h"
 #include "table.h"
 
-extern struct policy *policy;           /* NULL: inert */
-extern const struct core_api *core;     /* NULL until core_load */
+extern struct policy *policy;       /* NULL: inert */
+extern const struct core_api *core; /* NULL until core_load */
 
 /* init.c */
 void init_read_environment(void); /* P2PTLS_POLICY, P2PTLS_CONFIG; ends the program if they do not parse */
@@ -19,32 +19,33 @@ extern enum log_level logsink_level;
 void logsink_write(enum log_level level, const char *line);
 
 /* core_load.c */
-bool core_load(void);                    /* true if the core is there; logs why not */
+bool core_load(void); /* true if the core is there; logs why not */
 /* Loads core and identities of all rules that could still match in that direction: before files and libraries go
  * out of reach (chroot, lowered privileges). */
 void core_load_all(void);
 struct identity *core_identity_of(const struct policy_rule *rule);
 
 /* classify.c */
-void classify_unknown(int fd); /* resolves WORD_UNKNOWN by looking at the socket */
-void classify_inherited(void); /* at start: which numbers are open */
+void classify_unknown(int fd);  /* resolves WORD_UNKNOWN by looking at the socket */
+void classify_inherited(void);  /* at start: which numbers are open */
 void classify_listener(int fd); /* after listen(2): WORD_LISTENER or WORD_BOUND_PLAIN */
 bool is_tcp_stream(int fd);
 int socket_option(int fd, int level, int name, int fallback);
 /* Makes fd a protected connection: the desc is in the table when this returns. peer may be NULL (asked from the
  * kernel). NULL: refused, errno set. */
-struct desc *select_connection(int fd, const struct policy_rule *rule, bool connected_side, const struct sockaddr *peer);
+struct desc *select_connection(int fd, const struct policy_rule *rule, bool connected_side,
+                               const struct sockaddr *peer);
 void unselect(int fd, struct desc *d);
 
 /* helper.c */
-void helper_add(struct desc *d);          /* background work may have come up for d */
-void helper_kick(struct desc *d);         /* the same, cheap when there is none */
+void helper_add(struct desc *d);  /* background work may have come up for d */
+void helper_kick(struct desc *d); /* the same, cheap when there is none */
 bool helper_running(void);
 void helper_stop(void);
 void helper_forked(void);
-void helper_finish_all(void);             /* bounded: at exit */
+void helper_finish_all(void); /* bounded: at exit */
 void helper_finish_at_quick_exit(void);
-void helper_finish_handshakes(void);      /* before a fork whose parent ends */
+void helper_finish_handshakes(void);        /* before a fork whose parent ends */
 bool helper_orphan(struct desc *d, int fd); /* takes over an orphan; false: no helper can be made */
 
 /* hook_refuse.c */

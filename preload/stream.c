@@ -1,5 +1,6 @@
-/* Waiting. Bytes move by non-blocking calls while the connection is pinned; a call that must wait does so unpinned, in the
- * kernel's own blocking call on the socket, so that EINTR, SA_RESTART, timeouts and cancellation come out as libc's. */
+/* Waiting. Bytes move by non-blocking calls while the connection is pinned; a call that must wait does so unpinned, in
+ * the kernel's own blocking call on the socket, so that EINTR, SA_RESTART, timeouts and cancellation come out as
+ * libc's. */
 #include "stream.h"
 
 #include "io.h"
@@ -40,8 +41,8 @@ static int wait_poll(int fd, short events, int64_t timeout_ms)
     return r ? 0 : EAGAIN;
 }
 
-/* poll(2), and futex(2) with a timeout, say EINTR also after a handler with SA_RESTART, where the call that the program made
- * would go on. Whether one without it has run, the wrapper of handlers knows (signals.c). */
+/* poll(2), and futex(2) with a timeout, say EINTR also after a handler with SA_RESTART, where the call that the program
+ * made would go on. Whether one without it has run, the wrapper of handlers knows (signals.c). */
 static int unless_restarted(int error, unsigned interruptions_before)
 {
     return error == EINTR && thread.interruptions == interruptions_before ? 0 : error;
@@ -196,7 +197,8 @@ ssize_t stream_receive(struct desc *d, int fd, const struct iovec *iov, int coun
     while (done < want) {
         size_t got = 0;
         int error = 0;
-        enum result result = done >= enough && !v.left ? RESULT_OK : receive_once(d, fd, &v, flags & MSG_PEEK, &got, &error);
+        enum result result =
+            done >= enough && !v.left ? RESULT_OK : receive_once(d, fd, &v, flags & MSG_PEEK, &got, &error);
         done += got;
         if (result == RESULT_EOF)
             break;

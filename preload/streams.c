@@ -1,5 +1,5 @@
-/* libc's stdio reads and writes behind the hooks. A stream over a selected number is cut off from it: its calls then fail
- * with EBADF, and no plaintext passes. fdopen and dprintf on a selected number are refused. */
+/* libc's stdio reads and writes behind the hooks. A stream over a selected number is cut off from it: its calls then
+ * fail with EBADF, and no plaintext passes. fdopen and dprintf on a selected number are refused. */
 #include "state.h"
 
 #include <errno.h>
@@ -17,7 +17,8 @@ void streams_detach(int fd)
             continue;
         f->_fileno = -1;
         log_event(LOG_LEVEL_ERROR,
-                  "descriptor %d is a protected connection now, and a stdio stream uses it: not covered yet, the stream fails",
+                  "descriptor %d is a protected connection now, and a stdio stream uses it: not covered yet, the "
+                  "stream fails",
                   fd);
     }
 }

@@ -14,15 +14,15 @@
 #include <stdint.h>
 
 enum table_word {
-    WORD_PLAIN = 0,    /* nothing of ours: the call goes to libc */
-    WORD_UNKNOWN,      /* inherited or received: looked at when first used */
-    WORD_OURS,         /* a descriptor of the library itself: EBADF to the program */
-    WORD_BOUND,        /* bound where a rule could match; becomes WORD_LISTENER at listen */
-    WORD_BOUND_PLAIN,  /* bound where none can */
-    WORD_LISTENER,     /* accepted connections are matched */
-    WORD_ALIASED,      /* has been dup'ed while unselected: connect must find its twins */
-    WORD_REFUSED,      /* a selected socket that cannot be protected: EIO, never plain */
-    WORD_MOVING,       /* being closed or replaced in this very moment: wait */
+    WORD_PLAIN = 0,   /* nothing of ours: the call goes to libc */
+    WORD_UNKNOWN,     /* inherited or received: looked at when first used */
+    WORD_OURS,        /* a descriptor of the library itself: EBADF to the program */
+    WORD_BOUND,       /* bound where a rule could match; becomes WORD_LISTENER at listen */
+    WORD_BOUND_PLAIN, /* bound where none can */
+    WORD_LISTENER,    /* accepted connections are matched */
+    WORD_ALIASED,     /* has been dup'ed while unselected: connect must find its twins */
+    WORD_REFUSED,     /* a selected socket that cannot be protected: EIO, never plain */
+    WORD_MOVING,      /* being closed or replaced in this very moment: wait */
     WORD_FIRST_POINTER,
 };
 
@@ -33,28 +33,28 @@ struct epoll_note {
 
 /* One selected connection as this process holds it. */
 struct desc {
-    _Atomic uint32_t pins;    /* calls inside; closing waits until they are out */
-    _Atomic uint32_t waited;  /* somebody waits for pins to become 0 */
-    _Atomic uint32_t holds;   /* who needs conn to stay, unpinned: the table, waiting calls, the helper */
-    _Atomic uint32_t refs;    /* numbers of the program */
-    _Atomic int number;       /* one of them, or the number that we kept for the closing (orphan) */
+    _Atomic uint32_t pins;   /* calls inside; closing waits until they are out */
+    _Atomic uint32_t waited; /* somebody waits for pins to become 0 */
+    _Atomic uint32_t holds;  /* who needs conn to stay, unpinned: the table, waiting calls, the helper */
+    _Atomic uint32_t refs;   /* numbers of the program */
+    _Atomic int number;      /* one of them, or the number that we kept for the closing (orphan) */
     struct conn *conn;
     const struct policy_rule *rule;
-    _Atomic bool orphan;      /* number is ours */
-    bool linger_abort;        /* the program asked for SO_LINGER 0 */
-    bool lingers;             /* ... or with a time */
-    int rcvlowat;             /* SO_RCVLOWAT as the program set it; the kernel's stays 1 */
+    _Atomic bool orphan; /* number is ours */
+    bool linger_abort;   /* the program asked for SO_LINGER 0 */
+    bool lingers;        /* ... or with a time */
+    int rcvlowat;        /* SO_RCVLOWAT as the program set it; the kernel's stays 1 */
     struct epoll_note *epolls;
-    _Atomic bool helped;      /* in the helper's list */
-    _Atomic bool again;       /* the helper shall look at it now */
-    struct conn_need need;    /* the helper's own */
+    _Atomic bool helped;   /* in the helper's list */
+    _Atomic bool again;    /* the helper shall look at it now */
+    struct conn_need need; /* the helper's own */
     struct desc *next_free;
     struct desc *next_live, *prev_live;
 };
 
 extern const struct core_api *core;
 extern _Atomic(uintptr_t) *table;
-extern unsigned table_size; /* 0: inert, no policy */
+extern unsigned table_size;         /* 0: inert, no policy */
 extern _Atomic unsigned table_high; /* no number from here on has ever had a word: scans end here */
 
 /* Per thread: depth counts the library's calls on the stack, in which signal handlers are deferred. */

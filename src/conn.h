@@ -20,13 +20,13 @@
 struct conn_io {
     ssize_t (*receive)(int fd, const struct iovec *iov, int count, bool peek);
     ssize_t (*send)(int fd, const struct iovec *iov, int count, bool more);
-    bool (*writable)(int fd);                  /* poll(POLLOUT, 0) */
-    long (*unread)(int fd);                    /* SIOCINQ: bytes that can be received now */
-    int (*shut)(int fd, int how);              /* shutdown(2) */
-    long (*unacked)(int fd);                   /* SIOCOUTQ: bytes sent or queued and not acknowledged, FIN included */
-    void (*raise_edges)(int fd);               /* fresh EPOLLIN and EPOLLOUT edges for whoever waits on the socket */
-    int (*tcp_state)(int fd);                  /* TCP_INFO's tcpi_state: 1 established, 2 SYN_SENT, ... or -errno */
-    int64_t (*now_ms)(void);                   /* CLOCK_MONOTONIC */
+    bool (*writable)(int fd);     /* poll(POLLOUT, 0) */
+    long (*unread)(int fd);       /* SIOCINQ: bytes that can be received now */
+    int (*shut)(int fd, int how); /* shutdown(2) */
+    long (*unacked)(int fd);      /* SIOCOUTQ: bytes sent or queued and not acknowledged, FIN included */
+    void (*raise_edges)(int fd);  /* fresh EPOLLIN and EPOLLOUT edges for whoever waits on the socket */
+    int (*tcp_state)(int fd);     /* TCP_INFO's tcpi_state: 1 established, 2 SYN_SENT, ... or -errno */
+    int64_t (*now_ms)(void);      /* CLOCK_MONOTONIC */
 };
 void conn_set_io(const struct conn_io *io);
 
@@ -36,10 +36,10 @@ enum { CONN_PEER_TEXT = 80, CONN_UNSTARTED_MS = 20, CONN_LINGER_MS = 10000, CONN
 
 struct conn_params {
     const struct policy_rule *rule;
-    struct identity *identity;       /* outlives the connection */
-    bool connected_side;             /* false: accepted */
-    const char *dialled_name;        /* what the certificate must be good for; NULL: as the rule says; copied */
-    char peer[CONN_PEER_TEXT];       /* address and port, for logs */
+    struct identity *identity; /* outlives the connection */
+    bool connected_side;       /* false: accepted */
+    const char *dialled_name;  /* what the certificate must be good for; NULL: as the rule says; copied */
+    char peer[CONN_PEER_TEXT]; /* address and port, for logs */
     int64_t rcvtimeo_us, sndtimeo_us;
 };
 
@@ -76,14 +76,16 @@ int conn_take_error(struct conn *c);
 
 /* Reads application data. Ends short of the buffers only when the kernel has no more.
  * RESULT_OK: *got > 0. RESULT_AGAIN, RESULT_EOF, or a failure with *error set. peek leaves the data in place. */
-MUST_USE enum result conn_read(struct conn *c, int fd, const struct iovec *iov, int count, bool peek, size_t *got, int *error);
+MUST_USE enum result conn_read(struct conn *c, int fd, const struct iovec *iov, int count, bool peek, size_t *got,
+                               int *error);
 
 /* Opens at least one record if one is there: the bytes that can be read without waiting (readiness).
  * RESULT_OK with *available > 0, RESULT_AGAIN, RESULT_EOF, or a failure: a read will tell. */
 MUST_USE enum result conn_probe(struct conn *c, int fd, size_t *available);
 /* The same, and counts the whole records behind, for FIONREAD: what is in the kernel (queued bytes, as its own FIONREAD
- * says) must never be counted too low, since nginx then waits for an edge that does not come. Exact for whole records of
- * application data up to 256 KiB; a record that is not whole yet counts as one byte, a closing alert behind data as two. */
+ * says) must never be counted too low, since nginx then waits for an edge that does not come. Exact for whole records
+ * of application data up to 256 KiB; a record that is not whole yet counts as one byte, a closing alert behind data as
+ * two. */
 MUST_USE enum result conn_count(struct conn *c, int fd, size_t queued, size_t *available);
 
 /* Readiness alone, for a reader that must not be told wrong: RESULT_OK if a read would give bytes, as conn_probe, but
@@ -93,12 +95,12 @@ MUST_USE enum result conn_ready(struct conn *c, int fd);
 /* Writes application data; RESULT_OK with *put > 0 (short only when the kernel is full), RESULT_AGAIN with nothing
  * taken, or a failure with *error set. During the handshake it keeps the bytes, up to the rule's limit. more: MSG_MORE.
  * roomy: the caller has just waited for room, do not poll first. */
-MUST_USE enum result conn_write(struct conn *c, int fd, const struct iovec *iov, int count, bool more, bool roomy, size_t *put,
-                                int *error);
+MUST_USE enum result conn_write(struct conn *c, int fd, const struct iovec *iov, int count, bool more, bool roomy,
+                                size_t *put, int *error);
 
-/* Blocking writers wait by sending the one wire byte that must come next anyway (law 7: EINTR and SA_RESTART come out as
- * libc's). conn_turn_take gives it and excludes other writers until conn_turn_end; RESULT_AGAIN: somebody else
- * has the turn, or there is no byte that is known before sealing (wait by poll instead). sent: the byte has left. */
+/* Blocking writers wait by sending the one wire byte that must come next anyway (law 7: EINTR and SA_RESTART come out
+ * as libc's). conn_turn_take gives it and excludes other writers until conn_turn_end; RESULT_AGAIN: somebody else has
+ * the turn, or there is no byte that is known before sealing (wait by poll instead). sent: the byte has left. */
 MUST_USE enum result conn_turn_take(struct conn *c, uint8_t *byte);
 void conn_turn_end(struct conn *c, bool sent);
 
@@ -135,8 +137,8 @@ struct conn_books conn_books(const struct conn *c);
 void conn_set_timeouts(struct conn *c, const int64_t *rcvtimeo_us, const int64_t *sndtimeo_us);
 bool conn_reading_shut(const struct conn *c);
 
-/* Makes an unstarted connection nobody's: true if it was unstarted. The socket is then as fresh as the kernel made it, and
- * a new image may take it over. */
+/* Makes an unstarted connection nobody's: true if it was unstarted. The socket is then as fresh as the kernel made it,
+ * and a new image may take it over. */
 bool conn_give_back(struct conn *c);
 
 #endif

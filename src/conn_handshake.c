@@ -1,4 +1,5 @@
-/* The handshake of a connection: claimed once, by one process, and driven by whoever of its threads gets there first. */
+/* The handshake of a connection: claimed once, by one process, and driven by whoever of its threads gets there first.
+ */
 #include "conn_internal.h"
 
 static void set_state(struct conn *c, enum slot_state state)
@@ -97,8 +98,8 @@ static void log_open(const struct conn *c, const struct handshake_secrets *s)
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (names[i].suite == s->suite)
             suite = names[i].name;
-    log_event(LOG_LEVEL_INFO, "%s %s as %s, %s, peer \"%s\"", c->connected_side ? "connected to" : "accepted from", c->peer,
-              s->is_client ? "client" : "server", suite, s->subject);
+    log_event(LOG_LEVEL_INFO, "%s %s as %s, %s, peer \"%s\"", c->connected_side ? "connected to" : "accepted from",
+              c->peer, s->is_client ? "client" : "server", suite, s->subject);
 }
 
 static enum result install_keys(struct conn *c, const struct handshake_secrets *s)
@@ -181,7 +182,8 @@ static bool send_output(struct conn *c, int fd, int *error)
         struct iovec iov = {(void *)out, len};
         ssize_t k = conn_transport->send(fd, &iov, 1, false);
         if (k < 0) {
-            *error = k == -EAGAIN ? 0 : (int)-k;
+            /* Nobody has shut our half down yet: EPIPE follows a reset that was told before. */
+            *error = k == -EAGAIN ? 0 : k == -EPIPE ? ECONNRESET : (int)-k;
             return false;
         }
         handshake_sent(c->hs, (size_t)k);
@@ -189,8 +191,9 @@ static bool send_output(struct conn *c, int fd, int *error)
     return true;
 }
 
-/* hs_lock held. Takes at most the record under way: what follows Finished belongs to the record layer. */
-static enum result take_input(struct conn *c, int fd, int *error)
+/* hs_lock held. Takes at most the record under way: what follows Finished belongs to the record layer. send_error is
+ * what sending has just met, or 0: a reset is told once, and to the call that comes after it the stream just ends. */
+static enum result take_input(struct conn *c, int fd, int send_error, int *error)
 {
     uint8_t buffer[4096];
     size_t want = handshake_wanted(c->hs);
@@ -202,8 +205,8 @@ static enum result take_input(struct conn *c, int fd, int *error)
         *error = EAGAIN;
         return RESULT_AGAIN;
     }
-    if (k < 0) {
-        *error = (int)-k;
+    if (k < 0 || (k == 0 && send_error)) {
+        *error = k < 0 ? (int)-k : send_error;
         return RESULT_IO;
     }
     enum result result = k ? handshake_feed(c->hs, buffer, (size_t)k) : handshake_feed_end(c->hs);
@@ -228,7 +231,7 @@ static enum result drive(struct conn *c, int fd)
             return RESULT_AGAIN;
         }
         /* When sending failed the peer's alert may still be there to be read: it says why. */
-        state = take_input(c, fd, &error);
+        state = take_input(c, fd, send_error, &error);
         if (state == RESULT_AGAIN && !error)
             continue;
         if (send_error && (state == RESULT_AGAIN || state == RESULT_IO))

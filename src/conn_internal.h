@@ -49,8 +49,8 @@ struct conn {
     _Atomic bool shut_wr_wanted; /* once the early writes are out */
 
     _Atomic uint32_t phase;
-    _Atomic uint32_t left;      /* the program has no number for it any more */
-    _Atomic uint32_t rest_due;  /* the slot may hold the rest of a record */
+    _Atomic uint32_t left;        /* the program has no number for it any more */
+    _Atomic uint32_t rest_due;    /* the slot may hold the rest of a record */
     _Atomic uint32_t shut_rd_due; /* SHUT_RD waits for our FIN to be acknowledged */
     int64_t born_ms;
     _Atomic int64_t deadline_ms, rest_ms;
@@ -76,10 +76,15 @@ size_t iov_total(const struct iovec *iov, int count);
 void iov_scatter(const struct iovec *iov, int count, size_t offset, const uint8_t *from, size_t len);
 void iov_gather(const struct iovec *iov, int count, size_t offset, uint8_t *to, size_t len);
 
-/* conn_write.c, for the others: seals one control record behind what is queued and tries to send; the rest is kept. */
+/* conn_write.c, for the others. tx_write: as conn_write, on an open connection. */
+enum result tx_write(struct conn *c, int fd, const struct iovec *iov, int count, bool more, bool roomy, size_t *put,
+                     int *error);
+/* Seals one control record behind what is queued and tries to send; the rest is kept. */
 enum result tx_control(struct conn *c, int fd, enum record_type type, const uint8_t *body, size_t len, bool closes);
 enum result tx_flush(struct conn *c, int fd);
-enum result early_flush(struct conn *c, int fd);  /* hs_lock held */
+
+/* conn_early.c; hs_lock held. early_flush: RESULT_OK when nothing is kept any more. */
+enum result early_flush(struct conn *c, int fd);
 enum result early_keep(struct conn *c, const struct iovec *iov, int count, size_t *put, int *error);
 
 /* conn_handshake.c */

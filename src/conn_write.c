@@ -10,15 +10,15 @@ struct writing {
     struct slot_tx tx; /* private copy, checked */
     bool more;
     uint8_t *scratch;
-    int error;         /* of this call alone, such as ENOBUFS; tx.error is for good */
+    int error; /* of this call alone, such as ENOBUFS; tx.error is for good */
 };
 
 /* One sealed record in scratch. */
 struct sealed {
-    size_t len;         /* on the wire */
-    size_t content;     /* application bytes in it */
+    size_t len;     /* on the wire */
+    size_t content; /* application bytes in it */
     uint64_t seq;
-    bool changes_keys;  /* a KeyUpdate: what follows is under the next keys */
+    bool changes_keys; /* a KeyUpdate: what follows is under the next keys */
 };
 
 static enum result tx_fail(struct writing *w, int error)
@@ -38,8 +38,8 @@ static enum result turn_check(struct writing *w)
         return RESULT_OK;
     if (holder_alive(id))
         return RESULT_AGAIN;
-    log_event(LOG_LEVEL_ERROR, "%s: a process that shares this connection died while it waited to write: connection lost",
-              w->c->peer);
+    log_event(LOG_LEVEL_ERROR,
+              "%s: a process that shares this connection died while it waited to write: connection lost", w->c->peer);
     return tx_fail(w, ECONNABORTED);
 }
 
@@ -51,7 +51,8 @@ static enum result tx_lock(struct writing *w)
         break;
     case SLOTLOCK_BROKEN:
     case SLOTLOCK_STUCK:
-        log_event(LOG_LEVEL_ERROR, "%s: a process that shares this connection died or stopped inside a call: connection lost",
+        log_event(LOG_LEVEL_ERROR,
+                  "%s: a process that shares this connection died or stopped inside a call: connection lost",
                   w->c->peer);
         return tx_fail(w, ECONNABORTED);
     }
@@ -167,8 +168,8 @@ static bool ready_to_seal(struct writing *w)
 }
 
 /* Seals one record at scratch + *at under the current keys. */
-static bool seal_one(struct writing *w, struct sealed *s, uint64_t seq, enum record_type type, const uint8_t *body, size_t len,
-                     size_t *at)
+static bool seal_one(struct writing *w, struct sealed *s, uint64_t seq, enum record_type type, const uint8_t *body,
+                     size_t len, size_t *at)
 {
     s->seq = seq;
     s->changes_keys = false;
@@ -202,7 +203,8 @@ static enum result update_keys_if_due(struct writing *w)
 }
 
 /* Seals and sends one batch of the program's bytes. */
-static enum result write_batch(struct writing *w, const struct iovec *iov, int count, size_t offset, size_t left, size_t *content)
+static enum result write_batch(struct writing *w, const struct iovec *iov, int count, size_t offset, size_t left,
+                               size_t *content)
 {
     struct sealed sealed[SCRATCH_RECORDS];
     size_t limit = left < w->c->tx_batch ? left : w->c->tx_batch;
@@ -233,7 +235,8 @@ static enum result write_batch(struct writing *w, const struct iovec *iov, int c
     return result;
 }
 
-static enum result write_loop(struct writing *w, const struct iovec *iov, int count, size_t want, bool roomy, size_t *put)
+static enum result write_loop(struct writing *w, const struct iovec *iov, int count, size_t want, bool roomy,
+                              size_t *put)
 {
     if (w->tx.error)
         return RESULT_IO;
@@ -263,8 +266,8 @@ static bool wire_is_taken(const struct conn *c)
     return atomic_load(&c->slot->early_kept) && !owns_handshake(c);
 }
 
-static enum result write_open(struct conn *c, int fd, const struct iovec *iov, int count, bool more, bool roomy, size_t *put,
-                              int *error)
+enum result tx_write(struct conn *c, int fd, const struct iovec *iov, int count, bool more, bool roomy, size_t *put,
+                     int *error)
 {
     struct writing w = {.c = c, .fd = fd, .more = more};
     if (wire_is_taken(c))
@@ -281,93 +284,6 @@ static enum result write_open(struct conn *c, int fd, const struct iovec *iov, i
         return RESULT_OK;
     }
     return result;
-}
-
-enum result conn_write(struct conn *c, int fd, const struct iovec *iov, int count, bool more, bool roomy, size_t *put, int *error)
-{
-    *put = 0;
-    *error = 0;
-    enum result state = conn_drive(c, fd);
-    if (state == RESULT_OK && !(owns_handshake(c) && atomic_load(&c->slot->early_kept)))
-        return write_open(c, fd, iov, count, more, roomy, put, error);
-    if (state != RESULT_OK && state != RESULT_AGAIN) {
-        *error = conn_error(c);
-        return RESULT_IO;
-    }
-    pthread_mutex_lock(&c->hs_lock);
-    enum result result = early_flush(c, fd);
-    if (result == RESULT_AGAIN && owns_handshake(c))
-        result = early_keep(c, iov, count, put, error);
-    pthread_mutex_unlock(&c->hs_lock);
-    if (result == RESULT_OK && !*put && iov_total(iov, count) && !atomic_load(&c->slot->early_kept) && conn_state(c) == RESULT_OK)
-        return write_open(c, fd, iov, count, more, roomy, put, error);
-    return result;
-}
-
-/* hs_lock held. */
-enum result early_keep(struct conn *c, const struct iovec *iov, int count, size_t *put, int *error)
-{
-    size_t want = iov_total(iov, count), limit = c->rule->early_limit_bytes;
-    if (c->shut_wr_wanted) {
-        *error = EPIPE;
-        return RESULT_IO;
-    }
-    size_t room = limit > c->early_len - c->early_off ? limit - (c->early_len - c->early_off) : 0;
-    size_t n = want < room ? want : room;
-    if (want && !n)
-        return RESULT_AGAIN;
-    if (c->early_len + n > c->early_room) {
-        size_t bigger = c->early_room ? c->early_room : 4096;
-        while (bigger < c->early_len + n)
-            bigger *= 2;
-        uint8_t *grown = malloc(bigger);
-        if (!grown) {
-            *error = ENOMEM;
-            return RESULT_NOMEM;
-        }
-        if (c->early) {
-            memcpy(grown, c->early, c->early_len);
-            wipe(c->early, c->early_len);
-            free(c->early);
-        }
-        c->early = grown;
-        c->early_room = bigger;
-    }
-    iov_gather(iov, count, 0, c->early + c->early_len, n);
-    c->early_len += n;
-    *put = n;
-    if (n)
-        atomic_store(&c->slot->early_kept, 1);
-    return RESULT_OK;
-}
-
-/* hs_lock held. RESULT_OK: nothing (more) to flush. */
-enum result early_flush(struct conn *c, int fd)
-{
-    if (atomic_load(&c->slot->state) != SLOT_OPEN)
-        return c->early_len || conn_state(c) == RESULT_AGAIN ? RESULT_AGAIN : RESULT_OK;
-    while (c->early_off < c->early_len) {
-        struct iovec iov = {c->early + c->early_off, c->early_len - c->early_off};
-        size_t put = 0;
-        int error = 0;
-        enum result result = write_open(c, fd, &iov, 1, false, false, &put, &error);
-        if (result != RESULT_OK)
-            return result;
-        c->early_off += put;
-    }
-    if (c->early) {
-        wipe(c->early, c->early_len);
-        free(c->early);
-        c->early = NULL;
-        c->early_len = c->early_off = c->early_room = 0;
-    }
-    if (atomic_load(&c->slot->early_kept) && owns_handshake(c)) {
-        atomic_store(&c->slot->early_kept, 0);
-        shared_wake(&c->slot->early_kept);
-        /* A writer that saw EAGAIN because these were in the way gets no other edge. */
-        conn_transport->raise_edges(fd);
-    }
-    return RESULT_OK;
 }
 
 enum result tx_flush(struct conn *c, int fd)

@@ -1,5 +1,5 @@
-/* The border between libp2ptls.so (hooks, always loaded) and libp2ptls-core.so (TLS, loaded at the first selected socket).
- * One symbol crosses it, p2ptls_core_open; everything else is in the table that it returns. */
+/* The border between libp2ptls.so (hooks, always loaded) and libp2ptls-core.so (TLS, loaded at the first selected
+ * socket). One symbol crosses it, p2ptls_core_open; everything else is in the table that it returns. */
 #ifndef P2PTLS_CORE_H
 #define P2PTLS_CORE_H
 

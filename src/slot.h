@@ -25,7 +25,7 @@ enum slot_state {
     SLOT_UNSTARTED, /* any process may claim it */
     SLOT_HANDSHAKE, /* the owner holds the GnuTLS sessions; others wait on the state word */
     SLOT_OPEN,
-    SLOT_FAILED,    /* error says why */
+    SLOT_FAILED,     /* error says why */
     SLOT_GIVEN_BACK, /* left to a new image by exec: no business of this family any more */
 };
 
@@ -62,8 +62,8 @@ struct slot {
     _Atomic uint32_t fin_sent;    /* SHUT_WR was done */
     _Atomic uint32_t fail_shown;  /* SO_ERROR has reported error */
     _Atomic uint32_t holders_unknown;
-    _Atomic uint32_t forks, joins; /* children announced, and those that have taken an id of their own */
-    _Atomic int64_t fork_until_ms; /* while the two differ: until then a child counts as a holder */
+    _Atomic uint32_t forks, joins;          /* children announced, and those that have taken an id of their own */
+    _Atomic int64_t fork_until_ms;          /* while the two differ: until then a child counts as a holder */
     _Atomic uint32_t holders[SLOT_HOLDERS]; /* ids (holders.h); all 0 while one process alone has ever held it */
     /* What the program set with setsockopt(2), where the kernel must not have it or we must know it. */
     _Atomic int64_t rcvtimeo_us, sndtimeo_us; /* 0: none */

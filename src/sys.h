@@ -1,4 +1,5 @@
-/* System calls made without libc: no cancellation point, no errno, no other interposer in between. They return -errno. */
+/* System calls made without libc: no cancellation point, no errno, no other interposer in between. They return -errno.
+ */
 #ifndef P2PTLS_SYS_H
 #define P2PTLS_SYS_H
 
@@ -13,7 +14,10 @@ static inline long sys6(long n, long a, long b, long c, long d, long e, long f)
     register long r10 __asm__("r10") = d;
     register long r8 __asm__("r8") = e;
     register long r9 __asm__("r9") = f;
-    __asm__ volatile("syscall" : "=a"(result) : "a"(n), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9) : "rcx", "r11", "memory");
+    __asm__ volatile("syscall"
+                     : "=a"(result)
+                     : "a"(n), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
+                     : "rcx", "r11", "memory");
     return result;
 }
 #elif defined(__aarch64__)

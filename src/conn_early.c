@@ -1,0 +1,92 @@
+/* What the program writes before the handshake is over: kept by the process that does the handshake, up to the rule's
+ * limit, and sent behind it before anybody else may write. */
+#include "conn_internal.h"
+
+enum result conn_write(struct conn *c, int fd, const struct iovec *iov, int count, bool more, bool roomy, size_t *put,
+                       int *error)
+{
+    *put = 0;
+    *error = 0;
+    enum result state = conn_drive(c, fd);
+    if (state == RESULT_OK && !(owns_handshake(c) && atomic_load(&c->slot->early_kept)))
+        return tx_write(c, fd, iov, count, more, roomy, put, error);
+    if (state != RESULT_OK && state != RESULT_AGAIN) {
+        *error = conn_error(c);
+        return RESULT_IO;
+    }
+    pthread_mutex_lock(&c->hs_lock);
+    enum result result = early_flush(c, fd);
+    if (result == RESULT_AGAIN && owns_handshake(c))
+        result = early_keep(c, iov, count, put, error);
+    pthread_mutex_unlock(&c->hs_lock);
+    if (result == RESULT_OK && !*put && iov_total(iov, count) && !atomic_load(&c->slot->early_kept) &&
+        conn_state(c) == RESULT_OK)
+        return tx_write(c, fd, iov, count, more, roomy, put, error);
+    return result;
+}
+
+/* hs_lock held. */
+enum result early_keep(struct conn *c, const struct iovec *iov, int count, size_t *put, int *error)
+{
+    size_t want = iov_total(iov, count), limit = c->rule->early_limit_bytes;
+    if (c->shut_wr_wanted) {
+        *error = EPIPE;
+        return RESULT_IO;
+    }
+    size_t room = limit > c->early_len - c->early_off ? limit - (c->early_len - c->early_off) : 0;
+    size_t n = want < room ? want : room;
+    if (want && !n)
+        return RESULT_AGAIN;
+    if (c->early_len + n > c->early_room) {
+        size_t bigger = c->early_room ? c->early_room : 4096;
+        while (bigger < c->early_len + n)
+            bigger *= 2;
+        uint8_t *grown = malloc(bigger);
+        if (!grown) {
+            *error = ENOMEM;
+            return RESULT_NOMEM;
+        }
+        if (c->early) {
+            memcpy(grown, c->early, c->early_len);
+            wipe(c->early, c->early_len);
+            free(c->early);
+        }
+        c->early = grown;
+        c->early_room = bigger;
+    }
+    iov_gather(iov, count, 0, c->early + c->early_len, n);
+    c->early_len += n;
+    *put = n;
+    if (n)
+        atomic_store(&c->slot->early_kept, 1);
+    return RESULT_OK;
+}
+
+/* hs_lock held. RESULT_OK: nothing (more) to flush. */
+enum result early_flush(struct conn *c, int fd)
+{
+    if (atomic_load(&c->slot->state) != SLOT_OPEN)
+        return c->early_len || conn_state(c) == RESULT_AGAIN ? RESULT_AGAIN : RESULT_OK;
+    while (c->early_off < c->early_len) {
+        struct iovec iov = {c->early + c->early_off, c->early_len - c->early_off};
+        size_t put = 0;
+        int error = 0;
+        enum result result = tx_write(c, fd, &iov, 1, false, false, &put, &error);
+        if (result != RESULT_OK)
+            return result;
+        c->early_off += put;
+    }
+    if (c->early) {
+        wipe(c->early, c->early_len);
+        free(c->early);
+        c->early = NULL;
+        c->early_len = c->early_off = c->early_room = 0;
+    }
+    if (atomic_load(&c->slot->early_kept) && owns_handshake(c)) {
+        atomic_store(&c->slot->early_kept, 0);
+        shared_wake(&c->slot->early_kept);
+        /* A writer that saw EAGAIN because these were in the way gets no other edge. */
+        conn_transport->raise_edges(fd);
+    }
+    return RESULT_OK;
+}

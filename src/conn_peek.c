@@ -1,0 +1,139 @@
+/* Looking at what can be read without taking it: MSG_PEEK, FIONREAD, readiness. */
+#include "conn_reading.h"
+
+/* The next record's place behind the leftover plaintext, for a MSG_PEEK that asks for more: only if it is whole in the
+ * kernel, since its predecessor's last byte must stay there otherwise. */
+static enum result peek_more(struct reading *r)
+{
+    uint8_t *buffer = r->c->slot->rx_buffer;
+    if (r->rx.plain_off + r->rx.plain_len > SLOT_RX_ROOM - RECORD_WIRE_MAX) {
+        if (r->rx.plain_len > SLOT_RX_ROOM - RECORD_WIRE_MAX)
+            return RESULT_AGAIN;
+        memmove(buffer, buffer + r->rx.plain_off, r->rx.plain_len);
+        r->rx.plain_off = 0;
+    }
+    if (!r->scratch && !(r->scratch = scratch_take()))
+        return RESULT_AGAIN;
+    struct iovec look = {r->scratch, 1 + RECORD_WIRE_MAX};
+    ssize_t k = conn_transport->receive(r->fd, &look, 1, true);
+    if (k < 1 + RECORD_HEADER)
+        return RESULT_AGAIN;
+    size_t body = 0;
+    if (record_header(r->scratch + 1, &body) != RESULT_OK || (size_t)k < 1 + RECORD_HEADER + body)
+        return RESULT_AGAIN;
+    struct iovec take = {r->scratch, RECORD_HEADER + body}; /* the old tail, and the record less its last byte */
+    if (conn_transport->receive(r->fd, &take, 1, false) != (ssize_t)(RECORD_HEADER + body))
+        return rx_violation(r, "somebody else read from the socket", 80);
+    uint8_t *plain = buffer + r->rx.plain_off + r->rx.plain_len;
+    size_t len = 0;
+    enum result result = rx_open_record(r, r->scratch + 1, RECORD_HEADER + body, plain, &len);
+    r->rx.plain_len += (uint32_t)len;
+    return result;
+}
+
+/* Opens at least one record, and as many more as asked, into the slot; then copies without taking. */
+enum result rx_peek_loop(struct reading *r)
+{
+    enum result result = RESULT_OK;
+    while (!r->rx.plain_len && r->rx.end == RX_LIVE && result == RESULT_OK) {
+        rx_take_tail(r);
+        result = rx_read_into_slot(r);
+    }
+    while (result == RESULT_OK && r->rx.plain_len && r->rx.plain_len < r->want && r->rx.end == RX_LIVE)
+        result = peek_more(r);
+    size_t n = r->rx.plain_len < r->want ? r->rx.plain_len : r->want;
+    if (n) {
+        rx_deliver(r, r->c->slot->rx_buffer + r->rx.plain_off, n);
+        return RESULT_OK;
+    }
+    if (r->rx.end == RX_CLOSE_NOTIFY)
+        return RESULT_EOF;
+    return r->rx.end == RX_ERROR ? RESULT_IO : RESULT_AGAIN;
+}
+
+static enum result probe_loop(struct reading *r)
+{
+    r->want = 0;
+    enum result result = rx_peek_loop(r);
+    return r->rx.plain_len ? RESULT_OK : result;
+}
+
+enum result conn_probe(struct conn *c, int fd, size_t *available)
+{
+    struct reading r = {.count = 0};
+    *available = 0;
+    enum result result = conn_drive(c, fd);
+    if (result != RESULT_OK)
+        return result;
+    result = rx_run(c, fd, &r, probe_loop);
+    *available = r.rx.plain_len;
+    return result;
+}
+
+/* The content of the whole records behind the opened one; of what a scratch buffer cannot show, the bytes. A record
+ * whose end has not come counts as one byte: whoever takes the number for all there is must try once more, which drains
+ * the half record. Left in the kernel it can fill a small receive buffer, and then its end never comes. */
+static size_t count_behind(struct reading *r)
+{
+    if (!r->scratch && !(r->scratch = scratch_take()))
+        return r->queued;
+    struct iovec look = {r->scratch, CONN_SCRATCH};
+    ssize_t k = conn_transport->receive(r->fd, &look, 1, true);
+    size_t have = k > 0 ? (size_t)k : 0, at = r->rx.tail_held, total = 0, body = 0;
+    while (have >= at + RECORD_HEADER && record_header(r->scratch + at, &body) == RESULT_OK &&
+           have >= at + RECORD_HEADER + body) {
+        total += body > RECORD_TAG + 1 ? body - (RECORD_TAG + 1) : 0;
+        at += RECORD_HEADER + body;
+    }
+    if (have == CONN_SCRATCH && r->queued > at)
+        return total + r->queued - at;
+    return total + (have > at ? 1 : 0);
+}
+
+static enum result count_loop(struct reading *r)
+{
+    enum result result = probe_loop(r);
+    r->got = r->rx.plain_len + (result == RESULT_OK ? count_behind(r) : 0);
+    return result;
+}
+
+enum result conn_count(struct conn *c, int fd, size_t queued, size_t *available)
+{
+    struct reading r = {.queued = queued};
+    *available = 0;
+    enum result result = conn_drive(c, fd);
+    if (result != RESULT_OK)
+        return result;
+    result = rx_run(c, fd, &r, count_loop);
+    *available = r.got;
+    return result;
+}
+
+/* Tickets and KeyUpdates are smaller than this; what is larger, and whole in the kernel, is application data. */
+enum { CONTROL_MAX = 8192 };
+
+static bool large_record_waits(struct reading *r)
+{
+    uint8_t header[RECORD_HEADER];
+    struct iovec iov = {header, sizeof header};
+    size_t body = 0;
+    if (r->rx.plain_len || r->rx.half_len || r->rx.tail_held || r->rx.end != RX_LIVE)
+        return false;
+    if (conn_transport->receive(r->fd, &iov, 1, true) != (ssize_t)sizeof header)
+        return false;
+    if (record_header(header, &body) != RESULT_OK || body < CONTROL_MAX)
+        return false;
+    return conn_transport->unread(r->fd) >= (long)(RECORD_HEADER + body);
+}
+
+static enum result ready_loop(struct reading *r)
+{
+    return large_record_waits(r) ? RESULT_OK : probe_loop(r);
+}
+
+enum result conn_ready(struct conn *c, int fd)
+{
+    struct reading r = {.count = 0};
+    enum result result = conn_drive(c, fd);
+    return result == RESULT_OK ? rx_run(c, fd, &r, ready_loop) : result;
+}

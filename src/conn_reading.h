@@ -1,0 +1,53 @@
+/* What the files that receive share: one call's work on the receiving direction (conn_read.c, conn_open.c,
+ * conn_peek.c).
+ *
+ * Invariants, whenever the receiving lock is free:
+ *  - while opened plaintext is left over, the last byte of the newest opened record is still in the kernel (tail_held);
+ *  - a record that is not whole yet is in the slot, so that it does not make the socket readable;
+ *  - never both. */
+#ifndef P2PTLS_CONN_READING_H
+#define P2PTLS_CONN_READING_H
+
+#include "conn_internal.h"
+
+/* One call's work. rx is a private copy of the slot's control struct, checked once: the slot may be written by a
+ * hostile co-holder at any moment. */
+struct reading {
+    struct conn *c;
+    int fd;
+    struct slot_rx rx;
+    const struct iovec *iov;
+    int count;
+    size_t want, got; /* of the program's buffers */
+    size_t queued;    /* for conn_count: bytes in the kernel */
+    uint8_t *scratch;
+    bool drained; /* the kernel gave less than it was asked for: it had no more */
+};
+
+/* conn_open.c */
+
+/* recv(2) with the held tail byte, if any, taken first. RESULT_OK with *n > 0. */
+enum result rx_receive(struct reading *r, uint8_t *to, size_t ask, size_t *n);
+/* Breaks the connection off: what is said in the log, and the alert for the peer. */
+enum result rx_violation(struct reading *r, const char *what, int alert);
+enum result rx_end(struct reading *r, enum slot_rx_end end, int error);
+/* What a header, perhaps in memory that others write, promises. */
+enum result rx_body_length(struct reading *r, const uint8_t *header, size_t *body);
+/* Opens the whole record at wire into plain. RESULT_OK: application data, *len of it; 0 for control records too. */
+enum result rx_open_record(struct reading *r, const uint8_t *wire, size_t wire_len, uint8_t *plain, size_t *len);
+/* Runs loop under the receiving lock, on a checked copy of the slot's state. */
+enum result rx_run(struct conn *c, int fd, struct reading *r, enum result (*loop)(struct reading *));
+/* Bytes that the program does not see any more must not keep the socket readable: takes the tail of a record whose
+ * content was all read, or that had none. */
+void rx_take_tail(struct reading *r);
+
+/* conn_read.c */
+
+/* Opens the next record into the slot, all but its last byte taken from the kernel. */
+enum result rx_read_into_slot(struct reading *r);
+void rx_deliver(struct reading *r, const uint8_t *from, size_t len);
+
+/* conn_peek.c */
+enum result rx_peek_loop(struct reading *r);
+
+#endif
