@@ -7,7 +7,8 @@
  * exit status is 0 however the connections end. Steps: send:TEXT    fill:N (N bytes of a stream)   fin            echo
  * (all that comes, up to the end) recv:N       check:N (of that stream)       all (up to the end) await:FILE   (until
  * it is there)            pingpong:FILE (with an echo, until it is there) try:TEXT     (what sending gives, and on with
- * the next step) Reports: got "TEXT", checked N, eof, rounds N; eof in the place of what was to come ends the steps. */
+ * the next step) Reports: got "TEXT", checked N, echoed N, eof, rounds N; eof in the place of what was to come ends the
+ * steps. */
 #include "common.h"
 
 enum { LINE_MAX_BYTES = 900, TEXT_MAX = 400, ROUND_BYTES = 24, LOOK_MS = 5 };
@@ -126,19 +127,14 @@ static bool step_check(struct connection *c, size_t len)
 static bool step_echo(struct connection *c)
 {
     uint8_t buffer[4000];
-    size_t n;
-    while (receive(c, buffer, sizeof(buffer), &n))
-        if (!send_bytes(c, buffer, n))
-            return false;
-    return true;
-}
-
-static void step_await(const char *file)
-{
-    while (access(file, F_OK) < 0) {
-        poll(NULL, 0, LOOK_MS);
-        progress();
-    }
+    size_t n, total = 0;
+    struct connection end = {.fd = c->fd};
+    while (receive(&end, buffer, sizeof(buffer), &n) && send_bytes(&end, buffer, n))
+        total += n;
+    if (total > 0)
+        report(c, " echoed %zu", total);
+    report(c, "%s", end.line);
+    return false;
 }
 
 static bool step_pingpong(struct connection *c, const char *file)
@@ -166,8 +162,6 @@ static bool run_step(struct connection *c, const char *step)
 #define IS(name) (len == sizeof(name) - 1 && memcmp(step, name, len) == 0)
     if (IS("send"))
         return send_bytes(c, value, strlen(value));
-    if (IS("try"))
-        return send_bytes(c, value, strlen(value)), true;
     if (IS("recv"))
         return step_recv(c, number);
     if (IS("all"))
@@ -180,8 +174,6 @@ static bool run_step(struct connection *c, const char *step)
         return step_echo(c);
     if (IS("pingpong"))
         return step_pingpong(c, value);
-    if (IS("await"))
-        return step_await(value), true;
     CHECK(IS("fin"), "unknown step: %s", step);
     return shutdown(c->fd, SHUT_WR) == 0 || failed(c, "fin");
 #undef IS
