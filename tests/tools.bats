@@ -1,174 +1,132 @@
 #!/usr/bin/env bats
-# tools/lint and tools/check find what they are for, and `make install` makes a tree that works.
+# iperf3, socat and ncat on both ends: bulk in both directions, files compared by hash, half-close.
 
 load helpers
+load real_helpers
 
-setup() {
-    common_setup
-    cd "$BATS_TEST_TMPDIR" || return
+# ---- iperf3 ----------------------------------------------------------------------------------------------------------
+
+bulk() { # CLIENT OPTIONS...: prints what each connection's sender and receiver counted, in bytes
+    local port
+    port=$(free_port)
+    both_ends protected
+    start iperf "${SERVER[@]}" iperf3 -s -1 -B 127.0.0.1 -p "$port"
+    wait_for_port "$port" iperf
+    "${CLIENT[@]}" iperf3 -c 127.0.0.1 -p "$port" -J "$@" >"$BATS_TEST_TMPDIR/report" || {
+        cat "$BATS_TEST_TMPDIR/report"
+        return 1
+    }
+    finish iperf || return
+    assert_both_protected "$port" || return
+    "$PYTHON" -c '
+import json, sys
+for s in json.load(sys.stdin)["end"]["streams"]:
+    print(s["sender"]["bytes"], s["receiver"]["bytes"])' <"$BATS_TEST_TMPDIR/report"
 }
 
-# ---- lint ------------------------------------------------------------------------------------------------------------
-
-# A tree that keeps all rules, with lint itself in it.
-clean_tree() {
-    mkdir -p src preload tests/unit tools .ci docs
-    cp "$ROOT/tools/lint" "$ROOT/tools/p2ptls" tools/
-    cp "$ROOT/.clang-format" .
-    printf 'VERSION   := %s\n' "$(sed -n 's/^_version=//p' tools/p2ptls)" >Makefile
-    printf 'int good(int a)\n{\n    return a; /* not a call: getenv("A") connect(2) */\n}\n' >src/good.c
-    printf '#!/bin/sh\nexec true\n' >.ci/run
-    printf '@test "good" {\n    sleep 1000 &\n}\n' >tests/good.bats
-}
-
-@test "lint is content with a tree that keeps the rules" {
-    clean_tree
-    run tools/lint
-    assert_status 0
-    assert_output 'lint: all rules are kept'
-}
-
-breaks() { # RULE FILE TEXT (for printf)
-    # shellcheck disable=SC2059 # the text is a format
-    printf "$3" >"$2"
-    run tools/lint
-    rm "$2"
-    assert_status 1
-    assert_output_has "lint: $1"
-    assert_output_has "$2"
-}
-
-@test "lint finds each thing that breaks a rule" {
-    clean_tree
-    breaks formatting src/bad.c 'int bad(int a) { return a; }\n'
-    # shellcheck disable=SC2016 # what shellcheck shall find
-    breaks shellcheck tools/bad '#!/bin/sh\nrm $1\n'
-    breaks cppcheck src/bad.c 'int bad(void)\n{\n    int a[2] = {0};\n    return a[3];\n}\n'
-    breaks 'functions that do not check' src/bad.c 'void bad(char *a)\n{\n    strcpy(a, "b");\n}\n'
-    breaks 'src/ gets its I/O' src/bad.c 'int bad(int a)\n{\n    return shutdown(a, 1);\n}\n'
-    breaks 'src/ reads no environment' src/bad.c 'char *bad(void)\n{\n    return getenv("A");\n}\n'
-    breaks 'loose ends' docs/bad.md 'TO''DO: later\n'
-    breaks 'paths of one machine' docs/bad.md 'see /wo''rk/main\n'
-    breaks 'blanks at the end' docs/bad.md 'blank \n'
-    breaks 'files above 450 lines' tests/bad.bash "$(printf '#\\n%.0s' {1..451})"
-    breaks 'shell lines above' tools/bad.sh "#!/bin/sh\n# $(printf '%.0sx' {1..120})\n"
-    breaks 'tests wait' tests/bad.bats '@test "bad" {\n    sleep\0401\n}\n'
-    breaks 'tests wait' tests/unit/bad.c 'void bad(void)\n{\n    usleep(1);\n}\n'
-    breaks 'tests are never skipped' tests/bad.bats '@test "bad" {\n    skip "later"\n}\n'
-    breaks 'tests are never skipped' tests/unit/bad.c 'void bad(void)\n{\n    skip();\n}\n'
-    cp Makefile Makefile.good
-    breaks 'versions differ' Makefile 'VERSION   := 9.9.9\n'
-}
-
-@test "lint does not take members, longer names, comments and strings for calls" {
-    clean_tree
-    cat >src/good.c <<'END'
-/* connect(a) and
- * getenv(b) */
-int my_connect(struct io *io);
-int good(struct io *io)
-{
-    io->send("exit(1)"); // abort()
-    return my_connect(io);
-}
-END
-    run tools/lint
-    assert_output 'lint: all rules are kept'
-}
-
-# ---- check -----------------------------------------------------------------------------------------------------------
-
-# A tree in which building does nothing, with one unit test program that prints TAP and exits as told.
-check_tree() { # TAP-TEXT EXIT-STATUS
-    mkdir -p tools tests/unit build/tests/unit build-address-undefined/tests/unit build-thread/tests/unit
-    cp "$ROOT"/tools/check "$ROOT"/tools/packages.bash tools/
-    sed -i 's/^THREADED_UNITS=.*/THREADED_UNITS=(test_one)/' tools/check
-    : >tools/packages.list
-    printf '%s:\n\t@:\n' all programs units lint valgrind build-thread/tests/unit/test_one >Makefile
-    : >tests/unit/test_one.c
-    printf '@test "a" {\n    true\n}\n' >tests/one.bats
-    printf '#!/bin/sh\nprintf "%s"\nexit %s\n' "$1" "$2" >build/tests/unit/test_one
-    printf '#!/bin/sh\nprintf "1..1\\nok 1 - a\\n"\n' |
-        tee build-address-undefined/tests/unit/test_one >build-thread/tests/unit/test_one
-    chmod 755 build*/tests/unit/test_one
-}
-
-@test "check counts what passed, and ends with the sum" {
-    check_tree '1..2\nok 1 - a\nok 2 - b\n' 0
-    run tools/check
-    assert_status 0
-    # Three builds, lint, valgrind, two tests, one test under each of two sanitizers, one suite.
-    assert_equal "${lines[-1]}" '10 passed, 0 failed, 0 skipped'
-}
-
-@test "check fails for each way in which a test can fail to pass" {
-    local case
-    local -a cases=(
-        '1..2\nok 1 - a\nnot ok 2 - b\n|1|9 passed, 1 failed, 0 skipped'
-        '1..2\nok 1 - a\nok 2 - b # SKIP no time\n|0|9 passed, 0 failed, 1 skipped'
-        '1..3\nok 1 - a\n|139|9 passed, 2 failed, 0 skipped'
-        '1..1\nok 1 - a\n|1|9 passed, 1 failed, 0 skipped'
-        '1..1\nok 1 - a\nok 1 - a\n|0|10 passed, 1 failed, 0 skipped'
-        'nothing\n|0|8 passed, 1 failed, 0 skipped'
-    )
-    for case in "${cases[@]}"; do
-        IFS='|' read -r tap exit sum <<<"$case"
-        rm -rf tools tests build build-*
-        check_tree "$tap" "$exit"
-        run tools/check
-        assert_status 1
-        assert_equal "${lines[-1]}" "$sum"
+# The client stops counting at the end of the run; a few buffers may be under way then.
+assert_bulk() { # MINIMUM CONNECTIONS (sent and received by each line of standard input)
+    local sent received lines=0
+    while read -r sent received; do
+        lines=$((lines + 1))
+        assert_at_least "$sent" "$1" "bytes sent" || return
+        assert_at_least "$received" $(($1 / 2)) "bytes received" || return
+        assert_at_most "$received" "$sent" "bytes received" || return
     done
+    assert_equal $lines "$2" "number of connections"
 }
 
-@test "check fails if a build or lint fails" {
-    check_tree '1..1\nok 1 - a\n' 0
-    printf '%s:\n\t@:\n' all programs units valgrind >Makefile
-    run tools/check
-    assert_status 1
-    assert_equal "${lines[-1]}" '8 passed, 1 failed, 0 skipped'
+@test "iperf3 sends to the server" { bulk -n 500M >"$BATS_TEST_TMPDIR/n" && assert_bulk 524288000 1 <"$BATS_TEST_TMPDIR/n"; }
+@test "iperf3 receives from the server" { bulk -n 500M -R >"$BATS_TEST_TMPDIR/n" && assert_bulk 524288000 1 <"$BATS_TEST_TMPDIR/n"; }
+@test "iperf3 in both directions at once" { bulk -n 200M --bidir >"$BATS_TEST_TMPDIR/n" && assert_bulk 1000000 2 <"$BATS_TEST_TMPDIR/n"; }
+@test "iperf3 with four connections and short writes" { bulk -n 20M -P 4 -l 1000 >"$BATS_TEST_TMPDIR/n" && assert_bulk 1000000 4 <"$BATS_TEST_TMPDIR/n"; }
+
+# ---- socat and ncat --------------------------------------------------------------------------------------------------
+
+# A server for one connection, which is as if it were its standard input and output: two files.
+serve_files_socat() { # SEND RECEIVE
+    start serving "${SERVER[@]}" socat -d -d -t 60 "OPEN:$1!!OPEN:$2,creat,wronly" TCP-LISTEN:0,bind=127.0.0.1
+    socat_port
 }
 
-@test "an interrupted check has failed" {
-    check_tree '1..1\nok 1 - a\n' 0
-    # shellcheck disable=SC2016 # for the script
-    printf '#!/bin/sh\nkill -TERM "$(ps -o ppid= -p $PPID)"\n' >build/tests/unit/test_one # timeout's parent is check
-    run tools/check
-    assert_status 1
-    assert_matches "${lines[-1]}" ', [1-9][0-9]* failed, 0 skipped$'
-    assert_output_without build-thread-test_one
+serve_files_ncat() { # SEND RECEIVE
+    PORT=$(free_port)
+    # shellcheck disable=SC2016 # for the inner shell
+    start serving "${SERVER[@]}" sh -c 'exec ncat -l 127.0.0.1 "$0" <"$1" >"$2"' "$PORT" "$1" "$2"
+    wait_for_port "$PORT" serving
 }
 
-@test "check says what to install if it may not, and fails" {
-    check_tree '1..1\nok 1 - a\n' 0
-    echo 'check: surely-no-such-package' >tools/packages.list
-    chmod 755 "$BATS_RUN_TMPDIR" "$BATS_TEST_TMPDIR" "$BATS_TEST_TMPDIR/.."
-    chmod -R go+rwX .
-    run setpriv --reuid nobody --regid nogroup --clear-groups -- tools/check
-    assert_status 1
-    assert_output_has 'apt-get install --no-install-recommends surely-no-such-package'
-    assert_equal "${lines[-1]}" '0 passed, 1 failed, 0 skipped'
+serve_command() { # COMMAND
+    start serving "${SERVER[@]}" socat -d -d -t 60 TCP-LISTEN:0,bind=127.0.0.1 "SYSTEM:$1"
+    socat_port
 }
 
-@test "continuous integration runs check and nothing else" {
-    check_tree '1..1\nok 1 - a\n' 0
-    mkdir .ci
-    cp "$ROOT/.ci/run" .ci/
-    cd /
-    run env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin "$BATS_TEST_TMPDIR/.ci/run"
-    assert_status 0
-    assert_equal "${lines[-1]}" '9 passed, 0 failed, 0 skipped'
+socat_port() {
+    wait_for_log serving 'listening on' || return
+    PORT=$(sed -n 's/.*listening on .*:\([0-9]*\)$/\1/p' "$(log_of serving)")
 }
 
-# ---- install ---------------------------------------------------------------------------------------------------------
+talk_socat() { "${CLIENT[@]}" socat -t 60 - "TCP:127.0.0.1:$PORT"; }
+talk_ncat() { "${CLIENT[@]}" ncat 127.0.0.1 "$PORT"; }
 
-@test "make install makes a tree that works wherever it is moved" {
-    run make -C "$ROOT" install BUILD="$P2PTLS_BUILD" DESTDIR="$PWD/stage" PREFIX=/opt/p2p LIBDIR=/opt/p2p/lib64/x
-    assert_status 0
-    mv stage/opt/p2p moved
-    run env -i moved/bin/p2ptls run -r 'connect 203.0.113.1:1' -- /bin/grep -o '/.*/libp2ptls.so' /proc/self/maps
-    assert_status 0
-    assert_equal "${lines[0]}" "$PWD/moved/lib64/x/libp2ptls.so"
-    [ -f moved/lib64/x/libp2ptls-core.so ]
-    [ -f moved/share/doc/p2ptls/LICENSE ]
+# The marker goes from the server to the client.
+get_marker() { # TOOL
+    assert_equal "$(talk_"$1" </dev/null)" "$MARKER"
 }
+
+marker_on_the_wire() { # plain|protected TOOL
+    both_ends "$1"
+    printf '%s\n' "$MARKER" >"$BATS_TEST_TMPDIR/marker"
+    serve_files_"$2" "$BATS_TEST_TMPDIR/marker" "$BATS_TEST_TMPDIR/nothing"
+    assert_wire_hides_marker "$1" "$PORT" get_marker "$2"
+}
+
+@test "socat (plain: the text is on the wire)" { marker_on_the_wire plain socat; }
+@test "socat (protected: it is not)" { marker_on_the_wire protected socat; }
+@test "ncat (plain: the text is on the wire)" { marker_on_the_wire plain ncat; }
+@test "ncat (protected: it is not)" { marker_on_the_wire protected ncat; }
+
+# A file each way at the same time, of different sizes, so that one direction ends first.
+exchange() { # TOOL SIZE-TO-SERVER SIZE-TO-CLIENT
+    both_ends protected
+    random_file "$BATS_TEST_TMPDIR/there" "$2"
+    random_file "$BATS_TEST_TMPDIR/back" "$3"
+    serve_files_"$1" "$BATS_TEST_TMPDIR/back" "$BATS_TEST_TMPDIR/got-there"
+    talk_"$1" <"$BATS_TEST_TMPDIR/there" >"$BATS_TEST_TMPDIR/got-back"
+    finish serving
+    assert_same_file "$BATS_TEST_TMPDIR/there" "$BATS_TEST_TMPDIR/got-there"
+    assert_same_file "$BATS_TEST_TMPDIR/back" "$BATS_TEST_TMPDIR/got-back"
+    assert_both_protected "$PORT"
+    assert_opposite_roles
+}
+
+# (A listening ncat ends when it sees the end of what the client sends, so it must have sent everything by then.)
+@test "socat: a large file there, a small one back" { exchange socat 50M 100K; }
+@test "socat: a small file there, a large one back" { exchange socat 100K 50M; }
+@test "ncat: a large file there, a small one back, by select on non-blocking descriptors" { exchange ncat 50M 100K; }
+
+@test "ncat: a large file from the server" {
+    both_ends protected
+    random_file "$BATS_TEST_TMPDIR/back" 50M
+    PORT=$(free_port)
+    # shellcheck disable=SC2016 # for the inner shell
+    start serving "${SERVER[@]}" sh -c 'exec ncat -l --send-only 127.0.0.1 "$0" <"$1"' "$PORT" "$BATS_TEST_TMPDIR/back"
+    wait_for_port "$PORT" serving
+    "${CLIENT[@]}" ncat --recv-only 127.0.0.1 "$PORT" >"$BATS_TEST_TMPDIR/got-back"
+    finish serving
+    assert_same_file "$BATS_TEST_TMPDIR/back" "$BATS_TEST_TMPDIR/got-back"
+    assert_both_protected "$PORT"
+}
+
+# The server answers only once it has seen the end of what the client sends; the client's reading half is open still.
+half_close() { # TOOL
+    both_ends protected
+    random_file "$BATS_TEST_TMPDIR/there" 20M
+    serve_command sha256sum
+    assert_equal "$(talk_"$1" <"$BATS_TEST_TMPDIR/there" | cut -d ' ' -f 1)" "$(hash_of "$BATS_TEST_TMPDIR/there")"
+    finish serving
+    assert_both_protected "$PORT"
+}
+
+@test "socat: half-close, then the answer" { half_close socat; }
+@test "ncat: half-close, then the answer" { half_close ncat; }
