@@ -15,7 +15,7 @@ WARN      := -Wall -Wextra -Wshadow -Wpointer-arith -Wstrict-prototypes -Wmissin
 OPT       ?= -O2
 CFLAGS    ?= -g
 ALL_CFLAGS = -std=gnu11 $(OPT) $(CFLAGS) $(WARN) -D_GNU_SOURCE -DP2PTLS_VERSION='"$(VERSION)"' -Isrc -MMD -MP -fPIC -fvisibility=hidden \
-             -fno-strict-aliasing -fexceptions -fstack-protector-strong \
+             -fno-strict-aliasing -fstack-protector-strong \
              $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer -DP2PTLS_SANITIZED,-U_FORTIFY_SOURCE) \
              $(if $(NONCE_AUDIT),-DP2PTLS_NONCE_AUDIT)
 ALL_LDFLAGS = $(LDFLAGS) $(if $(SANITIZE),-fsanitize=$(SANITIZE)) -Wl,-z,relro,-z,now -Wl,--as-needed

@@ -41,23 +41,26 @@ static void parse(const char *source, const char *text, size_t len)
 
 static void parse_file(const char *name)
 {
-    static char text[CONFIG_MAX];
+    char *text = malloc(CONFIG_MAX);
     size_t len = 0;
+    if (!text)
+        stop("p2ptls: P2PTLS_CONFIG=%s: out of memory; the program was not started\n", name);
     long fd = sys4(SYS_openat, (long)AT_FDCWD, name, (long)(O_RDONLY | O_CLOEXEC | O_NOCTTY), 0L);
     if (fd < 0)
         stop("p2ptls: P2PTLS_CONFIG=%s: %s; the program was not started\n", name, strerror((int)-fd));
     for (;;) {
-        long n = sys3(SYS_read, fd, text + len, (long)(sizeof text - len));
+        long n = sys3(SYS_read, fd, text + len, (long)(CONFIG_MAX - len));
         if (n < 0)
             stop("p2ptls: P2PTLS_CONFIG=%s: %s; the program was not started\n", name, strerror((int)-n));
         len += (size_t)n;
         if (n == 0)
             break;
-        if (len == sizeof text)
+        if (len == CONFIG_MAX)
             stop("p2ptls: P2PTLS_CONFIG=%s: larger than 1 MiB; the program was not started\n", name);
     }
     sys1(SYS_close, fd);
     parse(name, text, len);
+    free(text);
 }
 
 void init_read_environment(void)
