@@ -196,7 +196,9 @@ static int replace(int from, int to, int flags, bool is_dup3)
         return fail(EBADF);
     if (is_ours(to)) /* dup2(2): EBUSY, "may be returned during a race" with somebody else's use of the number */
         return fail(EBUSY);
-    if (!mine_to_track() || from == to || sys3(SYS_fcntl, (long)from, F_GETFD, 0L) < 0)
+    /* Nothing is given up for a copy that fails. An unselected target has nothing to give up (law 1). */
+    bool fails = from != to && table_word(to) != WORD_PLAIN && sys3(SYS_fcntl, (long)from, F_GETFD, 0L) < 0;
+    if (!mine_to_track() || from == to || fails)
         return is_dup3 ? real()->dup3(from, to, flags) : real()->dup2(from, to);
     int error = give_up(to);
     if (error)
