@@ -14,6 +14,7 @@ setup() {
     PKI=$BATS_FILE_TMPDIR/pki
     PSK=$BATS_TEST_TMPDIR/psk
     (umask 077 && echo "all:$(printf '%064d' 7)" >"$PSK")
+    BYTES_c=0 BYTES_s=0 DATA_c=0 DATA_s=0 HELLO_c=0 HELLO_s=0 # of `measure`
 }
 
 # Between a connecting and an accepting end, each under the library, a relay in one of its modes.
@@ -222,7 +223,7 @@ raw_peer() { # WANT LOG RAWPEER-ARGS...
 @test "random bytes are refused" {
     local seed
     for seed in {1..10}; do
-        raw_peer 'EPROTO|ETIMEDOUT' '' --send random:400:$seed
+        raw_peer 'EPROTO|ETIMEDOUT' '' --send "random:400:$seed"
     done
 }
 
@@ -260,14 +261,13 @@ raw_peer() { # WANT LOG RAWPEER-ARGS...
     local client="psk=$PSK prefer=client" server="psk=$PSK prefer=server" mode
     measure "$client" "$server"
     for mode in "repeat:c:$DATA_c" "drop:c:$DATA_c" "insert:c:$DATA_c:1703030013000102030405060708090a0b0c0d0e0f101112" \
-        "insert:c:$DATA_c:140303000101" "insert:c:$DATA_c:15030300020100" "insert:c:$DATA_c:170303ffff" "reflect:s:$DATA_s"; do
+        "insert:c:$DATA_c:140303000101" "insert:c:$DATA_c:15030300020100" "insert:c:$DATA_c:170303ffff" "reflect:c:$DATA_c"; do
         endpoint_listen ours "accept *:* $server" recv:5 recv:5 all
         start relay "$PROGRAMS/record_relay" --to "$PORT" --mode "$mode"
         wait_for_log relay 'port '
         endpoint_connect "connect *:* $client" "$(sed -n 's/^port //p' "$(log_of relay)")" send:12345 fin recv:5 all
         finish ours
         stop relay
-        [[ $mode != reflect:* ]] || continue
         assert_matches "$(cat "$(log_of ours)")" '(^|'$'\n'')0( got "12345")? recv EPROTO'
         refute_contains "$(cat "$(log_of ours)")" '1234512345'
     done
@@ -275,7 +275,8 @@ raw_peer() { # WANT LOG RAWPEER-ARGS...
 
 # ---- identities ------------------------------------------------------------------------------------------------------
 
-@test "a wrong CA, an expired certificate, another name, a wrong key: EKEYREJECTED at both ends, and a remedy" {
+# (That an expired certificate is refused needs a peer that shows one: interop.bats. This library does not.)
+@test "a wrong CA, another name, a wrong key: EKEYREJECTED at both ends, and a remedy" {
     local connector acceptor reason
     (umask 077 && echo "all:$(printf '%064d' 8)" >"$PSK.other" && echo "others:$(printf '%064d' 7)" >"$PSK.name")
     local good_client="cert=$PKI/client.pem key=$PKI/client.key ca=$PKI/ca.pem"
@@ -290,8 +291,6 @@ raw_peer() { # WANT LOG RAWPEER-ARGS...
     done <<EOT
 $good_client prefer=client|cert=$PKI/stranger.pem key=$PKI/stranger.key ca=$PKI/ca.pem|not issued by a trusted CA
 $good_client prefer=server|cert=$PKI/stranger.pem key=$PKI/stranger.key ca=$PKI/ca.pem|not issued by a trusted CA
-$good_client prefer=client|cert=$PKI/expired.pem key=$PKI/expired.key ca=$PKI/ca.pem|has expired
-$good_client prefer=server|cert=$PKI/expired.pem key=$PKI/expired.key ca=$PKI/ca.pem|has expired
 $good_client prefer=client peer=other.test|$good_server|does not carry the name other.test
 $good_client prefer=server peer=other.test|$good_server|does not carry the name other.test
 psk=$PSK prefer=client|psk=$PSK.other|another pre-shared key of the same name
@@ -299,6 +298,17 @@ psk=$PSK prefer=server|psk=$PSK.other|another pre-shared key of the same name
 psk=$PSK prefer=client|psk=$PSK.name|name that is unknown here
 psk=$PSK prefer=server|psk=$PSK.name|name that is unknown here
 EOT
+}
+
+@test "a side whose own certificate has expired says so, and takes no connections" {
+    endpoint_listen ours "accept *:* cert=$PKI/expired.pem key=$PKI/expired.key ca=$PKI/ca.pem" recv:6
+    endpoint_connect "connect *:* cert=$PKI/expired.pem key=$PKI/expired.key ca=$PKI/ca.pem" "$PORT" recv:6
+    assert_output_has '0 connect EKEYREJECTED'
+    assert_output_has 'expired on 2002-01-01 00:00:00 UTC: renew it'
+    endpoint_connect "connect *:* cert=$PKI/client.pem key=$PKI/client.key ca=$PKI/ca.pem" "$PORT" recv:6
+    assert_output_has '0 recv E'
+    finish ours
+    assert_log_has ours 'expired on 2002-01-01 00:00:00 UTC: renew it'
 }
 
 @test "a stranger of another user is refused by the per-user identity" {
