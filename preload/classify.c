@@ -96,6 +96,23 @@ static void select_twins(int fd, struct desc *d)
     }
 }
 
+/* Nagle's rule holds a small segment back while the one before it is not acknowledged: each flight of the handshake, and
+ * the program's first request behind it, would wait for a delayed ACK. Off until the first write has left. */
+static void force_nodelay(int fd, struct desc *d)
+{
+    int on = 1;
+    if (!socket_option(fd, IPPROTO_TCP, TCP_NODELAY, 1) &&
+        sys5(SYS_setsockopt, (long)fd, IPPROTO_TCP, TCP_NODELAY, &on, (long)sizeof on) == 0)
+        atomic_store(&d->nodelay_forced, true);
+}
+
+void restore_nagle(int fd, struct desc *d)
+{
+    int off = 0;
+    if (atomic_exchange(&d->nodelay_forced, false))
+        sys5(SYS_setsockopt, (long)fd, IPPROTO_TCP, TCP_NODELAY, &off, (long)sizeof off);
+}
+
 struct desc *select_connection(int fd, const struct policy_rule *rule, bool connected_side, const struct sockaddr *peer)
 {
     struct sockaddr_storage asked = {0};
@@ -128,6 +145,7 @@ struct desc *select_connection(int fd, const struct policy_rule *rule, bool conn
             sys5(SYS_setsockopt, (long)fd, SOL_SOCKET, SO_RCVLOWAT, &one, (long)sizeof one);
         }
         bool aliased = table_word(fd) == WORD_ALIASED;
+        force_nodelay(fd, d);
         atomic_store(&d->refs, 1);
         table_set(fd, (uintptr_t)d);
         streams_detach(fd);

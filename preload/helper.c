@@ -254,8 +254,14 @@ void helper_add(struct desc *d)
 
 void helper_kick(struct desc *d)
 {
-    if (!atomic_load(&d->helped) && core->conn_needs_tick(d->conn))
-        (void)add(d);
+    if (!atomic_load(&d->helped)) {
+        if (core->conn_needs_tick(d->conn))
+            (void)add(d);
+    } else if (!atomic_load(&d->told_started) && !core->conn_unstarted(d->conn)) {
+        /* It waits for the time when unstarted connections are started: from now on the socket matters. */
+        if (!atomic_exchange(&d->told_started, true))
+            (void)add(d);
+    }
 }
 
 bool helper_running(void)

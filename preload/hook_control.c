@@ -123,6 +123,12 @@ static int set_option(struct desc *d, int fd, int level, int name, const void *v
         d->rcvlowat = low < 0 ? INT_MAX : low ? low : 1; /* socket(7): kept here, the kernel's stays 1 */
         return 0;
     }
+    if (level == IPPROTO_TCP && name == TCP_NODELAY && value && len >= sizeof(int) && atomic_load(&d->nodelay_forced)) {
+        int on;
+        memcpy(&on, value, sizeof on);
+        atomic_store(&d->nodelay_forced, !on); /* it is on already; off again after the first write unless wanted */
+        return 0;
+    }
     int r = real()->setsockopt(fd, level, name, value, len);
     if (r == 0 && level == SOL_SOCKET && (name == SO_RCVTIMEO || name == SO_SNDTIMEO) && len >= sizeof(struct timeval))
         note_timeout(d, name, value);
@@ -159,6 +165,8 @@ static void add_own_error(struct desc *d, int fd, int *error)
 static int get_option(struct desc *d, int fd, int level, int name, void *value, socklen_t *len)
 {
     int r = real()->getsockopt(fd, level, name, value, len);
+    if (r == 0 && level == IPPROTO_TCP && name == TCP_NODELAY && *len >= sizeof(int) && atomic_load(&d->nodelay_forced))
+        memset(value, 0, sizeof(int));
     if (r != 0 || level != SOL_SOCKET || *len < sizeof(int))
         return r;
     if (name == SO_RCVLOWAT)

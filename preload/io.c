@@ -71,6 +71,12 @@ static void io_raise_edges(int fd)
         sys5(SYS_setsockopt, (long)fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &value, (long)sizeof value);
 }
 
+static void io_acknowledge(int fd)
+{
+    int on = 1;
+    sys5(SYS_setsockopt, (long)fd, IPPROTO_TCP, TCP_QUICKACK, &on, (long)sizeof on);
+}
+
 static int io_tcp_state(int fd)
 {
     struct tcp_info info;
@@ -95,6 +101,7 @@ const struct conn_io io_transport = {
     .shut = io_shut,
     .unacked = io_unacked,
     .raise_edges = io_raise_edges,
+    .acknowledge = io_acknowledge,
     .tcp_state = io_tcp_state,
     .now_ms = io_now_ms,
 };

@@ -36,6 +36,7 @@ int socket_option(int fd, int level, int name, int fallback);
 struct desc *select_connection(int fd, const struct policy_rule *rule, bool connected_side,
                                const struct sockaddr *peer);
 void unselect(int fd, struct desc *d);
+void restore_nagle(int fd, struct desc *d); /* after the first write on an open connection; pinned */
 
 /* helper.c */
 void helper_add(struct desc *d);  /* background work may have come up for d */

@@ -313,6 +313,8 @@ static enum result send_once(struct desc *d, int fd, struct vec *v, bool more, b
     *error = core->conn_unstarted(d->conn) ? not_connected(d, fd) : 0;
     if (!*error)
         result = core->conn_write(d->conn, fd, v->at, v->left, more, roomy, put, error);
+    if (atomic_load(&d->nodelay_forced) && *put && core->conn_state(d->conn) == RESULT_OK)
+        restore_nagle(fd, d);
     if (result == RESULT_AGAIN)
         desc_hold(d);
     helper_kick(d);

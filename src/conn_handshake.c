@@ -131,6 +131,7 @@ static enum result finish(struct conn *c, int fd)
     }
     wipe(&secrets, sizeof secrets);
     drop_handshake(c);
+    conn_transport->acknowledge(fd); /* the peer's first request may wait for it (Nagle) */
     conn_transport->raise_edges(fd);
     if (result == RESULT_OK && early_flush(c, fd) == RESULT_OK && c->shut_wr_wanted)
         (void)conn_finish_writing(c, fd);
