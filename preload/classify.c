@@ -96,8 +96,8 @@ static void select_twins(int fd, struct desc *d)
     }
 }
 
-/* Nagle's rule holds a small segment back while the one before it is not acknowledged: each flight of the handshake, and
- * the program's first request behind it, would wait for a delayed ACK. Off until the first write has left. */
+/* Nagle's rule holds a small segment back while the one before it is not acknowledged: each flight of the handshake,
+ * and the program's first request behind it, would wait for a delayed ACK. Off until the first write has left. */
 static void force_nodelay(int fd, struct desc *d)
 {
     int on = 1;

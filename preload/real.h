@@ -23,7 +23,8 @@
 
 #define REAL_CALLS(X)                                                                                                  \
     X(socket)                                                                                                          \
-    X(connect) X(bind) X(listen) X(accept) X(accept4) X(shutdown) X(getsockopt) X(setsockopt) X(read) X(readv) X(recv) \
+    X(connect)                                                                                                         \
+    X(bind) X(listen) X(accept) X(accept4) X(shutdown) X(getsockopt) X(setsockopt) X(read) X(readv) X(recv)            \
         X(recvfrom) X(recvmsg) X(recvmmsg) X(write) X(writev) X(send) X(sendto) X(sendmsg) X(sendmmsg) X(sendfile)     \
             X(sendfile64) X(close) X(dup) X(dup2) X(dup3) X(fcntl) X(fcntl64) X(ioctl) X(close_range) X(closefrom)     \
                 X(poll) X(ppoll) X(select) X(pselect) X(epoll_ctl) X(splice) X(tee) X(vmsplice) X(preadv2) X(pwritev2) \

@@ -40,16 +40,16 @@ struct desc {
     _Atomic int number;      /* one of them, or the number that we kept for the closing (orphan) */
     struct conn *conn;
     const struct policy_rule *rule;
-    _Atomic bool orphan; /* number is ours */
-    bool linger_abort;   /* the program asked for SO_LINGER 0 */
-    bool lingers;        /* ... or with a time */
-    int rcvlowat;        /* SO_RCVLOWAT as the program set it; the kernel's stays 1 */
+    _Atomic bool orphan;         /* number is ours */
+    bool linger_abort;           /* the program asked for SO_LINGER 0 */
+    bool lingers;                /* ... or with a time */
+    int rcvlowat;                /* SO_RCVLOWAT as the program set it; the kernel's stays 1 */
     _Atomic bool nodelay_forced; /* TCP_NODELAY is on for the handshake, and the program did not ask for it */
     struct epoll_note *epolls;
-    _Atomic bool helped;   /* in the helper's list */
-    _Atomic bool again;    /* the helper shall look at it now */
+    _Atomic bool helped;       /* in the helper's list */
+    _Atomic bool again;        /* the helper shall look at it now */
     _Atomic bool told_started; /* the helper knows that the handshake has begun */
-    struct conn_need need; /* the helper's own */
+    struct conn_need need;     /* the helper's own */
     struct desc *next_free;
     struct desc *next_live, *prev_live;
 };

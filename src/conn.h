@@ -25,7 +25,7 @@ struct conn_io {
     int (*shut)(int fd, int how); /* shutdown(2) */
     long (*unacked)(int fd);      /* SIOCOUTQ: bytes sent or queued and not acknowledged, FIN included */
     void (*raise_edges)(int fd);  /* fresh EPOLLIN and EPOLLOUT edges for whoever waits on the socket */
-    void (*acknowledge)(int fd);               /* TCP_QUICKACK: acknowledge what was received now, not 40 ms later */
+    void (*acknowledge)(int fd);  /* TCP_QUICKACK: acknowledge what was received now, not 40 ms later */
     int (*tcp_state)(int fd);     /* TCP_INFO's tcpi_state: 1 established, 2 SYN_SENT, ... or -errno */
     int64_t (*now_ms)(void);      /* CLOCK_MONOTONIC */
 };
