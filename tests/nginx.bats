@@ -187,7 +187,8 @@ fetch_all_pages() { # PORT TIMES CURL OPTIONS...: prints status and size of each
     start_nginx
     make_pages
     for size in $sizes; do
-        start "slow_$size" "${CLIENT[@]}" curl -sf --limit-rate 300K -o "$BATS_TEST_TMPDIR/got-$size" "http://127.0.0.1:$PORT/page-$size"
+        start "slow_$size" "${CLIENT[@]}" curl -sf --limit-rate 300K -o "$BATS_TEST_TMPDIR/got-$size" \
+            "http://127.0.0.1:$PORT/page-$size"
     done
     for size in $sizes; do
         finish "slow_$size"

@@ -40,8 +40,12 @@ many_clients() { # KIND COUNT BYTES
 @test "an asyncio echo server (protected: it is not)" { echo_on_the_wire protected asyncio; }
 @test "a threaded, blocking echo server (plain: the text is on the wire)" { echo_on_the_wire plain threading; }
 @test "a threaded, blocking echo server (protected: it is not)" { echo_on_the_wire protected threading; }
-@test "a server that forks for each connection and closes it at once (plain: the text is on the wire)" { echo_on_the_wire plain forking; }
-@test "a server that forks for each connection and closes it at once (protected: it is not)" { echo_on_the_wire protected forking; }
+@test "a server that forks for each connection and closes it at once (plain: the text is on the wire)" {
+    echo_on_the_wire plain forking
+}
+@test "a server that forks for each connection and closes it at once (protected: it is not)" {
+    echo_on_the_wire protected forking
+}
 
 @test "an asyncio echo server with 200 clients at once" { many_clients asyncio 200 50000; }
 @test "a threaded, blocking echo server with 100 clients at once" { many_clients threading 100 50000; }
@@ -78,11 +82,12 @@ http_on_the_wire() { # plain|protected
     random_file "$BATS_TEST_TMPDIR/files/large" 50M
     expected=$(hash_of "$BATS_TEST_TMPDIR/files/large")
     assert_equal "$("${CLIENT[@]}" curl -sf "http://127.0.0.1:$PORT/large" | hash_of)" "$expected"
-    assert_equal "$("${CLIENT[@]}" "$PYTHON" "$ECHO" urllib "http://127.0.0.1:$PORT/large" | hash_of)" "$expected"
+    assert_equal "$("${CLIENT[@]}" "$PYTHON" "$ECHO" urllib "http://127.0.0.1:$PORT/large" | hash_of)" \
+        "$expected"
     assert_both_protected "$PORT"
 }
 
-# ---- systemd-socket-activate: sockets that the daemon never accepted or bound itself ----------------------------------
+# ---- systemd-socket-activate: sockets that the daemon never accepted or bound itself ---------------------------------
 
 # It passes on none of its own environment, but for what -E names.
 activate() { # OPTIONS... KIND
@@ -105,7 +110,9 @@ activated_on_the_wire() { # plain|protected OPTIONS... KIND
     echo_marker "$PORT"
 }
 
-@test "a daemon that inherits a listener (plain: the text is on the wire)" { activated_on_the_wire plain inherited-listener; }
+@test "a daemon that inherits a listener (plain: the text is on the wire)" {
+    activated_on_the_wire plain inherited-listener
+}
 @test "a daemon that inherits a listener (protected: it is not)" { activated_on_the_wire protected inherited-listener; }
 @test "a daemon that inherits an accepted connection over exec (plain: the text is on the wire)" {
     activated_on_the_wire plain --accept inherited-connection

@@ -1,6 +1,6 @@
-/* Uses sockets that no policy selects, a socketpair, pipes and files, by every hooked call, in a fixed order: so that the
- * system calls of a run without the library and of one under it can be compared. They lie between two marks, which are
- * calls of access(2) that no libc makes. With an argument, reads twice from that inherited descriptor instead. */
+/* Uses sockets that no policy selects, a socketpair, pipes and files, by every hooked call, in a fixed order: so that
+ * the system calls of a run without the library and of one under it can be compared. They lie between two marks, which
+ * are calls of access(2) that no libc makes. With an argument, reads twice from that inherited descriptor instead. */
 #include "common.h"
 
 #include <arpa/inet.h>
