@@ -3,6 +3,7 @@
 
 #include "bytes.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -64,7 +65,7 @@ static void print_date(time_t t, char out[32])
     struct tm tm;
 
     if (!gmtime_r(&t, &tm) || strftime(out, 32, "%Y-%m-%d %H:%M:%S UTC", &tm) == 0)
-        strcpy(out, "an unknown date");
+        snprintf(out, 32, "an unknown date");
 }
 
 static enum result check_dates(gnutls_x509_crt_t cert, const char *name, char *why)

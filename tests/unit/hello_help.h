@@ -148,4 +148,43 @@ static inline enum result feed(struct hello *h, const struct text *wire)
     return r;
 }
 
+static inline void expect_bad(const struct text *wire, unsigned alert, const char *why_has)
+{
+    struct hello h = {0};
+    assert_int_equal(feed(&h, wire), RESULT_PROTOCOL);
+    assert_int_equal(h.kind, HELLO_BAD);
+    assert_non_null(strstr(h.why, why_has));
+    assert_int_equal(h.alert, alert);
+    hello_free(&h);
+    assert_null(h.wire);
+    assert_null(h.message);
+}
+
+static inline void expect_client(const struct text *wire, bool has_role)
+{
+    struct hello h = {0};
+    assert_int_equal(feed(&h, wire), RESULT_OK);
+    assert_int_equal(h.kind, HELLO_CLIENT);
+    assert_int_equal(h.has_role, has_role);
+    assert_int_equal(h.wire_len, wire->len);
+    assert_memory_equal(h.wire, wire->bytes, wire->len);
+    assert_int_equal(h.message_len, 4 + be24(h.message + 1));
+    hello_free(&h);
+}
+
+/* Cuts one message into records of at most n bytes. */
+static inline void fragment(struct text *wire, const uint8_t *message, size_t len, size_t n, unsigned version)
+{
+    wire->len = 0;
+    for (size_t at = 0; at < len; at += n)
+        put_record(wire, 22, version, message + at, len - at < n ? len - at : n);
+}
+
+static inline void wrap(struct text *wire, const struct text *extensions, unsigned version)
+{
+    struct text message;
+    build_hello(&message, extensions);
+    fragment(wire, message.bytes, message.len, HELLO_RECORD_MAX, version);
+}
+
 #endif

@@ -28,7 +28,7 @@ static char folder[64];
 HELP int folder_make(void **state)
 {
     (void)state;
-    strcpy(folder, "/tmp/test-identity-XXXXXX");
+    snprintf(folder, sizeof folder, "/tmp/test-identity-XXXXXX");
     return mkdtemp(folder) ? 0 : -1;
 }
 
@@ -160,17 +160,21 @@ HELP void free_certificate(struct certificate *c)
 /* PEM of several certificates, one after the other, ended by NULL. */
 HELP const char *write_certificates(const char *name, ...)
 {
-    char text[16384] = "";
+    char text[16384];
+    size_t at = 0;
     va_list ap;
 
     va_start(ap, name);
     for (const struct certificate *c; (c = va_arg(ap, const struct certificate *));) {
         gnutls_datum_t pem;
         assert_true(gnutls_x509_crt_export2(c->cert, GNUTLS_X509_FMT_PEM, &pem) >= 0);
-        strncat(text, (const char *)pem.data, sizeof text - strlen(text) - 1);
+        assert_true(pem.size < sizeof text - at);
+        memcpy(text + at, pem.data, pem.size);
+        at += pem.size;
         gnutls_free(pem.data);
     }
     va_end(ap);
+    text[at] = 0;
     return write_text(name, text, 0644);
 }
 

@@ -125,7 +125,7 @@ static void has_mode_0600_under_any_umask(void **state)
         const mode_t old = umask(masks[i]);
         identity_free(load_ok(config_in(dir)));
         umask(old);
-        strcat(dir, "/identity.pem");
+        snprintf(dir, sizeof dir, "umask-%03o/identity.pem", (unsigned)masks[i]);
         assert_int_equal(mode_of(in_folder(dir)), 0600);
     }
 }
