@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
-# A hostile network, hostile peers, and broken configurations: each ends in a clear error within the timeout, without a byte
-# delivered, and without harm to the other connections of the process.
+# A hostile network, hostile peers, and broken configurations: each ends in a clear error within the timeout, without a
+# byte delivered, and without harm to the other connections of the process.
 
 load helpers
 load tls_helpers
@@ -65,10 +65,11 @@ EOT
 # sweep WANT CONNECTOR-OPTIONS ACCEPTOR-OPTIONS RELAY-ARGS... (with --count COUNT first): WANT is an extended regular
 # expression for what the end that is harmed is told. A bystander's connection in the same accepting process goes on.
 sweep() {
-    local want=$1 connector=$2 acceptor=$3 count=$5 direct stop=$BATS_TEST_TMPDIR/stop
+    local want=$1 connector=$2 acceptor=$3 count=$5 direct relay stop=$BATS_TEST_TMPDIR/stop
     shift 3
     rm -f "$stop"
-    P2PTLS_POLICY="accept *:* $acceptor" start acceptor p2p "$PROGRAMS/endpoint" listen --count $((count + 1)) --together echo
+    P2PTLS_POLICY="accept *:* $acceptor" start acceptor p2p "$PROGRAMS/endpoint" listen \
+        --count $((count + 1)) --together echo
     wait_for_log acceptor 'port ' || return
     direct=$(sed -n 's/^port //p' "$(log_of acceptor)")
     P2PTLS_LOG=info P2PTLS_POLICY="connect *:* $connector" start bystander p2p "$PROGRAMS/endpoint" \
@@ -77,8 +78,10 @@ sweep() {
 
     start relay "$PROGRAMS/sweep_relay" --to "$direct" "$@"
     wait_for_log relay 'port ' || return
-    P2PTLS_POLICY="connect *:* $connector" p2p "$PROGRAMS/endpoint" "connect:$(sed -n 's/^port //p' "$(log_of relay)")" \
-        --count "$count" --together send:hello fin recv:5 >"$BATS_TEST_TMPDIR/connector.log" 2>"$BATS_TEST_TMPDIR/connector2.log" ||
+    relay=$(sed -n 's/^port //p' "$(log_of relay)")
+    P2PTLS_POLICY="connect *:* $connector" p2p "$PROGRAMS/endpoint" "connect:$relay" \
+        --count "$count" --together send:hello fin recv:5 \
+        >"$BATS_TEST_TMPDIR/connector.log" 2>"$BATS_TEST_TMPDIR/connector2.log" ||
         fail "the connector failed" || return
     finish relay || return
     touch "$stop"
@@ -98,7 +101,8 @@ judge() { # WANT COUNT RELAY-ARGS...
     [[ " $* " != *' --dir s '* ]] || from=connected others=accepted
     assert_equal "$(wc -l <"$BATS_TEST_TMPDIR/$others")" "$2" "other ends of: $*" || return
     assert_equal "$(wc -l <"$BATS_TEST_TMPDIR/$from")" "$2" "harmed ends of: $*" || return
-    grep -vE "^[0-9]+ (send|recv|fin) ($1)\$" "$BATS_TEST_TMPDIR/$from" >"$harmed" || return 0
+    # shutdown says ENOTCONN after a reset, as it does without the library.
+    grep -vE "^[0-9]+ ((send|recv|fin) ($1)|fin ENOTCONN)\$" "$BATS_TEST_TMPDIR/$from" >"$harmed" || return 0
     fail "harmed ends that were told something else than $1: $*" "$(head -n 20 "$harmed")"
 }
 
@@ -109,7 +113,8 @@ measure() { # CONNECTOR-OPTIONS ACCEPTOR-OPTIONS
     local direction sizes
     P2PTLS_POLICY="accept *:* $2" start acceptor p2p "$PROGRAMS/endpoint" listen echo
     wait_for_log acceptor 'port ' || return
-    start relay "$PROGRAMS/record_relay" --to "$(sed -n 's/^port //p' "$(log_of acceptor)")" --record "$BATS_TEST_TMPDIR/dump"
+    start relay "$PROGRAMS/record_relay" --to "$(sed -n 's/^port //p' "$(log_of acceptor)")" \
+        --record "$BATS_TEST_TMPDIR/dump"
     wait_for_log relay 'port ' || return
     P2PTLS_POLICY="connect *:* $1" run p2p "$PROGRAMS/endpoint" "connect:$(sed -n 's/^port //p' "$(log_of relay)")" \
         send:hello fin recv:5 all
@@ -129,7 +134,8 @@ print(starts[-2], len(starts) - 2, starts[1])' <"$BATS_TEST_TMPDIR/dump.$directi
 }
 
 @test "a peer that stops after each byte of the handshake: timeout, and nobody else waits" {
-    local client="psk=$PSK prefer=client handshake-timeout=1500ms" server="psk=$PSK prefer=server handshake-timeout=1500ms"
+    local client="psk=$PSK prefer=client handshake-timeout=1500ms"
+    local server="psk=$PSK prefer=server handshake-timeout=1500ms"
     measure "$client" "$server"
     sweep ETIMEDOUT "$client" "$server" --count "$BYTES_c" --harm stop --dir c
     sweep 'ETIMEDOUT|EPROTO' "$client" "$server" --count "$BYTES_s" --harm stop --dir s
@@ -140,9 +146,8 @@ print(starts[-2], len(starts) - 2, starts[1])' <"$BATS_TEST_TMPDIR/dump.$directi
     measure "$client" "$server"
     sweep EPROTO "$client" "$server" --count "$BYTES_c" --harm fin --dir c
     sweep EPROTO "$client" "$server" --count "$BYTES_s" --harm fin --dir s
-    # shutdown says ENOTCONN after a reset, as it does without the library.
-    sweep 'ECONNRESET|ENOTCONN' "$client" "$server" --count $((BYTES_c / 5)) --harm rst --dir c --step 5
-    sweep 'ECONNRESET|ENOTCONN' "$client" "$server" --count $((BYTES_s / 5)) --harm rst --dir s --step 5
+    sweep ECONNRESET "$client" "$server" --count $((BYTES_c / 5)) --harm rst --dir c --step 5
+    sweep ECONNRESET "$client" "$server" --count $((BYTES_s / 5)) --harm rst --dir s --step 5
 }
 
 @test "a FIN in each byte of a data record and of close_notify is a reset, not an end" {
@@ -160,10 +165,11 @@ print(starts[-2], len(starts) - 2, starts[1])' <"$BATS_TEST_TMPDIR/dump.$directi
     sweep 'EPROTO|ECONNRESET' "$client" "$server" --count $((27 * 8)) --harm flip --dir s --record "$DATA_s"
 }
 
-# The unit tests flip every bit of both hellos; here a sample goes over a real wire. 40: the record's header, which is no
-# part of the message, is left alone.
+# The unit tests flip every bit of both hellos; here a sample goes over a real wire. 40: the record's header, which is
+# no part of the message, is left alone.
 @test "bits of either hello and of the rest of the handshake flipped: no connection, no byte" {
-    local client="psk=$PSK prefer=client handshake-timeout=1500ms" server="psk=$PSK prefer=server handshake-timeout=1500ms"
+    local client="psk=$PSK prefer=client handshake-timeout=1500ms"
+    local server="psk=$PSK prefer=server handshake-timeout=1500ms"
     local direction record hello count errors='EPROTO|ETIMEDOUT|EKEYREJECTED'
     measure "$client" "$server"
     for direction in c s; do
@@ -194,8 +200,8 @@ print(starts[-2], len(starts) - 2, starts[1])' <"$BATS_TEST_TMPDIR/dump.$directi
 
 # ---- peers that speak no TLS, or something like it -------------------------------------------------------------------
 
-# A raw peer on bare TCP connects to a protected acceptor; then a protected connector meets it as listener. Each protected end
-# says WANT, got no byte, and logged LOG.
+# A raw peer on bare TCP connects to a protected acceptor; then a protected connector meets it as listener. Each
+# protected end says WANT, got no byte, and logged LOG.
 raw_peer() { # WANT LOG RAWPEER-ARGS...
     local want=$1 log=$2 waits
     shift 2
@@ -208,7 +214,8 @@ raw_peer() { # WANT LOG RAWPEER-ARGS...
     done
     start raw "$PROGRAMS/rawpeer" listen "$@"
     wait_for_log raw 'port ' || return
-    endpoint_connect "connect *:* psk=$PSK handshake-timeout=500ms" "$(sed -n 's/^port //p' "$(log_of raw)")" recv:5 || return
+    endpoint_connect "connect *:* psk=$PSK handshake-timeout=500ms" \
+        "$(sed -n 's/^port //p' "$(log_of raw)")" recv:5 || return
     finish raw || return
     assert_matches "$output" "0 recv ($want)" || return
     assert_matches "$output" "error: .*($log)"
@@ -230,7 +237,7 @@ raw_peer() { # WANT LOG RAWPEER-ARGS...
 @test "truncated, empty, oversized, and strange first records are refused" {
     raw_peer EPROTO '' --send hex:1603010000                               # empty
     raw_peer EPROTO '' --send hex:160301ffff                               # longer than any record
-    raw_peer EPROTO '' --send hex:1603014001 --send random:16385:1         # a byte more than a plaintext record may hold
+    raw_peer EPROTO '' --send hex:1603014001 --send random:16385:1         # a byte more than it may hold
     raw_peer EPROTO '' --send hex:1703030020 --send random:32:1            # application data first
     raw_peer EPROTO '' --send hex:15030300020228                           # an alert
     raw_peer EPROTO '' --send hex:16030100050200000100                     # a ServerHello without content
@@ -260,8 +267,9 @@ raw_peer() { # WANT LOG RAWPEER-ARGS...
 @test "records repeated, dropped, swapped in or inserted after the handshake are refused" {
     local client="psk=$PSK prefer=client" server="psk=$PSK prefer=server" mode
     measure "$client" "$server"
-    for mode in "repeat:c:$DATA_c" "drop:c:$DATA_c" "insert:c:$DATA_c:1703030013000102030405060708090a0b0c0d0e0f101112" \
-        "insert:c:$DATA_c:140303000101" "insert:c:$DATA_c:15030300020100" "insert:c:$DATA_c:170303ffff" "reflect:c:$DATA_c"; do
+    for mode in "repeat:c:$DATA_c" "drop:c:$DATA_c" "reflect:c:$DATA_c" "insert:c:$DATA_c:140303000101" \
+        "insert:c:$DATA_c:15030300020100" "insert:c:$DATA_c:170303ffff" \
+        "insert:c:$DATA_c:1703030013000102030405060708090a0b0c0d0e0f101112"; do
         endpoint_listen ours "accept *:* $server" recv:5 recv:5 all
         start relay "$PROGRAMS/record_relay" --to "$PORT" --mode "$mode"
         wait_for_log relay 'port '

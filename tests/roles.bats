@@ -11,7 +11,8 @@ setup() {
 }
 
 # count_roles CONNECTIONS CONNECTOR-OPTIONS ACCEPTOR-OPTIONS: makes so many connections with a byte each way, both ends
-# in one process each; sets ACCEPTOR_CLIENT and ACCEPTOR_SERVER from what was on the wire. (Log lines are limited in rate.)
+# in one process each; sets ACCEPTOR_CLIENT and ACCEPTOR_SERVER from what was on the wire. (Log lines are limited in
+# rate.)
 count_roles() {
     local counted
     endpoint_listen acceptor "accept *:* psk=$PSK $3" --count "$1" recv:4 send:pong all
@@ -23,12 +24,14 @@ count_roles() {
     assert_equal "$(grep -c ' got "pong"$' "$BATS_TEST_TMPDIR/connector.log")" "$1" "answers" || return
     assert_equal "$(grep -c ' got "ping" eof$' "$(log_of acceptor)")" "$1" "questions" || return
     counted=$("$PYTHON" "$ROOT/tests/programs/count_roles.py" "$PORT" <"$CAPTURE") || return
-    assert_matches "$counted" "^connections $1, acceptor client ([0-9]+), acceptor server ([0-9]+), both 0, neither 0$" || return
+    assert_matches "$counted" \
+        "^connections $1, acceptor client ([0-9]+), acceptor server ([0-9]+), both 0, neither 0$" || return
     ACCEPTOR_CLIENT=${BASH_REMATCH[1]}
     ACCEPTOR_SERVER=${BASH_REMATCH[2]}
 }
 
-# One connection between two policies: output is what the connecting end says and logs, log `acceptor` the same of the other.
+# One connection between two policies: output is what the connecting end says and logs, log `acceptor` the same of the
+# other.
 meet() { # CONNECTOR-OPTIONS ACCEPTOR-OPTIONS
     endpoint_listen acceptor "accept *:* psk=$PSK $2" recv:4 send:pong
     endpoint_connect "connect *:* psk=$PSK $1" "$PORT" send:ping recv:4

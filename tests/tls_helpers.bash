@@ -21,12 +21,14 @@ make_certificates() { # DIR
 issue() { # NAME CA TEMPLATE-LINE...; uses dir, and KEY_TYPE
     local name=$1 ca=$2 signing=(--generate-self-signed)
     local template=$dir/$name.template
-    [ -z "$ca" ] || signing=(--generate-certificate --load-ca-certificate "$dir/$ca.pem" --load-ca-privkey "$dir/$ca.key")
+    [ -z "$ca" ] ||
+        signing=(--generate-certificate --load-ca-certificate "$dir/$ca.pem" --load-ca-privkey "$dir/$ca.key")
     printf '%s\n' "cn = $name" "dns_name = $name.test" 'ip_address = 127.0.0.1' signing_key "${@:3}" >"$template"
     grep -q '^expiration_date' "$template" || echo 'expiration_days = 30' >>"$template"
     # shellcheck disable=SC2086 # several words
     if ! certtool --generate-privkey ${KEY_TYPE:---key-type=ecdsa --curve=secp256r1} --outfile "$dir/$name.key" ||
-        ! certtool "${signing[@]}" --load-privkey "$dir/$name.key" --template "$template" --outfile "$dir/$name.pem"; then
+        ! certtool "${signing[@]}" --load-privkey "$dir/$name.key" --template "$template" \
+            --outfile "$dir/$name.pem"; then
         fail "no certificate $name"
     fi 2>"$dir/log" || fail "$(cat "$dir/log")"
 }
