@@ -84,12 +84,12 @@ static uint64_t socket_cookie(int fd)
 /* The same socket by other numbers, made by dup before it was selected. */
 static void select_twins(int fd, struct desc *d)
 {
-    uint64_t cookie = socket_cookie(fd);
     for (unsigned i = 0; i < table_high; i++) {
-        uintptr_t aliased = WORD_ALIASED;
-        if (atomic_load_explicit(&table[i], memory_order_relaxed) != WORD_ALIASED || socket_cookie((int)i) != cookie)
+        uintptr_t word = atomic_load_explicit(&table[i], memory_order_relaxed);
+        bool candidate = word == WORD_SOCKET || word == WORD_BOUND || word == WORD_BOUND_PLAIN;
+        if (!candidate || (int)i == fd || socket_cookie((int)i) != d->cookie)
             continue;
-        if (!atomic_compare_exchange_strong(&table[i], &aliased, (uintptr_t)d))
+        if (!atomic_compare_exchange_strong(&table[i], &word, (uintptr_t)d))
             continue;
         atomic_fetch_add(&d->refs, 1);
         streams_detach((int)i);
@@ -144,12 +144,12 @@ struct desc *select_connection(int fd, const struct policy_rule *rule, bool conn
             int one = 1;
             sys5(SYS_setsockopt, (long)fd, SOL_SOCKET, SO_RCVLOWAT, &one, (long)sizeof one);
         }
-        bool aliased = table_word(fd) == WORD_ALIASED;
+        d->cookie = socket_cookie(fd);
         force_nodelay(fd, d);
         atomic_store(&d->refs, 1);
         table_set(fd, (uintptr_t)d);
         streams_detach(fd);
-        if (aliased)
+        if (connected_side)
             select_twins(fd, d);
     } else if (conn) {
         core->conn_free(conn);
@@ -167,7 +167,7 @@ void unselect(int fd, struct desc *d)
         uintptr_t mine = (uintptr_t)d;
         if (atomic_load_explicit(&table[i], memory_order_relaxed) != mine)
             continue;
-        if (atomic_compare_exchange_strong(&table[i], &mine, WORD_ALIASED) && atomic_fetch_sub(&d->refs, 1) == 1) {
+        if (atomic_compare_exchange_strong(&table[i], &mine, WORD_SOCKET) && atomic_fetch_sub(&d->refs, 1) == 1) {
             desc_release(d);
             return;
         }
@@ -201,8 +201,21 @@ static bool is_fresh(int fd, const struct tcp_info *info, socklen_t info_len)
     return info->tcpi_bytes_sent == 0 && taken <= 1;
 }
 
+static bool selects(const struct policy_rule *rule)
+{
+    return rule && rule->action != POLICY_PLAIN;
+}
+
+static bool either_selects(const struct sockaddr_storage *local, socklen_t local_len, const struct sockaddr_storage *remote,
+                           socklen_t remote_len)
+{
+    return selects(policy_match(policy, POLICY_CONNECT, (const struct sockaddr *)remote, remote_len)) ||
+           selects(policy_match(policy, POLICY_ACCEPT, (const struct sockaddr *)local, local_len));
+}
+
 static uintptr_t refuse_inherited(int fd, const char *why)
 {
+    streams_detach(fd);
     log_event(LOG_LEVEL_ERROR,
               "inherited descriptor %d is a connection that the policy selects, and %s: every use of it fails", fd,
               why);
@@ -218,12 +231,14 @@ static uintptr_t take_over(int fd, const struct sockaddr_storage *local, socklen
     const struct policy_rule *rule =
         connected_side ? policy_match(policy, POLICY_CONNECT, (const struct sockaddr *)remote, remote_len)
                        : policy_match(policy, POLICY_ACCEPT, (const struct sockaddr *)local, local_len);
-    if (!rule || rule->action == POLICY_PLAIN)
+    bool fresh = is_fresh(fd, info, info_len);
+    /* In mid-stream nothing tells which side connected: what either direction selects is refused. */
+    if (!fresh && either_selects(local, local_len, remote, remote_len))
+        return refuse_inherited(fd, "it is in mid-stream without its state (was it passed on by a program of ours?)");
+    if (!rule || rule->action == POLICY_PLAIN || !fresh)
         return WORD_PLAIN;
     if (rule->action == POLICY_DENY)
         return refuse_inherited(fd, "the policy says deny");
-    if (!is_fresh(fd, info, info_len))
-        return refuse_inherited(fd, "it is in mid-stream without its state (was it passed on by a program of ours?)");
     struct desc *d = select_connection(fd, rule, connected_side, (const struct sockaddr *)remote);
     if (!d)
         return refuse_inherited(fd, "its protection could not be set up");
@@ -256,11 +271,28 @@ void classify_unknown(int fd)
 {
     int saved = errno;
     uintptr_t unknown = WORD_UNKNOWN;
+    thread_enter();
     if (!atomic_compare_exchange_strong(&table[fd], &unknown, WORD_MOVING))
-        return;
-    uintptr_t word = classify(fd);
-    table_end_move(fd, word);
+        thread_leave();
+    else
+        table_end_move(fd, classify(fd));
     errno = saved;
+}
+
+/* Bytes are to move on a socket that this process has not connected: normally the kernel says ENOTCONN. If another
+ * process has connected it, its keys, if it has any, are there and not here. */
+void table_look(int fd)
+{
+    struct sockaddr_storage local, remote;
+    socklen_t local_len = sizeof local, remote_len = sizeof remote;
+    if (thread.in_vfork_child || sys3(SYS_getpeername, (long)fd, &remote, &remote_len) != 0 ||
+        sys3(SYS_getsockname, (long)fd, &local, &local_len) != 0)
+        return;
+    uintptr_t socket_word = WORD_SOCKET;
+    bool refuse = either_selects(&local, local_len, &remote, remote_len);
+    if (refuse)
+        refuse_inherited(fd, "another process has connected it: it cannot be shared from before connect");
+    atomic_compare_exchange_strong(&table[fd], &socket_word, refuse ? WORD_REFUSED : WORD_PLAIN);
 }
 
 void classify_inherited(void)

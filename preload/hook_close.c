@@ -122,10 +122,10 @@ HOOK int close(int fd)
     int saved = errno, error = give_up(fd);
     if (error)
         return fail(error);
-    errno = saved;
-    int r = real()->close(fd);
+    long r = sys1(SYS_close, (long)fd); /* no cancellation here: the number would stay in motion for ever */
     table_end_move(fd, WORD_PLAIN);
-    return r;
+    errno = r < 0 ? (int)-r : saved;
+    return r < 0 ? -1 : 0;
 }
 HOOK_ALIAS(close, __close);
 
@@ -150,28 +150,37 @@ HOOK int shutdown(int fd, int how)
 static void share_word(int from, int to)
 {
     uintptr_t word = table_word(from);
-    if (word == WORD_PLAIN && (unsigned)from < table_size) {
-        atomic_compare_exchange_strong(&table[from], &word, WORD_ALIASED);
-        word = WORD_ALIASED;
-    }
-    if (word >= WORD_FIRST_POINTER)
-        atomic_fetch_add(&((struct desc *)word)->refs, 1);
-    if (word == WORD_OURS || word == WORD_MOVING)
-        word = WORD_PLAIN;
-    if ((unsigned)to >= table_size && word >= WORD_FIRST_POINTER) {
-        atomic_fetch_sub(&((struct desc *)word)->refs, 1);
-        log_event(LOG_LEVEL_ERROR, "descriptor %d is above the table: closed", to);
-        sys1(SYS_close, (long)to);
-        return;
+    if (word >= WORD_FIRST_POINTER) {
+        struct desc *d = (struct desc *)word;
+        if (desc_enter(d, from)) {
+            atomic_fetch_add(&d->refs, 1);
+            desc_leave(d);
+        } else {
+            word = WORD_UNKNOWN; /* closed while it was copied */
+        }
+    } else if (word == WORD_OURS || word == WORD_MOVING) {
+        word = WORD_UNKNOWN;
     }
     table_end_move(to, word);
+}
+
+/* A number above the table cannot be watched: a copy of a protected one must not be there. */
+static bool above_table(int from, int to)
+{
+    if ((unsigned)to < table_size || table_word(from) == WORD_PLAIN)
+        return false;
+    log_event(LOG_LEVEL_ERROR, "descriptor %d is above the table of %u: closed", to, table_size);
+    sys1(SYS_close, (long)to);
+    return true;
 }
 
 /* A copy that the kernel has just made on a fresh number. */
 static int copied(int from, int to)
 {
-    if (to < 0 || !mine_to_track())
+    if (to < 0 || !mine_to_track() || (table_word(from) == WORD_PLAIN && table_word(to) == WORD_PLAIN))
         return to;
+    if (above_table(from, to))
+        return fail(EMFILE);
     if (table_word(to) != WORD_PLAIN)
         table_forget(to);
     table_begin_move(to);
@@ -198,7 +207,8 @@ static int replace(int from, int to, int flags, bool is_dup3)
         return fail(EBUSY);
     /* Nothing is given up for a copy that fails. An unselected target has nothing to give up (law 1). */
     bool fails = from != to && table_word(to) != WORD_PLAIN && sys3(SYS_fcntl, (long)from, F_GETFD, 0L) < 0;
-    if (!mine_to_track() || from == to || fails)
+    bool plain = table_word(from) == WORD_PLAIN && table_word(to) == WORD_PLAIN;
+    if (!mine_to_track() || from == to || fails || plain || (unsigned)to >= table_size)
         return is_dup3 ? real()->dup3(from, to, flags) : real()->dup2(from, to);
     int error = give_up(to);
     if (error)

@@ -83,6 +83,16 @@ static int connect_again(struct desc *d, int fd, const struct sockaddr *to, sock
     return r;
 }
 
+/* Unselected for good: from now on the number is looked at no more. */
+static int connect_plain(int fd, const struct sockaddr *to, socklen_t len)
+{
+    int r = real()->connect(fd, to, len);
+    uintptr_t word = WORD_SOCKET;
+    if ((r == 0 || errno == EINPROGRESS || errno == EINTR) && (unsigned)fd < table_size && !thread.in_vfork_child)
+        atomic_compare_exchange_strong(&table[fd], &word, WORD_PLAIN);
+    return r;
+}
+
 HOOK int connect(int fd, const struct sockaddr *to, socklen_t len)
 {
     if (!policy)
@@ -92,7 +102,7 @@ HOOK int connect(int fd, const struct sockaddr *to, socklen_t len)
         return connect_again(d, fd, to, len);
     const struct policy_rule *rule = to ? policy_match(policy, POLICY_CONNECT, to, len) : NULL;
     if (!rule || rule->action == POLICY_PLAIN || !is_tcp_stream(fd))
-        return real()->connect(fd, to, len);
+        return connect_plain(fd, to, len);
     if (rule->action == POLICY_DENY)
         return deny("connect", rule);
     if (thread.in_vfork_child)
@@ -104,7 +114,8 @@ HOOK_ALIAS(connect, __connect);
 HOOK int bind(int fd, const struct sockaddr *at, socklen_t len)
 {
     int r = real()->bind(fd, at, len);
-    if (!policy || r < 0 || thread.in_vfork_child || table_word(fd) >= WORD_OURS)
+    uintptr_t word = table_word(fd);
+    if (!policy || r < 0 || thread.in_vfork_child || (word != WORD_PLAIN && word != WORD_SOCKET && word != WORD_UNKNOWN))
         return r;
     int saved = errno;
     bool match = policy_could_match(policy, POLICY_ACCEPT, at, len) && is_tcp_stream(fd);
@@ -123,7 +134,7 @@ HOOK int listen(int fd, int backlog)
         return r;
     int saved = errno;
     uintptr_t word = table_word(fd);
-    if (word == WORD_BOUND || ((word == WORD_PLAIN || word == WORD_ALIASED) && policy_has(policy, POLICY_ACCEPT)))
+    if (word == WORD_BOUND || ((word == WORD_PLAIN || word == WORD_SOCKET) && policy_has(policy, POLICY_ACCEPT)))
         classify_listener(fd);
     errno = saved;
     return r;
@@ -187,7 +198,7 @@ static int accept_matched(int fd, struct sockaddr *from, socklen_t *from_len, in
 static bool is_listener(int fd)
 {
     uintptr_t word = table_word(fd);
-    if (word == WORD_BOUND || word == WORD_ALIASED)
+    if (word == WORD_BOUND)
         classify_listener(fd);
     return table_word(fd) == WORD_LISTENER;
 }
@@ -212,11 +223,16 @@ HOOK int accept(int fd, struct sockaddr *from, socklen_t *from_len)
     return real()->accept(fd, from, from_len);
 }
 
-/* A new socket on a number that we think is in use: something closed it behind the hooks. */
 HOOK int socket(int domain, int type, int protocol)
 {
     int fd = real()->socket(domain, type, protocol);
-    if (fd >= 0 && table_word(fd) != WORD_PLAIN && !thread.in_vfork_child)
+    if (fd < 0 || !policy || thread.in_vfork_child)
+        return fd;
+    int saved = errno;
+    if (table_word(fd) != WORD_PLAIN) /* it was closed behind the hooks */
         table_forget(fd);
+    if ((domain == AF_INET || domain == AF_INET6) && (type & 0xf) == SOCK_STREAM)
+        table_set(fd, WORD_SOCKET);
+    errno = saved;
     return fd;
 }

@@ -44,14 +44,14 @@ static ssize_t receive_one(struct desc *d, int fd, void *buffer, size_t len, int
 
 HOOK ssize_t read(int fd, void *buffer, size_t len)
 {
-    struct desc *d = table_find(fd);
+    struct desc *d = table_find_data(fd);
     return d ? receive_one(d, fd, buffer, len, 0) : real()->read(fd, buffer, len);
 }
 HOOK_ALIAS(read, __read);
 
 HOOK ssize_t readv(int fd, const struct iovec *iov, int count)
 {
-    struct desc *d = table_find(fd);
+    struct desc *d = table_find_data(fd);
     if (!d)
         return real()->readv(fd, iov, count);
     if (count < 0 || count > 1024)
@@ -61,14 +61,14 @@ HOOK ssize_t readv(int fd, const struct iovec *iov, int count)
 
 HOOK ssize_t recv(int fd, void *buffer, size_t len, int flags)
 {
-    struct desc *d = table_find(fd);
+    struct desc *d = table_find_data(fd);
     return d ? receive_one(d, fd, buffer, len, flags) : real()->recv(fd, buffer, len, flags);
 }
 HOOK_ALIAS(recv, __recv);
 
 HOOK ssize_t recvfrom(int fd, void *buffer, size_t len, int flags, struct sockaddr *from, socklen_t *from_len)
 {
-    struct desc *d = table_find(fd);
+    struct desc *d = table_find_data(fd);
     if (!d)
         return real()->recvfrom(fd, buffer, len, flags, from, from_len);
     ssize_t n = receive_one(d, fd, buffer, len, flags);
@@ -78,7 +78,7 @@ HOOK ssize_t recvfrom(int fd, void *buffer, size_t len, int flags, struct sockad
 }
 
 /* Descriptors that come by SCM_RIGHTS are looked at when first used. */
-static void mark_received(const struct msghdr *m)
+void mark_received(const struct msghdr *m)
 {
     for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR((struct msghdr *)m, c)) {
         if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
@@ -94,7 +94,7 @@ static void mark_received(const struct msghdr *m)
 
 HOOK ssize_t recvmsg(int fd, struct msghdr *m, int flags)
 {
-    struct desc *d = table_find(fd);
+    struct desc *d = table_find_data(fd);
     if (!d) {
         ssize_t n = real()->recvmsg(fd, m, flags);
         if (n >= 0 && table_size && m->msg_controllen)

@@ -1,12 +1,12 @@
 /* Calls that move bytes on a descriptor and are not covered yet: on a protected one they fail, and say so. They never
  * pass. */
-#include "state.h"
+#include "stream.h"
 
 #include <errno.h>
 
 static bool refused(int fd, const char *call)
 {
-    struct desc *d = table_find(fd);
+    struct desc *d = table_find_data(fd);
     if (!d)
         return false;
     if (desc_special(d)) {
@@ -39,12 +39,26 @@ HOOK ssize_t vmsplice(int fd, const struct iovec *iov, size_t count, unsigned fl
 
 HOOK int sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags)
 {
-    return refused(fd, "sendmmsg") ? -1 : real()->sendmmsg(fd, messages, count, flags);
+    if (refused(fd, "sendmmsg"))
+        return -1;
+    for (unsigned i = 0; table_size && i < count; i++) {
+        if (messages[i].msg_hdr.msg_controllen && passes_protected(&messages[i].msg_hdr)) {
+            errno = EOPNOTSUPP;
+            return -1;
+        }
+    }
+    return real()->sendmmsg(fd, messages, count, flags);
 }
 
 HOOK int recvmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags, struct timespec *timeout)
 {
-    return refused(fd, "recvmmsg") ? -1 : real()->recvmmsg(fd, messages, count, flags, timeout);
+    if (refused(fd, "recvmmsg"))
+        return -1;
+    int n = real()->recvmmsg(fd, messages, count, flags, timeout);
+    for (int i = 0; table_size && i < n; i++)
+        if (messages[i].msg_hdr.msg_controllen)
+            mark_received(&messages[i].msg_hdr);
+    return n;
 }
 
 /* With offset -1 these are readv and writev (preadv2(2)). */

@@ -21,14 +21,14 @@ static ssize_t send_one(struct desc *d, int fd, const void *buffer, size_t len, 
 
 HOOK ssize_t write(int fd, const void *buffer, size_t len)
 {
-    struct desc *d = table_find(fd);
+    struct desc *d = table_find_data(fd);
     return d ? send_one(d, fd, buffer, len, 0) : real()->write(fd, buffer, len);
 }
 HOOK_ALIAS(write, __write);
 
 HOOK ssize_t writev(int fd, const struct iovec *iov, int count)
 {
-    struct desc *d = table_find(fd);
+    struct desc *d = table_find_data(fd);
     if (!d)
         return real()->writev(fd, iov, count);
     if (count < 0 || count > 1024)
@@ -38,20 +38,33 @@ HOOK ssize_t writev(int fd, const struct iovec *iov, int count)
 
 HOOK ssize_t send(int fd, const void *buffer, size_t len, int flags)
 {
-    struct desc *d = table_find(fd);
+    struct desc *d = table_find_data(fd);
     return d ? send_one(d, fd, buffer, len, flags) : real()->send(fd, buffer, len, flags);
 }
 HOOK_ALIAS(send, __send);
 
+/* MSG_FASTOPEN connects and sends in one call, with the bytes in the SYN: programs fall back to connect. */
+static int fast_open_refused(int flags, const struct sockaddr *to, socklen_t len)
+{
+    if (!(flags & MSG_FASTOPEN) || !policy || !to)
+        return 0;
+    const struct policy_rule *rule = policy_match(policy, POLICY_CONNECT, to, len);
+    return rule && rule->action != POLICY_PLAIN ? EOPNOTSUPP : 0;
+}
+
 /* The address is ignored on a connected stream socket, as in tcp(7). */
 HOOK ssize_t sendto(int fd, const void *buffer, size_t len, int flags, const struct sockaddr *to, socklen_t to_len)
 {
-    struct desc *d = table_find(fd);
-    return d ? send_one(d, fd, buffer, len, flags) : real()->sendto(fd, buffer, len, flags, to, to_len);
+    struct desc *d = table_find_data(fd);
+    if (d)
+        return send_one(d, fd, buffer, len, flags);
+    if (fast_open_refused(flags, to, to_len))
+        return stream_special(EOPNOTSUPP);
+    return real()->sendto(fd, buffer, len, flags, to, to_len);
 }
 
 /* A protected connection cannot be given to another process yet: it would arrive there without its keys. */
-static bool passes_protected(const struct msghdr *m)
+bool passes_protected(const struct msghdr *m)
 {
     for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR((struct msghdr *)m, c)) {
         if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
@@ -71,8 +84,10 @@ static bool passes_protected(const struct msghdr *m)
 
 HOOK ssize_t sendmsg(int fd, const struct msghdr *m, int flags)
 {
-    struct desc *d = table_find(fd);
+    struct desc *d = table_find_data(fd);
     if (table_size && m->msg_controllen && passes_protected(m))
+        return stream_special(EOPNOTSUPP);
+    if (!d && fast_open_refused(flags, m->msg_name, m->msg_namelen))
         return stream_special(EOPNOTSUPP);
     if (!d)
         return real()->sendmsg(fd, m, flags);
@@ -122,8 +137,8 @@ static ssize_t send_file(struct desc *d, int out, int in, off64_t *offset, size_
 
 HOOK ssize_t sendfile64(int out, int in, off64_t *offset, size_t len)
 {
-    struct desc *d = table_find(out);
-    if (table_find(in))
+    struct desc *d = table_find_data(out);
+    if (table_find_data(in))
         return stream_special(EINVAL); /* sockets cannot be mapped: sendfile(2) */
     if (!d)
         return real()->sendfile64(out, in, offset, len);

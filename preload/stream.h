@@ -30,4 +30,8 @@ int stream_wait_handshake(struct desc *d, int fd, int64_t timeout_ms);
 
 bool stream_is_blocking(int fd);
 
+/* SCM_RIGHTS, in hook_write.c and hook_read.c. */
+bool passes_protected(const struct msghdr *m);
+void mark_received(const struct msghdr *m);
+
 #endif

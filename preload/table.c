@@ -237,6 +237,7 @@ uintptr_t table_begin_move(int fd)
         return WORD_PLAIN;
     uintptr_t word;
     raise_high(fd);
+    thread_enter();
     while ((word = atomic_exchange(&table[fd], WORD_MOVING)) == WORD_MOVING)
         sched_yield();
     if (word >= WORD_FIRST_POINTER)
@@ -252,6 +253,7 @@ void table_end_move(int fd, uintptr_t word)
     if (word >= WORD_FIRST_POINTER)
         atomic_store(&((struct desc *)word)->number, fd);
     atomic_compare_exchange_strong(&table[fd], &moving, word);
+    thread_leave();
 }
 
 int desc_any_number(struct desc *d)

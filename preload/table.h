@@ -20,7 +20,7 @@ enum table_word {
     WORD_BOUND,       /* bound where a rule could match; becomes WORD_LISTENER at listen */
     WORD_BOUND_PLAIN, /* bound where none can */
     WORD_LISTENER,    /* accepted connections are matched */
-    WORD_ALIASED,     /* has been dup'ed while unselected: connect must find its twins */
+    WORD_SOCKET,      /* a TCP socket that this process has not connected: connect decides, for its dups too */
     WORD_REFUSED,     /* a selected socket that cannot be protected: EIO, never plain */
     WORD_MOVING,      /* being closed or replaced in this very moment: wait */
     WORD_FIRST_POINTER,
@@ -39,6 +39,7 @@ struct desc {
     _Atomic uint32_t refs;   /* numbers of the program */
     _Atomic int number;      /* one of them, or the number that we kept for the closing (orphan) */
     struct conn *conn;
+    uint64_t cookie;         /* SO_COOKIE: finds the socket under other numbers */
     const struct policy_rule *rule;
     _Atomic bool orphan;         /* number is ours */
     bool linger_abort;           /* the program asked for SO_LINGER 0 */
@@ -72,6 +73,7 @@ extern __thread struct thread_state thread __attribute__((tls_model("initial-exe
 bool table_init(void);
 uintptr_t table_word(int fd);
 struct desc *table_find_slow(int fd, uintptr_t word);
+void table_look(int fd); /* classify.c: a WORD_SOCKET whose bytes are to move */
 
 /* The desc of a selected number, or a special one (desc_special) for those that must fail; NULL: go to libc. */
 static inline struct desc *table_find(int fd)
@@ -82,6 +84,19 @@ static inline struct desc *table_find(int fd)
     if (__builtin_expect(word == WORD_PLAIN, 1))
         return NULL;
     return table_find_slow(fd, word);
+}
+
+/* The same for calls that move bytes: a socket that another process has connected meanwhile is noticed. */
+static inline struct desc *table_find_data(int fd)
+{
+    if (__builtin_expect((unsigned)fd >= table_size, 1))
+        return NULL;
+    uintptr_t word = atomic_load_explicit(&table[fd], memory_order_acquire);
+    if (__builtin_expect(word == WORD_PLAIN, 1))
+        return NULL;
+    if (word == WORD_SOCKET)
+        table_look(fd);
+    return table_find_slow(fd, atomic_load(&table[fd]));
 }
 
 /* The errno of a number that must fail (ours: EBADF, refused: EIO, in a vfork child: EIO); 0 for a real connection. */
@@ -106,7 +121,8 @@ void desc_release(struct desc *d);
 
 /* Puts a word on a number; a desc's reference is counted by the caller. */
 void table_set(int fd, uintptr_t word);
-/* Begins a close or replacement: the old word, with WORD_MOVING in its place (and all pinned calls gone). */
+/* Begins a close or replacement: the old word, with WORD_MOVING in its place (and all pinned calls gone). Signals are
+ * deferred until table_end_move: a handler that used the number would wait for its own thread. */
 uintptr_t table_begin_move(int fd);
 /* Ends it, unless somebody has put the reused number to work meanwhile. */
 void table_end_move(int fd, uintptr_t word);

@@ -11,6 +11,7 @@
 struct thread_robust {
     uint32_t tid; /* 0: not looked up yet */
     struct robust_list_head *head;
+    struct robust_list *before; /* list_op_pending as it was: this may interrupt glibc inside a robust mutex */
 };
 
 static __thread struct thread_robust self __attribute__((tls_model("initial-exec")));
@@ -53,6 +54,7 @@ void shared_wake(_Atomic uint32_t *word)
  * cleared only after it is not (Documentation/locking/robust-futex-ABI). */
 static void announce(struct slotlock *lock)
 {
+    self.before = self.head->list_op_pending;
     self.head->list_op_pending = (struct robust_list *)((char *)&lock->word - self.head->futex_offset);
     atomic_signal_fence(memory_order_seq_cst);
 }
@@ -60,7 +62,7 @@ static void announce(struct slotlock *lock)
 static void retract(void)
 {
     atomic_signal_fence(memory_order_seq_cst);
-    self.head->list_op_pending = NULL;
+    self.head->list_op_pending = self.before;
 }
 
 static enum slotlock_result take_slow(struct slotlock *lock)
