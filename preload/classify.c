@@ -206,8 +206,8 @@ static bool selects(const struct policy_rule *rule)
     return rule && rule->action != POLICY_PLAIN;
 }
 
-static bool either_selects(const struct sockaddr_storage *local, socklen_t local_len, const struct sockaddr_storage *remote,
-                           socklen_t remote_len)
+static bool either_selects(const struct sockaddr_storage *local, socklen_t local_len,
+                           const struct sockaddr_storage *remote, socklen_t remote_len)
 {
     return selects(policy_match(policy, POLICY_CONNECT, (const struct sockaddr *)remote, remote_len)) ||
            selects(policy_match(policy, POLICY_ACCEPT, (const struct sockaddr *)local, local_len));

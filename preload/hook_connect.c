@@ -115,7 +115,8 @@ HOOK int bind(int fd, const struct sockaddr *at, socklen_t len)
 {
     int r = real()->bind(fd, at, len);
     uintptr_t word = table_word(fd);
-    if (!policy || r < 0 || thread.in_vfork_child || (word != WORD_PLAIN && word != WORD_SOCKET && word != WORD_UNKNOWN))
+    if (!policy || r < 0 || thread.in_vfork_child ||
+        (word != WORD_PLAIN && word != WORD_SOCKET && word != WORD_UNKNOWN))
         return r;
     int saved = errno;
     bool match = policy_could_match(policy, POLICY_ACCEPT, at, len) && is_tcp_stream(fd);

@@ -39,7 +39,7 @@ struct desc {
     _Atomic uint32_t refs;   /* numbers of the program */
     _Atomic int number;      /* one of them, or the number that we kept for the closing (orphan) */
     struct conn *conn;
-    uint64_t cookie;         /* SO_COOKIE: finds the socket under other numbers */
+    uint64_t cookie; /* SO_COOKIE: finds the socket under other numbers */
     const struct policy_rule *rule;
     _Atomic bool orphan;         /* number is ours */
     bool linger_abort;           /* the program asked for SO_LINGER 0 */
