@@ -115,8 +115,18 @@ void conn_prepare_fork(struct conn *c)
         holders_announce(c->slot, conn_transport->now_ms());
 }
 
+/* A superserver forks so that the child, or what it executes, serves the connection: neither may start the handshake by
+ * mere time while the other is on its way there (on a busy machine, longer than CONN_UNSTARTED_MS). */
+enum { HEIR_MS = 1000 };
+static void await_heir(struct conn *c)
+{
+    c->born_ms = conn_transport->now_ms() + HEIR_MS;
+}
+
 void conn_fork_parent(struct conn *c, bool failed)
 {
+    if (!failed)
+        await_heir(c);
     if (failed && !atomic_load(&c->left))
         holders_withdraw(c->slot);
 }
@@ -125,6 +135,7 @@ void conn_fork_child(struct conn *c)
 {
     pthread_mutex_init(&c->hs_lock, NULL);
     conn_drop_private(c);
+    await_heir(c);
     c->shut_wr_wanted = false;
     atomic_store(&c->rest_due, 0);
     atomic_store(&c->shut_rd_due, 0);
