@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 
 /* Counts the fork handlers that are under way, since _Fork runs them by itself. */
 static bool preparing;
@@ -131,6 +132,50 @@ HOOK pid_t _Fork(void)
         fork_parent(pid < 0);
     errno = saved;
     return pid;
+}
+
+/* clone(2) without CLONE_VM is a fork that runs no handlers. */
+struct cloned {
+    int (*fn)(void *);
+    void *arg;
+};
+
+static int in_clone(void *arg)
+{
+    struct cloned c = *(struct cloned *)arg; /* the child's own copy of its parent's stack */
+    fork_child();
+    return c.fn(c.arg);
+}
+
+HOOK int clone(int (*fn)(void *), void *stack, int flags, void *arg, ...)
+{
+    va_list args;
+    va_start(args, arg);
+    pid_t *parent_tid = va_arg(args, pid_t *);
+    void *tls = va_arg(args, void *);
+    pid_t *child_tid = va_arg(args, pid_t *);
+    va_end(args);
+    if (!policy || (flags & CLONE_VM) || !fn)
+        return real()->clone(fn, stack, flags, arg, parent_tid, tls, child_tid);
+    struct cloned c = {fn, arg};
+    fork_prepare();
+    int pid = real()->clone(in_clone, stack, flags, &c, parent_tid, tls, child_tid);
+    int saved = errno;
+    fork_parent(pid < 0);
+    errno = saved;
+    return pid;
+}
+HOOK_ALIAS(clone, __clone);
+
+long fork_by_syscall(long n, const long a[6])
+{
+    fork_prepare();
+    long r = sys6(n, a[0], a[1], a[2], a[3], a[4], a[5]);
+    if (r == 0)
+        fork_child();
+    else
+        fork_parent(r < 0);
+    return r;
 }
 
 /* Called by vfork.S in the child, which runs in its parent's memory until it execs or exits, and by the parent when it

@@ -8,9 +8,41 @@
 #include <errno.h>
 #include <string.h>
 
+struct cookie_search {
+    uint64_t cookie;
+    bool found;
+};
+
+static void compare_cookie(struct desc *d, void *arg)
+{
+    struct cookie_search *s = arg;
+    if (d->cookie == s->cookie)
+        s->found = true;
+}
+
+/* In a vfork child the table is its parent's, and the numbers may have been moved: sockets are known by SO_COOKIE. */
+static int survivor_after_vfork(void)
+{
+    for (unsigned fd = 0; fd < table_high; fd++) {
+        struct cookie_search s = {0, false};
+        socklen_t len = sizeof s.cookie;
+        long flags = sys3(SYS_fcntl, (long)fd, F_GETFD, 0L);
+        if (flags < 0 || (flags & FD_CLOEXEC))
+            continue;
+        if (sys5(SYS_getsockopt, (long)fd, SOL_SOCKET, SO_COOKIE, &s.cookie, &len) != 0)
+            continue;
+        desc_each(compare_cookie, &s);
+        if (s.found)
+            return (int)fd;
+    }
+    return -1;
+}
+
 /* The first protected number that would survive; -1 if none. */
 static int survivor(void)
 {
+    if (thread.in_vfork_child)
+        return survivor_after_vfork();
     for (unsigned fd = 0; core && fd < table_high; fd++) {
         uintptr_t word = atomic_load_explicit(&table[fd], memory_order_relaxed);
         if (word < WORD_FIRST_POINTER)
@@ -18,7 +50,7 @@ static int survivor(void)
         long flags = sys3(SYS_fcntl, (long)fd, F_GETFD, 0L);
         if (flags < 0 || (flags & FD_CLOEXEC))
             continue;
-        if (!thread.in_vfork_child && core->conn_give_back(((struct desc *)word)->conn))
+        if (core->conn_give_back(((struct desc *)word)->conn))
             continue;
         return (int)fd;
     }
@@ -129,6 +161,18 @@ HOOK int posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_actio
                       const posix_spawnattr_t *attr, char *const argv[], char *const envp[])
 {
     return refused("posix_spawn", file) ? errno : real()->posix_spawnp(pid, file, actions, attr, argv, envp);
+}
+
+/* A protected connection as the new program's standard output or the like. */
+HOOK int posix_spawn_file_actions_adddup2(posix_spawn_file_actions_t *actions, int fd, int to)
+{
+    struct desc *d = table_find(fd);
+    if (!d)
+        return real()->posix_spawn_file_actions_adddup2(actions, fd, to);
+    if (desc_special(d))
+        return EBADF;
+    log_event(LOG_LEVEL_ERROR, "giving protected connection %d to a spawned program refused: not covered yet", fd);
+    return EOPNOTSUPP;
 }
 
 HOOK int system(const char *command)

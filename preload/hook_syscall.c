@@ -131,6 +131,18 @@ static bool redirect(long n, const long a[6], long *r)
     }
 }
 
+/* fork by its number, with a stack of the parent's own: libc's handlers do not run. */
+static bool is_fork(long n, const long a[6])
+{
+#ifdef SYS_fork
+    if (n == SYS_fork)
+        return true;
+#endif
+    if (n == SYS_clone)
+        return !(a[0] & CLONE_VM);
+    return n == SYS_clone3 && a[0] && !(*(const uint64_t *)a[0] & CLONE_VM); /* clone_args.flags comes first */
+}
+
 static bool is_pread_family(long n)
 {
     return n == SYS_preadv2 || n == SYS_pwritev2;
@@ -154,6 +166,8 @@ HOOK long syscall(long n, ...)
         errno = EOPNOTSUPP;
         return -1;
     }
+    if (is_fork(n, a))
+        return answer(fork_by_syscall(n, a));
     if (n == SYS_exit_group)
         helper_finish_all();
     r = sys6(n, a[0], a[1], a[2], a[3], a[4], a[5]);

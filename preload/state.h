@@ -63,5 +63,6 @@ void fork_init(void);
 void fork_prepare(void);
 void fork_parent(bool failed);
 void fork_child(void);
+long fork_by_syscall(long n, const long args[6]); /* as the raw call: -errno */
 
 #endif
