@@ -104,11 +104,11 @@ static bool discard(int fd)
     return false;
 }
 
-static bool closing_over(struct conn *c, int fd)
+static bool closing_over(struct conn *c, int fd, bool *peer_ended)
 {
     if (atomic_load(&c->slot->state) == SLOT_OPEN && !atomic_load(&c->slot->fin_sent) && end_writing(c, fd) == EAGAIN)
         return false;
-    (void)discard(fd);
+    *peer_ended = discard(fd);
     /* A reset leaves the unacknowledged bytes in the count for ever. */
     return conn_transport->unacked(fd) <= 0 || conn_transport->tcp_state(fd) == TCP_STATE_CLOSE;
 }
@@ -151,7 +151,8 @@ bool conn_leave(struct conn *c, int fd, bool abort)
 /* Closing goes on as long as the peer acknowledges something, and CONN_LINGER_MS after that. */
 static void tick_closing(struct conn *c, int fd, struct conn_need *need, int64_t now)
 {
-    if (closing_over(c, fd)) {
+    bool peer_ended = false;
+    if (closing_over(c, fd, &peer_ended)) {
         atomic_store(&c->phase, PHASE_DONE);
         return;
     }
@@ -166,7 +167,10 @@ static void tick_closing(struct conn *c, int fd, struct conn_need *need, int64_t
         return;
     }
     need->idle = false;
-    need->events |= atomic_load(&c->slot->fin_sent) ? POLLIN : POLLIN | POLLOUT;
+    if (!peer_ended) /* its end stays readable */
+        need->events |= POLLIN;
+    if (!atomic_load(&c->slot->fin_sent))
+        need->events |= POLLOUT;
     need->deadline_ms = now + CLOSE_POLL_MS; /* an acknowledgement raises no event */
 }
 
@@ -209,10 +213,11 @@ static void tick_handshake(struct conn *c, int fd, struct conn_need *need, int64
         conn_time_out(c, fd);
     else if (conn_drive(c, fd) == RESULT_AGAIN) {
         need->idle = false;
-        need->events |= POLLIN;
-        need->deadline_ms = c->deadline_ms;
+        need->deadline_ms = now + 1; /* somebody else drives: what makes the socket ready is his to take */
         if (pthread_mutex_trylock(&c->hs_lock) == 0) {
             size_t len = 0;
+            need->events |= POLLIN;
+            need->deadline_ms = c->deadline_ms;
             if (c->hs && handshake_output(c->hs, &len) && len)
                 need->events |= POLLOUT;
             pthread_mutex_unlock(&c->hs_lock);
