@@ -2,7 +2,7 @@
  * closed with unread bytes, or that bytes reach later, answers with RST, which destroys what is under way (law 5). */
 #include "conn_internal.h"
 
-enum { SHUT_RD_POLL_MS = 20, CLOSE_POLL_MS = 20 };
+enum { SHUT_RD_POLL_MS = 20, CLOSE_POLL_MS = 20, CLOSE_NOTIFY_WIRE = RECORD_OVERHEAD + 2 + 1 }; /* and the FIN */
 
 static const uint8_t close_notify[2] = {1, 0};
 
@@ -162,7 +162,8 @@ static void tick_closing(struct conn *c, int fd, struct conn_need *need, int64_t
         c->deadline_ms = now + CONN_LINGER_MS;
     }
     if (now >= c->deadline_ms) {
-        log_event(LOG_LEVEL_WARN, "%s: closed with %ld bytes that the peer has not acknowledged", c->peer, unacked);
+        log_event(unacked > CLOSE_NOTIFY_WIRE ? LOG_LEVEL_WARN : LOG_LEVEL_DEBUG,
+                  "%s: closed with %ld bytes that the peer has not acknowledged", c->peer, unacked);
         atomic_store(&c->phase, PHASE_DONE);
         return;
     }
