@@ -87,6 +87,9 @@ enum result tx_flush(struct conn *c, int fd);
 enum result early_flush(struct conn *c, int fd);
 enum result early_keep(struct conn *c, const struct iovec *iov, int count, size_t *put, int *error);
 
+/* conn_peek.c: the errno with which reading has ended, after a look at what waits; 0 if it has not ended so. */
+int rx_verdict(struct conn *c, int fd);
+
 /* conn_handshake.c */
 bool conn_established(int fd); /* TCP is up, at least in our direction */
 void conn_fail(struct conn *c, enum result reason, int error);

@@ -137,3 +137,10 @@ enum result conn_ready(struct conn *c, int fd)
     enum result result = conn_drive(c, fd);
     return result == RESULT_OK ? rx_run(c, fd, &r, ready_loop) : result;
 }
+
+int rx_verdict(struct conn *c, int fd)
+{
+    struct reading r = {.count = 0};
+    result_ignore(rx_run(c, fd, &r, probe_loop));
+    return r.rx.end == RX_ERROR ? r.rx.error : 0;
+}

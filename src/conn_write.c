@@ -266,6 +266,16 @@ static bool wire_is_taken(const struct conn *c)
     return atomic_load(&c->slot->early_kept) && !owns_handshake(c);
 }
 
+/* The kernel says that the peer is gone. If it refused us (a server judges the client's certificate after the client has
+ * finished), its alert is still there to be read, and says more than EPIPE. */
+static int why_gone(struct conn *c, int fd, int error)
+{
+    if (error != EPIPE && error != ECONNRESET)
+        return error;
+    int verdict = rx_verdict(c, fd);
+    return verdict == EKEYREJECTED || verdict == EPROTO ? verdict : error;
+}
+
 enum result tx_write(struct conn *c, int fd, const struct iovec *iov, int count, bool more, bool roomy, size_t *put,
                      int *error)
 {
@@ -279,6 +289,8 @@ enum result tx_write(struct conn *c, int fd, const struct iovec *iov, int count,
         tx_end(&w);
     }
     *error = w.error ? w.error : w.tx.error ? w.tx.error : ECONNABORTED;
+    if (result == RESULT_IO && !w.tx.closed)
+        *error = why_gone(c, fd, *error);
     if (*put) {
         atomic_fetch_add_explicit(&c->slot->bytes_out, *put, memory_order_relaxed);
         return RESULT_OK;
