@@ -365,11 +365,12 @@ static void look_unfinished(struct desc *d, void *arg)
         *(bool *)arg = true;
 }
 
-/* The helper goes on; this only waits for it. The connections' own timeouts bound it. */
+/* The helper goes on; this only waits for it, and not for ever: a peer may have stopped reading. */
 void helper_finish_handshakes(void)
 {
     bool left = core != NULL;
-    while (left) {
+    int64_t give_up_ms = io_now_ms() + CONN_LINGER_MS;
+    while (left && io_now_ms() < give_up_ms) {
         left = false;
         thread_enter();
         desc_each(look_unfinished, &left);
