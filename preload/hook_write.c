@@ -105,7 +105,7 @@ static ssize_t send_file(struct desc *d, int out, int in, off64_t *offset, size_
     size_t done = 0;
     off64_t at = offset ? *offset : lseek64(in, 0, SEEK_CUR);
     if (at < 0)
-        return stream_special(offset || errno != ESPIPE ? errno : EINVAL);
+        return stream_special(offset || errno == ESPIPE ? EINVAL : errno);
     char *buffer = malloc(SENDFILE_BUFFER);
     if (!buffer)
         return stream_special(ENOMEM);

@@ -2,6 +2,37 @@
  * limit, and sent behind it before anybody else may write. */
 #include "conn_internal.h"
 
+/* hs_lock held. RESULT_OK: nothing (more) to flush. */
+static enum result flush_kept(struct conn *c, int fd, int *error)
+{
+    if (atomic_load(&c->slot->state) != SLOT_OPEN)
+        return c->early_len || conn_state(c) == RESULT_AGAIN ? RESULT_AGAIN : RESULT_OK;
+    while (c->early_off < c->early_len) {
+        struct iovec iov = {c->early + c->early_off, c->early_len - c->early_off};
+        size_t put = 0;
+        int why = 0;
+        enum result result = tx_write(c, fd, &iov, 1, false, false, &put, &why);
+        if (result != RESULT_OK && result != RESULT_AGAIN)
+            *error = why;
+        if (result != RESULT_OK)
+            return result;
+        c->early_off += put;
+    }
+    if (c->early) {
+        wipe(c->early, c->early_len);
+        free(c->early);
+        c->early = NULL;
+        c->early_len = c->early_off = c->early_room = 0;
+    }
+    if (atomic_load(&c->slot->early_kept) && owns_handshake(c)) {
+        atomic_store(&c->slot->early_kept, 0);
+        shared_wake(&c->slot->early_kept);
+        /* A writer that saw EAGAIN because these were in the way gets no other edge. */
+        conn_transport->raise_edges(fd);
+    }
+    return RESULT_OK;
+}
+
 enum result conn_write(struct conn *c, int fd, const struct iovec *iov, int count, bool more, bool roomy, size_t *put,
                        int *error)
 {
@@ -15,7 +46,7 @@ enum result conn_write(struct conn *c, int fd, const struct iovec *iov, int coun
         return RESULT_IO;
     }
     pthread_mutex_lock(&c->hs_lock);
-    enum result result = early_flush(c, fd);
+    enum result result = flush_kept(c, fd, error);
     if (result == RESULT_AGAIN && owns_handshake(c))
         result = early_keep(c, iov, count, put, error);
     pthread_mutex_unlock(&c->hs_lock);
@@ -62,31 +93,8 @@ enum result early_keep(struct conn *c, const struct iovec *iov, int count, size_
     return RESULT_OK;
 }
 
-/* hs_lock held. RESULT_OK: nothing (more) to flush. */
 enum result early_flush(struct conn *c, int fd)
 {
-    if (atomic_load(&c->slot->state) != SLOT_OPEN)
-        return c->early_len || conn_state(c) == RESULT_AGAIN ? RESULT_AGAIN : RESULT_OK;
-    while (c->early_off < c->early_len) {
-        struct iovec iov = {c->early + c->early_off, c->early_len - c->early_off};
-        size_t put = 0;
-        int error = 0;
-        enum result result = tx_write(c, fd, &iov, 1, false, false, &put, &error);
-        if (result != RESULT_OK)
-            return result;
-        c->early_off += put;
-    }
-    if (c->early) {
-        wipe(c->early, c->early_len);
-        free(c->early);
-        c->early = NULL;
-        c->early_len = c->early_off = c->early_room = 0;
-    }
-    if (atomic_load(&c->slot->early_kept) && owns_handshake(c)) {
-        atomic_store(&c->slot->early_kept, 0);
-        shared_wake(&c->slot->early_kept);
-        /* A writer that saw EAGAIN because these were in the way gets no other edge. */
-        conn_transport->raise_edges(fd);
-    }
-    return RESULT_OK;
+    int error = 0;
+    return flush_kept(c, fd, &error);
 }
