@@ -8,8 +8,10 @@
 #include <pthread.h>
 #include <sched.h>
 
-/* Counts the fork handlers that are under way, since _Fork runs them by itself. */
-static bool preparing;
+/* One fork at a time: glibc runs the prepare handlers of two threads side by side, and the gate is one. Held from prepare
+ * to the end of the fork. */
+static pthread_mutex_t forking = PTHREAD_MUTEX_INITIALIZER;
+static __thread bool preparing __attribute__((tls_model("initial-exec")));
 
 static void prepare_one(struct desc *d, void *arg)
 {
@@ -53,6 +55,7 @@ void fork_prepare(void)
     if (!core || thread.in_vfork_child)
         return;
     thread_enter();
+    pthread_mutex_lock(&forking);
     preparing = true;
     table_gate_close();
     any_live = false;
@@ -71,7 +74,20 @@ void fork_parent(bool failed)
     if (!failed)
         core->core_forked(false);
     table_gate_open(false);
+    pthread_mutex_unlock(&forking);
     thread_leave();
+}
+
+/* What another thread of the parent was closing or replacing stays half done here, and whoever used or closed the number
+ * would wait for that thread for ever. A connection has no keys under it any more: it must not become a plain socket. */
+static void settle_moves(void)
+{
+    for (unsigned fd = 0; fd < table_high; fd++) {
+        if (atomic_load_explicit(&table[fd], memory_order_relaxed) != WORD_MOVING)
+            continue;
+        bool connection = is_tcp_stream((int)fd) && !socket_option((int)fd, SOL_SOCKET, SO_ACCEPTCONN, 0);
+        atomic_store(&table[fd], connection ? WORD_REFUSED : WORD_UNKNOWN);
+    }
 }
 
 static struct desc *no_number;
@@ -99,8 +115,10 @@ void fork_child(void)
     if (!preparing)
         return;
     preparing = false;
+    pthread_mutex_init(&forking, NULL);
     core->core_forked(true);
     desc_each_forking(child_one, NULL);
+    settle_moves();
     helper_forked();
     table_gate_open(true);
     drop_others();

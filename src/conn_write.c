@@ -208,7 +208,9 @@ static enum result write_batch(struct writing *w, const struct iovec *iov, int c
 {
     struct sealed sealed[SCRATCH_RECORDS];
     size_t limit = left < w->c->tx_batch ? left : w->c->tx_batch;
-    uint64_t to_update = w->c->slot->rekey_after ? w->c->slot->rekey_after - w->tx.keys.seq : SCRATCH_RECORDS;
+    /* Read once, and never 0 records: a co-holder may change it after update_keys_if_due has looked. */
+    uint64_t rekey_after = *(volatile uint64_t *)&w->c->slot->rekey_after, seq = w->tx.keys.seq;
+    uint64_t to_update = !rekey_after ? SCRATCH_RECORDS : rekey_after > seq ? rekey_after - seq : 1;
     size_t n = 0, at = 0, done = 0;
     if (!ready_to_seal(w))
         return RESULT_IO;
