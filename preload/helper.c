@@ -166,7 +166,8 @@ static bool may_end(int64_t quiet_since)
 static void *helper_main(void *arg)
 {
     (void)arg;
-    struct poll_set set = {0};
+    /* Kept from one helper to the next, also in a child: what a fork cut off with its thread nobody could free. */
+    static struct poll_set set;
     size_t answered = 0;
     int64_t quiet_since = io_now_ms();
     for (;;) {
@@ -177,7 +178,7 @@ static void *helper_main(void *arg)
         if (count)
             quiet_since = now;
         if (may_end(quiet_since))
-            break; /* below, the rest of what is inside */
+            break;
         if (!count)
             next = quiet_since + LINGER_MS;
         else if (next > now + 10000)
@@ -194,8 +195,6 @@ static void *helper_main(void *arg)
         atomic_store(&asleep, false);
         atomic_store(&inbox_waiting, false);
     }
-    free(set.fds);
-    free(set.descs);
     library_leave();
     return NULL;
 }
