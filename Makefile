@@ -10,15 +10,16 @@ DOCDIR    ?= $(PREFIX)/share/doc/p2ptls
 SANITIZE  ?=
 BUILD     ?= build$(if $(SANITIZE),-$(subst $(comma),-,$(SANITIZE)))$(if $(NONCE_AUDIT),-audit)
 comma     := ,
+SANITIZERS := $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=all)
 
 WARN      := -Wall -Wextra -Wshadow -Wpointer-arith -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wundef -Wwrite-strings -Werror
 OPT       ?= -O2
 CFLAGS    ?= -g
 ALL_CFLAGS = -std=gnu11 $(OPT) $(CFLAGS) $(WARN) -D_GNU_SOURCE -DP2PTLS_VERSION='"$(VERSION)"' -Isrc -MMD -MP -fPIC -fvisibility=hidden \
              -fno-strict-aliasing -fstack-protector-strong \
-             $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer -DP2PTLS_SANITIZED,-U_FORTIFY_SOURCE) \
+             $(if $(SANITIZE),$(SANITIZERS) -fno-omit-frame-pointer -DP2PTLS_SANITIZED,-U_FORTIFY_SOURCE) \
              $(if $(NONCE_AUDIT),-DP2PTLS_NONCE_AUDIT)
-ALL_LDFLAGS = $(LDFLAGS) $(if $(SANITIZE),-fsanitize=$(SANITIZE)) -Wl,-z,relro,-z,now -Wl,--as-needed
+ALL_LDFLAGS = $(LDFLAGS) $(SANITIZERS) -Wl,-z,relro,-z,now -Wl,--as-needed
 GNUTLS_CFLAGS := $(shell pkg-config --cflags gnutls 2>/dev/null)
 GNUTLS_LIBS   := $(or $(shell pkg-config --libs gnutls 2>/dev/null),-lgnutls)
 
@@ -66,7 +67,7 @@ $(BUILD)/tests/unit/%: tests/unit/%.c $(CORE_OBJ) $(wildcard tests/unit/*.h)
 # Programs for the bats suites are plain, unmodified users of the sockets API.
 $(BUILD)/tests/programs/%: tests/programs/%.c $(wildcard tests/programs/*.h)
 	@mkdir -p $(@D)
-	$(CC) -std=gnu11 -O2 -g -Wall -Wextra -D_GNU_SOURCE $(if $(SANITIZE),-fsanitize=$(SANITIZE)) -o $@ $< -lpthread
+	$(CC) -std=gnu11 -O2 -g -Wall -Wextra -D_GNU_SOURCE $(SANITIZERS) -o $@ $< -lpthread
 
 unit: units
 	@set -e; for t in $(UNIT_BIN); do echo "== $$t"; $$t; done

@@ -141,6 +141,8 @@ define_p2p() {
         preload=$(gcc -print-file-name=libasan.so):$preload
         # Leaks of the programs are not ours; the unit tests look for ours.
         export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=0:abort_on_error=1}
+    elif nm -D "$LIBRARY" 2>/dev/null | grep -q ' U __tsan_init'; then
+        preload=$(gcc -print-file-name=libtsan.so):$preload
     fi
     P2P=(env "LD_PRELOAD=$preload${LD_PRELOAD:+:$LD_PRELOAD}")
 }

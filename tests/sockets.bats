@@ -3,25 +3,7 @@
 # is right, and under the library on both ends, which must make no difference.
 
 load helpers
-
-plain() { # PROGRAM [ARGS]...
-    local program=$1
-    shift
-    run "$PROGRAMS/$program" "$@"
-    [ "$status" -eq 0 ] || echo "plain: $program $*" >&2
-    assert_status 0
-}
-
-# The log shows that handshakes took place: a library that did nothing would pass everything else.
-protected() { # PROGRAM [ARGS]...
-    local program=$1 log=$BATS_TEST_TMPDIR/library.log
-    shift
-    : >"$log"
-    P2PTLS_POLICY='any 127.0.0.0/8:*' P2PTLS_LOG=info:$log run p2p "$PROGRAMS/$program" "$@"
-    [ "$status" -eq 0 ] || echo "protected: $program $*" >&2
-    assert_status 0
-    [ -s "$log" ] || fail "no handshake is in the log of: $program $*"
-}
+load program_helpers
 
 # Every mode with ordinary buffers, with the smallest that plain TCP itself gets through with, with data right behind
 # the handshake, and with the connection's halves in several threads and processes. (SO_SNDBUF and SO_RCVBUF both at
@@ -104,7 +86,7 @@ torture_calls() { # plain|protected MODE
 @test "a storm of signals under SA_RESTART (plain)" { plain signal_io storm; }
 @test "a storm of signals under SA_RESTART (protected)" { protected signal_io storm; }
 @test "cancelled threads leave the connection usable (law 7) (plain)" { plain cancel; }
-# gcc's AddressSanitizer keeps the poisoned stack of a thread that pthread_cancel has unwound, and reports its next user.
+# gcc's AddressSanitizer keeps the stack of a thread that pthread_cancel unwound poisoned, and reports its next user.
 # bats test_tags=unsanitized
 @test "cancelled threads leave the connection usable (law 7) (protected)" { protected cancel; }
 @test "a process that runs out of descriptors goes on (plain)" { plain exhaustion; }
