@@ -77,9 +77,14 @@ static int connect_again(struct desc *d, int fd, const struct sockaddr *to, sock
         log_event(LOG_LEVEL_ERROR, "connect to AF_UNSPEC on protected descriptor %d refused: not covered yet", fd);
         return fail(EOPNOTSUPP);
     }
-    int r = real()->connect(fd, to, len);
-    if (r == 0)
+    int r = real()->connect(fd, to, len), error = errno;
+    if (r == 0) {
         stream_touch(d, fd);
+    } else if (error == EINPROGRESS && desc_enter(d, fd)) { /* a new attempt after one that failed */
+        helper_add(d);
+        desc_leave(d);
+    }
+    errno = error;
     return r;
 }
 

@@ -125,6 +125,8 @@ bool conn_leave(struct conn *c, int fd, bool abort)
     bool last = holders_leave(c->slot, conn_transport->now_ms());
     atomic_store(&c->left, 1);
     atomic_store(&c->alone, last);
+    if (abort && atomic_load(&c->slot->state) == SLOT_HANDSHAKE && owns_handshake(c))
+        conn_fail(c, RESULT_IO, ECONNABORTED); /* who else holds it would wait for its end */
     if (abort || atomic_load(&c->slot->state) == SLOT_GIVEN_BACK)
         return false;
     if (!last)
@@ -193,6 +195,7 @@ static void tick_unstarted(struct conn *c, int fd, struct conn_need *need, int64
     if (tcp != TCP_STATE_ESTABLISHED && tcp != TCP_STATE_CLOSE_WAIT) {
         need->idle = tcp < 0 || tcp == TCP_STATE_CLOSE; /* the attempt failed, and the kernel says so itself */
         need->events = POLLOUT;
+        atomic_store(&c->hopeless, need->idle);
         return;
     }
     if (!c->connected_side && now < c->born_ms + CONN_UNSTARTED_MS) {
@@ -206,7 +209,10 @@ static void tick_unstarted(struct conn *c, int fd, struct conn_need *need, int64
 static void tick_handshake(struct conn *c, int fd, struct conn_need *need, int64_t now)
 {
     if (!owns_handshake(c)) {
-        need->idle = conn_drive(c, fd) != RESULT_AGAIN;
+        /* Closed here, it is its owner's business alone: an exit must not wait for him. */
+        need->idle = atomic_load(&c->left) || conn_drive(c, fd) != RESULT_AGAIN;
+        if (need->idle && atomic_load(&c->left))
+            atomic_store(&c->phase, PHASE_DONE);
         need->deadline_ms = now + 100;
         return;
     }
@@ -229,16 +235,20 @@ static void tick_handshake(struct conn *c, int fd, struct conn_need *need, int64
 static void tick_open(struct conn *c, int fd, struct conn_need *need, int64_t now)
 {
     pthread_mutex_lock(&c->hs_lock);
-    bool early_left = early_flush(c, fd) == RESULT_AGAIN;
+    enum result early = early_flush(c, fd), rest = RESULT_OK;
+    bool early_left = early == RESULT_AGAIN;
     bool shut_wanted = c->shut_wr_wanted;
     pthread_mutex_unlock(&c->hs_lock);
     bool shut_left = !early_left && shut_wanted && end_writing(c, fd) == EAGAIN;
     if (atomic_load(&c->rest_due) && now < c->rest_ms) {
         need->idle = false;
         need->deadline_ms = c->rest_ms;
-    } else if (atomic_load(&c->rest_due) && tx_flush(c, fd) == RESULT_AGAIN) {
-        early_left = true;
+    } else if (atomic_load(&c->rest_due)) {
+        rest = tx_flush(c, fd);
+        early_left |= rest == RESULT_AGAIN;
     }
+    /* What the next call of the program will be told; asking again and again would keep a processor busy. */
+    atomic_store(&c->hopeless, early == RESULT_IO || rest == RESULT_IO);
     if (early_left || shut_left) {
         need->idle = false;
         need->events |= POLLOUT;
@@ -276,7 +286,7 @@ void conn_tick(struct conn *c, int fd, struct conn_need *need)
 bool conn_needs_tick(const struct conn *c)
 {
     uint32_t state = atomic_load(&c->slot->state), phase = atomic_load(&c->phase);
-    if (phase == PHASE_DONE)
+    if (phase == PHASE_DONE || (phase == PHASE_RUN && atomic_load(&c->hopeless)))
         return false;
     if (state == SLOT_UNSTARTED || (state == SLOT_HANDSHAKE && owns_handshake(c)) || phase != PHASE_RUN)
         return true;

@@ -75,6 +75,7 @@ enum result conn_start(struct conn *c, int fd)
     if (!atomic_compare_exchange_strong(&c->slot->owner, &nobody, holder_self()))
         return RESULT_OK;
     pthread_mutex_lock(&c->hs_lock);
+    atomic_store(&c->hopeless, 0);
     c->deadline_ms = conn_transport->now_ms() + c->rule->handshake_timeout_ms;
     set_state(c, SLOT_HANDSHAKE);
     enum result result = make_handshake(c);

@@ -57,6 +57,7 @@ struct conn {
     _Atomic long last_unacked;
     _Atomic uint32_t alert_due; /* a bad record was read: this alert goes out, and nothing after it */
     _Atomic uint32_t alone;     /* the last close was ours */
+    _Atomic uint32_t hopeless;  /* connecting or sending failed for good: nothing to do until the program acts */
 };
 
 extern const struct conn_io *conn_transport;
