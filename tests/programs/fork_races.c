@@ -79,13 +79,20 @@ static void *abort_connections(void *arg)
     return arg;
 }
 
+/* A pair whose handshake is over. */
+static void make_open_pair(int *a, int *b)
+{
+    char c;
+    make_pair(a, b);
+    must(write(*a, "x", 1) == 1 && read(*b, &c, 1) == 1, "first byte");
+}
+
 static void forks_together(void)
 {
     pthread_t threads[4];
     int a, b;
     char c;
-    make_pair(&a, &b);
-    must(write(a, "x", 1) == 1 && read(b, &c, 1) == 1, "first byte");
+    make_open_pair(&a, &b);
     for (int i = 0; i < 4; i++)
         must(pthread_create(&threads[i], NULL, fork_often, NULL) == 0, "thread");
     for (int i = 0; i < 4; i++)
@@ -96,6 +103,8 @@ static void forks_together(void)
 static void forks_while_closing(void)
 {
     pthread_t thread;
+    int a, b;
+    make_open_pair(&a, &b);
     must(pthread_create(&thread, NULL, abort_connections, NULL) == 0, "thread");
     fork_often(NULL);
     enough = 1;
@@ -108,7 +117,7 @@ static void refused_connect_is_quiet(void)
     struct timespec second = {1, 0};
     struct rusage before, after;
     int a, b;
-    make_pair(&a, &b);
+    make_open_pair(&a, &b);
     close(b);
     close(a);
     close(listener);
