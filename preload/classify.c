@@ -81,12 +81,13 @@ static uint64_t socket_cookie(int fd)
     return sys5(SYS_getsockopt, (long)fd, SOL_SOCKET, SO_COOKIE, &cookie, &len) == 0 ? cookie : 0;
 }
 
-/* The same socket by other numbers, made by dup before it was selected. */
+/* The same socket by other numbers: made by dup before it was selected, or inherited, as a superserver's program has its
+ * connection on 0 and 1. */
 static void select_twins(int fd, struct desc *d)
 {
     for (unsigned i = 0; i < table_high; i++) {
         uintptr_t word = atomic_load_explicit(&table[i], memory_order_relaxed);
-        bool candidate = word == WORD_SOCKET || word == WORD_BOUND || word == WORD_BOUND_PLAIN;
+        bool candidate = word == WORD_SOCKET || word == WORD_BOUND || word == WORD_BOUND_PLAIN || word == WORD_UNKNOWN;
         if (!candidate || (int)i == fd || socket_cookie((int)i) != d->cookie)
             continue;
         if (!atomic_compare_exchange_strong(&table[i], &word, (uintptr_t)d))
@@ -242,6 +243,10 @@ static uintptr_t take_over(int fd, const struct sockaddr_storage *local, socklen
     struct desc *d = select_connection(fd, rule, connected_side, (const struct sockaddr *)remote);
     if (!d)
         return refuse_inherited(fd, "its protection could not be set up");
+    library_enter();
+    if (!connected_side)
+        select_twins(fd, d);
+    library_leave();
     helper_add(d);
     return (uintptr_t)d;
 }

@@ -14,3 +14,16 @@ both() { # MODE
 @test "several threads fork at once: no deadlock, and the connection goes on (law 6)" { both together; }
 @test "a child forked while another thread closes connections can close and exit" { both closing; }
 @test "a refused connect leaves no thread that keeps the processor busy" { both refused; }
+
+foreign() { # CASE of programs/regressions.py
+    run "$PYTHON" "$BATS_TEST_DIRNAME/programs/regressions.py" "$1"
+    assert_status 0
+    P2PTLS_POLICY='any 127.0.0.0/8:*' P2PTLS_LOG=info:$BATS_TEST_TMPDIR/log run \
+        p2p "$PYTHON" "$BATS_TEST_DIRNAME/programs/regressions.py" "$1"
+    assert_status 0
+    grep -q TLS_ "$BATS_TEST_TMPDIR/log" || fail "no handshake is in the log"
+}
+
+@test "a connection inherited on 0 and 1 is one connection, with one handshake" { foreign superserver; }
+@test "early writes that the kernel refused later: the next write has their errno (law 7)" { foreign lost-errno; }
+@test "sendfile at a negative offset is EINVAL" { foreign sendfile-offset; }

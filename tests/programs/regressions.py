@@ -1,0 +1,81 @@
+"""Defects found by running other people's programs, each as a few lines that also run on plain TCP.
+
+    regressions.py superserver     the program that a superserver starts has its connection on 0 and 1
+    regressions.py lost-errno      what was kept until after the handshake cannot be sent: the next write says why
+    regressions.py sendfile-offset a negative offset is EINVAL, whatever errno was
+"""
+import errno
+import os
+import socket
+import struct
+import sys
+import tempfile
+import time
+
+DEADLINE = 60
+LINGER_0 = struct.pack("ii", 1, 0)
+
+
+def pair(**sizes):
+    listener = socket.create_server(("127.0.0.1", 0))
+    client = socket.socket()
+    for name, size in sizes.items():
+        client.setsockopt(socket.SOL_SOCKET, getattr(socket, name), size)
+    client.connect(listener.getsockname())
+    return client, listener.accept()[0]
+
+
+def superserver():
+    client, server = pair()
+    client.settimeout(DEADLINE)
+    child = os.fork()
+    if not child:
+        client.close()
+        os.dup2(server.fileno(), 0)
+        os.dup2(server.fileno(), 1)
+        server.close()
+        echo = "import os; os.write(1, b'got ' + os.read(0, 100))"
+        os.execv(sys.executable, [sys.executable, "-c", echo])
+    server.close()
+    client.sendall(b"hello")
+    answer = b""
+    while data := client.recv(100):
+        answer += data
+    assert answer == b"got hello", answer
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def lost_errno():
+    client, server = pair(SO_SNDBUF=4096)
+    client.setblocking(False)
+    client.send(b"x" * 200000)  # more than the kernel takes: under the library, kept
+    server.recv(1)
+    server.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_0)
+    server.close()
+    end = time.monotonic() + DEADLINE
+    while True:
+        try:
+            client.send(b"y" * 1000)
+        except BlockingIOError:
+            assert time.monotonic() < end, "no error"
+        except OSError as error:
+            assert error.errno in (errno.ECONNRESET, errno.EPIPE), error
+            return
+
+
+def sendfile_offset():
+    client, server = pair()
+    client.sendall(b"x")
+    server.recv(1)
+    with tempfile.TemporaryFile() as file:
+        file.write(b"z" * 1000)
+        file.flush()
+        try:
+            os.sendfile(client.fileno(), file.fileno(), -1, 100)
+            raise AssertionError("a negative offset was taken")
+        except OSError as error:
+            assert error.errno == errno.EINVAL, error
+        assert os.sendfile(client.fileno(), file.fileno(), 10, 100) == 100
+
+
+globals()[sys.argv[1].replace("-", "_")]()
