@@ -162,6 +162,8 @@ static void share_word(int from, int to)
         word = WORD_UNKNOWN;
     }
     table_end_move(to, word);
+    if (word >= WORD_FIRST_POINTER || word == WORD_REFUSED)
+        streams_detach(to); /* dup2 onto 1: printf would write behind the hooks */
 }
 
 /* A number above the table cannot be watched: a copy of a protected one must not be there. */

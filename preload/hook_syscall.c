@@ -5,6 +5,7 @@
 #include "sys.h"
 
 #include <errno.h>
+#include <linux/aio_abi.h>
 #include <sys/uio.h>
 
 static long answer(long r)
@@ -143,6 +144,15 @@ static bool is_fork(long n, const long a[6])
     return n == SYS_clone3 && a[0] && !(*(const uint64_t *)a[0] & CLONE_VM); /* clone_args.flags comes first */
 }
 
+/* Linux's own aio writes to sockets as well: a batch with a selected one in it is refused whole. */
+static bool submits_selected(long count, struct iocb **batch)
+{
+    for (long i = 0; i < count; i++)
+        if (selected(batch[i]->aio_fildes))
+            return true;
+    return false;
+}
+
 static bool is_pread_family(long n)
 {
     return n == SYS_preadv2 || n == SYS_pwritev2;
@@ -162,7 +172,7 @@ HOOK long syscall(long n, ...)
         return r;
     if (n == SYS_io_uring_setup)
         return answer(io_uring_refused());
-    if (is_pread_family(n) && selected(a[0])) {
+    if ((is_pread_family(n) && selected(a[0])) || (n == SYS_io_submit && submits_selected(a[1], (struct iocb **)a[2]))) {
         errno = EOPNOTSUPP;
         return -1;
     }
