@@ -81,8 +81,8 @@ static uint64_t socket_cookie(int fd)
     return sys5(SYS_getsockopt, (long)fd, SOL_SOCKET, SO_COOKIE, &cookie, &len) == 0 ? cookie : 0;
 }
 
-/* The same socket by other numbers: made by dup before it was selected, or inherited, as a superserver's program has its
- * connection on 0 and 1. */
+/* The same socket by other numbers: made by dup before it was selected, or inherited (a superserver's program has its
+ * connection on 0 and 1). */
 static void select_twins(int fd, struct desc *d)
 {
     for (unsigned i = 0; i < table_high; i++) {
