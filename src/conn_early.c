@@ -64,7 +64,10 @@ enum result early_keep(struct conn *c, const struct iovec *iov, int count, size_
         *error = EPIPE;
         return RESULT_IO;
     }
-    size_t room = limit > c->early_len - c->early_off ? limit - (c->early_len - c->early_off) : 0;
+    /* Behind the handshake the kernel is full: to keep more would go on for as long as a stream is faster than it. */
+    if (atomic_load(&c->slot->state) == SLOT_OPEN)
+        return want ? RESULT_AGAIN : RESULT_OK;
+    size_t room = limit > c->early_len ? limit - c->early_len : 0;
     size_t n = want < room ? want : room;
     if (want && !n)
         return RESULT_AGAIN;
