@@ -8,8 +8,8 @@
 #include <pthread.h>
 #include <sched.h>
 
-/* One fork at a time: glibc runs the prepare handlers of two threads side by side, and the gate is one. Held from prepare
- * to the end of the fork. */
+/* One fork at a time: glibc runs the prepare handlers of two threads side by side, and the gate is one. Held from
+ * prepare to the end of the fork. */
 static pthread_mutex_t forking = PTHREAD_MUTEX_INITIALIZER;
 static __thread bool preparing __attribute__((tls_model("initial-exec")));
 
@@ -78,8 +78,9 @@ void fork_parent(bool failed)
     thread_leave();
 }
 
-/* What another thread of the parent was closing or replacing stays half done here, and whoever used or closed the number
- * would wait for that thread for ever. A connection has no keys under it any more: it must not become a plain socket. */
+/* What another thread of the parent was closing or replacing stays half done here, and whoever used or closed the
+ * number would wait for that thread for ever. A connection has no keys under it any more: it must not become a plain
+ * socket. */
 static void settle_moves(void)
 {
     for (unsigned fd = 0; fd < table_high; fd++) {

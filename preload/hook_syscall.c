@@ -172,7 +172,8 @@ HOOK long syscall(long n, ...)
         return r;
     if (n == SYS_io_uring_setup)
         return answer(io_uring_refused());
-    if ((is_pread_family(n) && selected(a[0])) || (n == SYS_io_submit && submits_selected(a[1], (struct iocb **)a[2]))) {
+    if ((is_pread_family(n) && selected(a[0])) ||
+        (n == SYS_io_submit && submits_selected(a[1], (struct iocb **)a[2]))) {
         errno = EOPNOTSUPP;
         return -1;
     }

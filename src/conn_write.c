@@ -268,8 +268,8 @@ static bool wire_is_taken(const struct conn *c)
     return atomic_load(&c->slot->early_kept) && !owns_handshake(c);
 }
 
-/* The kernel says that the peer is gone. If it refused us (a server judges the client's certificate after the client has
- * finished), its alert is still there to be read, and says more than EPIPE. */
+/* The kernel says that the peer is gone. If it refused us (a server judges the client's certificate after the client
+ * has finished), its alert is still there to be read, and says more than EPIPE. */
 static int why_gone(struct conn *c, int fd, int error)
 {
     if (error != EPIPE && error != ECONNRESET)

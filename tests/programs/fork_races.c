@@ -127,8 +127,9 @@ static void refused_connect_is_quiet(void)
     getrusage(RUSAGE_SELF, &before);
     nanosleep(&second, NULL);
     getrusage(RUSAGE_SELF, &after);
-    long us = (after.ru_utime.tv_sec - before.ru_utime.tv_sec + after.ru_stime.tv_sec - before.ru_stime.tv_sec) * 1000000L +
-              after.ru_utime.tv_usec - before.ru_utime.tv_usec + after.ru_stime.tv_usec - before.ru_stime.tv_usec;
+    long us =
+        (after.ru_utime.tv_sec - before.ru_utime.tv_sec + after.ru_stime.tv_sec - before.ru_stime.tv_sec) * 1000000L +
+        after.ru_utime.tv_usec - before.ru_utime.tv_usec + after.ru_stime.tv_usec - before.ru_stime.tv_usec;
     must(us < 200000, "the processor is busy after a refused connect");
 }
 
