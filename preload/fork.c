@@ -11,6 +11,13 @@
 /* One fork at a time: glibc runs the prepare handlers of two threads side by side, and the gate is one. Held from
  * prepare to the end of the fork. */
 static pthread_mutex_t forking = PTHREAD_MUTEX_INITIALIZER;
+static pid_t process_id; /* of the process that the library's memory belongs to */
+
+bool fork_is_foreign(void)
+{
+    return process_id != getpid();
+}
+
 static __thread bool preparing __attribute__((tls_model("initial-exec")));
 
 static void prepare_one(struct desc *d, void *arg)
@@ -52,12 +59,12 @@ static void notice(struct desc *d, void *arg)
 
 void fork_prepare(void)
 {
-    if (!core || thread.in_vfork_child)
+    if (!policy || thread.in_vfork_child)
         return;
     thread_enter();
     pthread_mutex_lock(&forking);
     preparing = true;
-    table_gate_close();
+    table_gate_close(); /* also waits for a thread that is loading the core */
     any_live = false;
     desc_each_forking(notice, NULL);
     if (any_live)
@@ -71,7 +78,7 @@ void fork_parent(bool failed)
         return;
     preparing = false;
     desc_each_forking(parent_one, &failed);
-    if (!failed)
+    if (!failed && core)
         core->core_forked(false);
     table_gate_open(false);
     pthread_mutex_unlock(&forking);
@@ -117,7 +124,9 @@ void fork_child(void)
         return;
     preparing = false;
     pthread_mutex_init(&forking, NULL);
-    core->core_forked(true);
+    process_id = getpid();
+    if (core)
+        core->core_forked(true);
     desc_each_forking(child_one, NULL);
     settle_moves();
     helper_forked();
@@ -134,6 +143,7 @@ static void parent_handler(void)
 
 void fork_init(void)
 {
+    process_id = getpid();
     pthread_atfork(fork_prepare, parent_handler, fork_child);
 }
 

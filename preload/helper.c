@@ -328,7 +328,7 @@ static void finish_one(struct desc *d, void *arg)
 
 void helper_finish_all(void)
 {
-    if (!core || thread.in_vfork_child)
+    if (!core || thread.in_vfork_child || fork_is_foreign())
         return;
     thread_enter();
     helper_stop();

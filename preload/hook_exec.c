@@ -76,34 +76,50 @@ static bool refused(const char *what, const char *program)
     return true;
 }
 
+static void take_back(struct desc *d, void *arg)
+{
+    (void)arg;
+    core->conn_take_back(d->conn);
+}
+
+/* The program is still there: the exec failed. */
+static int failed(int result)
+{
+    int saved = errno;
+    if (core && !thread.in_vfork_child)
+        desc_each(take_back, NULL);
+    errno = saved;
+    return result;
+}
+
 HOOK int execve(const char *path, char *const argv[], char *const envp[])
 {
-    return refused("exec", path) ? -1 : real()->execve(path, argv, envp);
+    return refused("exec", path) ? -1 : failed(real()->execve(path, argv, envp));
 }
 
 HOOK int execv(const char *path, char *const argv[])
 {
-    return refused("exec", path) ? -1 : real()->execv(path, argv);
+    return refused("exec", path) ? -1 : failed(real()->execv(path, argv));
 }
 
 HOOK int execvp(const char *file, char *const argv[])
 {
-    return refused("exec", file) ? -1 : real()->execvp(file, argv);
+    return refused("exec", file) ? -1 : failed(real()->execvp(file, argv));
 }
 
 HOOK int execvpe(const char *file, char *const argv[], char *const envp[])
 {
-    return refused("exec", file) ? -1 : real()->execvpe(file, argv, envp);
+    return refused("exec", file) ? -1 : failed(real()->execvpe(file, argv, envp));
 }
 
 HOOK int fexecve(int fd, char *const argv[], char *const envp[])
 {
-    return refused("exec", "a descriptor") ? -1 : real()->fexecve(fd, argv, envp);
+    return refused("exec", "a descriptor") ? -1 : failed(real()->fexecve(fd, argv, envp));
 }
 
 HOOK int execveat(int dir, const char *path, char *const argv[], char *const envp[], int flags)
 {
-    return refused("exec", path) ? -1 : real()->execveat(dir, path, argv, envp, flags);
+    return refused("exec", path) ? -1 : failed(real()->execveat(dir, path, argv, envp, flags));
 }
 
 /* The forms with a list: their arguments are copied into a vector on the stack, where the caller has them too. */

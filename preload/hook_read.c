@@ -92,6 +92,15 @@ void mark_received(const struct msghdr *m)
     }
 }
 
+/* A descriptor taken from another process. */
+HOOK int pidfd_getfd(int pidfd, int fd, unsigned flags)
+{
+    int got = real()->pidfd_getfd(pidfd, fd, flags);
+    if (got >= 0)
+        table_set(got, WORD_UNKNOWN);
+    return got;
+}
+
 HOOK ssize_t recvmsg(int fd, struct msghdr *m, int flags)
 {
     struct desc *d = table_find_data(fd);

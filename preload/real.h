@@ -5,6 +5,7 @@
 
 #include <aio.h>
 #include <dlfcn.h>
+#include <execinfo.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
@@ -16,6 +17,7 @@
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
+#include <sys/pidfd.h>
 #include <sys/select.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
@@ -25,14 +27,14 @@
 /* clang-format would indent each line further, at each run. */
 /* clang-format off */
 #define REAL_CALLS(X) \
-    X(socket) X(connect) X(bind) X(listen) X(accept) X(accept4) X(shutdown) X(getsockopt) X(setsockopt) X(read) \
-    X(readv) X(recv) X(recvfrom) X(recvmsg) X(recvmmsg) X(write) X(writev) X(send) X(sendto) X(sendmsg) X(sendmmsg) \
+    X(socket) X(connect) X(bind) X(listen) X(accept) X(accept4) X(shutdown) X(getsockopt) X(setsockopt) X(read) X(readv) \
+    X(recv) X(recvfrom) X(recvmsg) X(recvmmsg) X(write) X(writev) X(send) X(sendto) X(sendmsg) X(sendmmsg) \
     X(sendfile) X(sendfile64) X(close) X(dup) X(dup2) X(dup3) X(fcntl) X(fcntl64) X(ioctl) X(close_range) \
     X(closefrom) X(poll) X(ppoll) X(select) X(pselect) X(epoll_ctl) X(splice) X(tee) X(vmsplice) X(preadv2) \
     X(pwritev2) X(preadv64v2) X(pwritev64v2) X(aio_read) X(aio_write) X(aio_read64) X(aio_write64) X(lio_listio) \
-    X(lio_listio64) X(fdopen) X(vdprintf) X(_Fork) X(clone) X(chroot) X(daemon) X(_exit) X(execve) X(execv) \
-    X(execvp) X(execvpe) X(fexecve) X(execveat) X(posix_spawn) X(posix_spawnp) X(posix_spawn_file_actions_adddup2) \
-    X(system) X(popen) X(sigaction) X(syscall)
+    X(lio_listio64) X(fdopen) X(backtrace_symbols_fd) X(psiginfo) X(pidfd_getfd) X(vdprintf) X(_Fork) X(clone) \
+    X(chroot) X(daemon) X(_exit) X(execve) X(execv) X(execvp) X(execvpe) X(fexecve) X(execveat) X(posix_spawn) \
+    X(posix_spawnp) X(posix_spawn_file_actions_adddup2) X(system) X(popen) X(sigaction) X(syscall)
 /* clang-format on */
 
 struct real {

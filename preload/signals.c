@@ -159,3 +159,22 @@ HOOK sighandler_t sysv_signal(int signo, sighandler_t handler)
     return set_handler(signo, handler, (int)(SA_RESETHAND | SA_NODEFER));
 }
 HOOK_ALIAS(sysv_signal, __sysv_signal);
+
+/* sigset(3) of System V: SIG_HOLD blocks the signal, any other disposition unblocks it; the old one, or SIG_HOLD if it
+ * was blocked, is returned. */
+HOOK sighandler_t sigset(int signo, sighandler_t handler)
+{
+    sigset_t one, before;
+    struct sigaction act = {.sa_handler = handler}, old;
+    if (handler == SIG_ERR || signo < 1 || signo >= SIGNALS) {
+        errno = EINVAL;
+        return SIG_ERR;
+    }
+    sigemptyset(&one);
+    sigaddset(&one, signo);
+    sigemptyset(&act.sa_mask);
+    if (sigaction(signo, handler == SIG_HOLD ? NULL : &act, &old) != 0 ||
+        sigprocmask(handler == SIG_HOLD ? SIG_BLOCK : SIG_UNBLOCK, &one, &before) != 0)
+        return SIG_ERR;
+    return sigismember(&before, signo) ? SIG_HOLD : old.sa_handler;
+}

@@ -63,6 +63,8 @@ void fork_init(void);
 void fork_prepare(void);
 void fork_parent(bool failed);
 void fork_child(void);
+/* This process shares another's memory, or was forked unseen: the connections in it are not its own to end. */
+bool fork_is_foreign(void);
 long fork_by_syscall(long n, const long args[6]); /* as the raw call: -errno */
 
 #endif

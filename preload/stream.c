@@ -59,6 +59,11 @@ int stream_wait_handshake(struct desc *d, int fd, int64_t timeout_ms)
             return EBADF;
         enum result state = core->conn_drive(d->conn, fd);
         bool ours = core->conn_owns_handshake(d->conn);
+        if (state == RESULT_AGAIN && ours && !helper_running()) { /* nobody else watches the clock */
+            struct conn_need need;
+            core->conn_tick(d->conn, fd, &need);
+            state = core->conn_state(d->conn);
+        }
         helper_kick(d);
         desc_leave(d);
         if (state != RESULT_AGAIN)

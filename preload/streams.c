@@ -3,6 +3,8 @@
 #include "state.h"
 
 #include <errno.h>
+#include <execinfo.h>
+#include <signal.h>
 #include <stdio.h>
 
 /* glibc's list of all open streams; chained through the _chain field of the public struct _IO_FILE. */
@@ -12,6 +14,7 @@ extern void _IO_list_unlock(void);
 
 void streams_detach(int fd)
 {
+    _IO_list_lock();
     for (FILE *f = _IO_list_all; f; f = f->_chain) {
         if (f->_fileno != fd)
             continue;
@@ -21,6 +24,20 @@ void streams_detach(int fd)
                   "stream fails",
                   fd);
     }
+    _IO_list_unlock();
+}
+
+/* libc writes these straight to the descriptor. */
+HOOK void backtrace_symbols_fd(void *const *buffer, int size, int fd)
+{
+    if (!table_find(fd))
+        real()->backtrace_symbols_fd(buffer, size, fd);
+}
+
+HOOK void psiginfo(const siginfo_t *info, const char *text)
+{
+    if (!table_find(STDERR_FILENO))
+        real()->psiginfo(info, text);
 }
 
 static bool refused(int fd, const char *call)

@@ -172,3 +172,11 @@ bool conn_give_back(struct conn *c)
     atomic_store(&c->slot->state, SLOT_GIVEN_BACK);
     return true;
 }
+
+void conn_take_back(struct conn *c)
+{
+    uint32_t given = SLOT_GIVEN_BACK, nobody = HOLDER_NOBODY;
+    if (!atomic_compare_exchange_strong(&c->slot->state, &given, SLOT_UNSTARTED))
+        return;
+    atomic_compare_exchange_strong(&c->slot->owner, &nobody, 0);
+}

@@ -141,5 +141,7 @@ bool conn_reading_shut(const struct conn *c);
 /* Makes an unstarted connection nobody's: true if it was unstarted. The socket is then as fresh as the kernel made it,
  * and a new image may take it over. */
 bool conn_give_back(struct conn *c);
+/* The exec failed: takes it back. */
+void conn_take_back(struct conn *c);
 
 #endif

@@ -89,26 +89,43 @@ int conn_shutdown(struct conn *c, int fd, int how)
     return 0;
 }
 
-/* Throws away what the peer still sends. Returns true when its FIN, or an error, is there. */
-static bool discard(int fd)
+enum discarded { DISCARDED_NOTHING = 0, DISCARDED_SOME, DISCARDED_END /* the peer's FIN, or an error */ };
+enum { DISCARD_ROUNDS = 64 };
+
+/* Throws away some of what the peer still sends. */
+static enum discarded discard(int fd)
 {
     uint8_t waste[16 * 1024];
     struct iovec iov = {waste, sizeof waste};
-    for (int i = 0; i < 64; i++) {
-        ssize_t k = conn_transport->receive(fd, &iov, 1, false);
-        if (k == -EAGAIN)
-            return false;
-        if (k <= 0)
-            return true;
-    }
-    return false;
+    ssize_t k = conn_transport->receive(fd, &iov, 1, false);
+    if (k == -EAGAIN)
+        return DISCARDED_NOTHING;
+    return k > 0 ? DISCARDED_SOME : DISCARDED_END;
 }
 
+static bool discard_all(int fd)
+{
+    enum discarded got = DISCARDED_SOME;
+    for (int i = 0; i < DISCARD_ROUNDS && got == DISCARDED_SOME; i++)
+        got = discard(fd);
+    return got == DISCARDED_END;
+}
+
+/* Once the peer has it all, the socket may go: what the peer still sends is then answered by RST, as from a plain
+ * socket that was closed. Until then its bytes are taken, and acknowledged, so that no RST overtakes ours. */
 static bool closing_over(struct conn *c, int fd, bool *peer_ended)
 {
     if (atomic_load(&c->slot->state) == SLOT_OPEN && !atomic_load(&c->slot->fin_sent) && end_writing(c, fd) == EAGAIN)
         return false;
-    *peer_ended = discard(fd);
+    for (int i = 0; i < DISCARD_ROUNDS && !*peer_ended; i++) {
+        if (conn_transport->unacked(fd) <= 0)
+            return true;
+        enum discarded got = discard(fd);
+        *peer_ended = got == DISCARDED_END;
+        if (got != DISCARDED_SOME)
+            break;
+        conn_transport->acknowledge(fd);
+    }
     /* A reset leaves the unacknowledged bytes in the count for ever. */
     return conn_transport->unacked(fd) <= 0 || conn_transport->tcp_state(fd) == TCP_STATE_CLOSE;
 }
@@ -179,7 +196,7 @@ static void tick_closing(struct conn *c, int fd, struct conn_need *need, int64_t
 
 static void tick_refusing(struct conn *c, int fd, struct conn_need *need, int64_t now)
 {
-    if (discard(fd) || now >= c->deadline_ms) {
+    if (discard_all(fd) || now >= c->deadline_ms) {
         conn_transport->shut(fd, SHUT_RD);
         atomic_store(&c->phase, PHASE_DONE);
         return;

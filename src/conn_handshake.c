@@ -283,6 +283,10 @@ enum result conn_drive(struct conn *c, int fd)
         return watch_owner(c, fd);
     if (pthread_mutex_trylock(&c->hs_lock) != 0)
         return RESULT_AGAIN;
+    /* Ours to do, and not begun: a co-holder has overwritten the slot. (conn_start has the lock from claim to session.)
+     */
+    if (!c->hs && atomic_load(&c->slot->state) == SLOT_HANDSHAKE)
+        conn_fail(c, RESULT_IO, ECONNABORTED);
     enum result result = c->hs ? drive(c, fd) : conn_state(c);
     pthread_mutex_unlock(&c->hs_lock);
     return result;

@@ -56,6 +56,7 @@ struct conn {
     _Atomic int64_t deadline_ms, rest_ms;
     _Atomic long last_unacked;
     _Atomic uint32_t alert_due; /* a bad record was read: this alert goes out, and nothing after it */
+    _Atomic uint32_t lost;      /* a slot lock was broken or stuck: this process has given the connection up */
     _Atomic uint32_t alone;     /* the last close was ours */
     _Atomic uint32_t hopeless;  /* connecting or sending failed for good: nothing to do until the program acts */
 };
@@ -71,6 +72,8 @@ static inline bool owns_handshake(const struct conn *c)
 {
     return atomic_load(&c->slot->owner) == holder_self();
 }
+
+bool slot_take(struct conn *c, struct slotlock *lock);
 
 size_t iov_total(const struct iovec *iov, int count);
 /* Copies between flat memory and an iovec, starting at offset bytes into it. */

@@ -78,6 +78,9 @@ static enum result on_key_update(struct reading *r, const uint8_t *body, size_t 
     return RESULT_OK;
 }
 
+/* No peer in earnest sends so many in a row, and each costs us more than it costs him. */
+enum { BARREN_MAX = 1000 };
+
 /* Post-handshake messages (RFC 8446 section 4.6). One record may hold several; none is ever split here: tickets and
  * KeyUpdates of real stacks fit a record, and a split one is refused rather than gathered without bound. */
 static enum result on_handshake(struct reading *r, const uint8_t *body, size_t len)
@@ -108,6 +111,11 @@ enum result rx_open_record(struct reading *r, const uint8_t *wire, size_t wire_l
     if (record_open(r->c->rx_cipher, &r->rx.keys, wire, wire_len, plain, len, &type, &alert) != RESULT_OK)
         return rx_violation(r, "bad record", alert);
     r->rx.keys.seq++;
+    r->barren = *len && type == RECORD_APPLICATION_DATA ? 0 : r->barren + 1;
+    if (r->barren > BARREN_MAX) {
+        *len = 0;
+        return rx_violation(r, "a flood of records without content", 10);
+    }
     if (type == RECORD_APPLICATION_DATA)
         return RESULT_OK;
     size_t control_len = *len;
@@ -136,16 +144,8 @@ void rx_take_tail(struct reading *r)
 
 static enum result rx_begin(struct reading *r)
 {
-    switch (slotlock_take(&r->c->slot->rx_lock)) {
-    case SLOTLOCK_TAKEN:
-        break;
-    case SLOTLOCK_BROKEN:
-    case SLOTLOCK_STUCK:
-        log_event(LOG_LEVEL_ERROR,
-                  "%s: a process that shares this connection died or stopped inside a call: connection lost",
-                  r->c->peer);
+    if (!slot_take(r->c, &r->c->slot->rx_lock))
         return RESULT_IO;
-    }
     memcpy(&r->rx, &r->c->slot->rx, sizeof r->rx);
     if (slot_rx_valid(&r->rx))
         return RESULT_OK;

@@ -21,7 +21,8 @@ struct reading {
     size_t want, got; /* of the program's buffers */
     size_t queued;    /* for conn_count: bytes in the kernel */
     uint8_t *scratch;
-    bool drained; /* the kernel gave less than it was asked for: it had no more */
+    unsigned barren; /* records in a row without content */
+    bool drained;    /* the kernel gave less than it was asked for: it had no more */
 };
 
 /* conn_open.c */

@@ -1,4 +1,5 @@
-/* Scratch buffers and iovec copying: a call needs up to 256 KiB for a moment, an idle connection nothing. */
+/* Slot locks, scratch buffers and iovec copying: a call needs up to 256 KiB for a moment, an idle connection nothing.
+ */
 #include "conn_internal.h"
 
 enum { SCRATCH_KEPT = 4 };
@@ -26,6 +27,19 @@ void scratch_give(uint8_t *buffer)
             return;
     }
     free(buffer);
+}
+
+/* Broken and stuck locks are for good in this process: the next call does not wait again. */
+bool slot_take(struct conn *c, struct slotlock *lock)
+{
+    if (atomic_load(&c->lost))
+        return false;
+    if (slotlock_take(lock) == SLOTLOCK_TAKEN)
+        return true;
+    if (!atomic_exchange(&c->lost, 1))
+        log_event(LOG_LEVEL_ERROR,
+                  "%s: a process that shares this connection died or stopped inside a call: connection lost", c->peer);
+    return false;
 }
 
 size_t iov_total(const struct iovec *iov, int count)

@@ -46,16 +46,8 @@ static enum result turn_check(struct writing *w)
 /* The sending lock, and a checked copy of what it guards. */
 static enum result tx_lock(struct writing *w)
 {
-    switch (slotlock_take(&w->c->slot->tx_lock)) {
-    case SLOTLOCK_TAKEN:
-        break;
-    case SLOTLOCK_BROKEN:
-    case SLOTLOCK_STUCK:
-        log_event(LOG_LEVEL_ERROR,
-                  "%s: a process that shares this connection died or stopped inside a call: connection lost",
-                  w->c->peer);
+    if (!slot_take(w->c, &w->c->slot->tx_lock))
         return tx_fail(w, ECONNABORTED);
-    }
     memcpy(&w->tx, &w->c->slot->tx, sizeof w->tx);
     if (slot_tx_valid(&w->tx))
         return RESULT_OK;

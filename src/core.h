@@ -43,6 +43,7 @@
     X(conn_books)                                                                                                      \
     X(conn_set_timeouts)                                                                                               \
     X(conn_reading_shut)                                                                                               \
+    X(conn_take_back)                                                                                                  \
     X(conn_give_back)
 
 /* The identity of a rule, loaded at its first use and kept for the life of the process. state_dir: see identity.h. */

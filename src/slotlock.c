@@ -65,10 +65,18 @@ static void retract(void)
     self.head->list_op_pending = self.before;
 }
 
+static int64_t now_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+/* By the clock, not by the waits: a hostile holder can end each wait early. */
 static enum slotlock_result take_slow(struct slotlock *lock)
 {
-    unsigned waits = 0;
-    for (;;) {
+    int64_t until = now_ms() + SLOTLOCK_WAIT_MS * SLOTLOCK_WAITS;
+    while (now_ms() < until) {
         uint32_t seen = atomic_load(&lock->word);
         if (seen & FUTEX_OWNER_DIED)
             return SLOTLOCK_BROKEN;
@@ -80,9 +88,9 @@ static enum slotlock_result take_slow(struct slotlock *lock)
         }
         if (!(seen & FUTEX_WAITERS) && !atomic_compare_exchange_strong(&lock->word, &seen, seen | FUTEX_WAITERS))
             continue;
-        if (shared_wait(&lock->word, seen | FUTEX_WAITERS, SLOTLOCK_WAIT_MS) == ETIMEDOUT && ++waits == SLOTLOCK_WAITS)
-            return SLOTLOCK_STUCK;
+        shared_wait(&lock->word, seen | FUTEX_WAITERS, SLOTLOCK_WAIT_MS);
     }
+    return SLOTLOCK_STUCK;
 }
 
 enum slotlock_result slotlock_take(struct slotlock *lock)
