@@ -11,6 +11,23 @@ both() { # MODE
     [ -s "$BATS_TEST_TMPDIR/log" ] || fail "no handshake is in the log"
 }
 
+@test "forks that run no fork handlers: child and parent go on with the connection (law 6)" {
+    run "$PROGRAMS/raw_fork"
+    assert_status 0
+    P2PTLS_POLICY='any 127.0.0.0/8:*' P2PTLS_LOG=info:$BATS_TEST_TMPDIR/log run p2p "$PROGRAMS/raw_fork"
+    assert_status 0
+    [ -s "$BATS_TEST_TMPDIR/log" ] || fail "no handshake is in the log"
+}
+
+@test "every way past the library is refused, and nothing of it passes (law 2)" {
+    run "$PYTHON" "$BATS_TEST_DIRNAME/programs/refusals.py" plain
+    assert_status 0
+    P2PTLS_POLICY='any 127.0.0.0/8:*' P2PTLS_LOG=info:$BATS_TEST_TMPDIR/log run \
+        p2p "$PYTHON" "$BATS_TEST_DIRNAME/programs/refusals.py" protected
+    assert_status 0
+    grep -q refused "$BATS_TEST_TMPDIR/log" || fail "no refusal is in the log"
+}
+
 @test "several threads fork at once: no deadlock, and the connection goes on (law 6)" { both together; }
 @test "a child forked while another thread closes connections can close and exit" { both closing; }
 @test "a refused connect leaves no thread that keeps the processor busy" { both refused; }

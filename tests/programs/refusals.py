@@ -1,0 +1,148 @@
+"""Ways past the library: each call must fail with the errno given, and nothing of it may reach the other end.
+
+    refusals.py protected   under the library: every way is refused, and the connection goes on
+    refusals.py plain       on plain TCP: every way works, which shows that the test tries what it says
+"""
+import array
+import ctypes
+import errno
+import os
+import socket
+import subprocess
+import sys
+
+MARK = b"PLAINTEXT-MARK"
+libc = ctypes.CDLL(None, use_errno=True)
+protected = sys.argv[1] == "protected"
+failures = []
+
+
+def pair():
+    listener = socket.create_server(("127.0.0.1", 0))
+    client = socket.create_connection(listener.getsockname())
+    return client, listener.accept()[0]
+
+
+def checked(number):
+    if number < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return number
+
+
+def fast_open(client):
+    listener = socket.create_server(("127.0.0.1", 0))
+    with socket.socket() as fresh:
+        fresh.sendto(MARK, 0x20000000, listener.getsockname())
+
+
+def shared_before_connect(client):
+    listener = socket.create_server(("127.0.0.1", 0))
+    fresh = socket.socket()
+    go, goes = os.pipe()
+    child = os.fork()
+    if not child:
+        os.read(go, 1)
+        try:
+            fresh.send(MARK)
+        except OSError as e:
+            os._exit(e.errno)
+        os._exit(0)
+    fresh.connect(listener.getsockname())
+    other = listener.accept()[0]
+    fresh.sendall(b"x")
+    other.recv(1)
+    os.write(goes, b"x")
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if code:
+        raise OSError(code, os.strerror(code))
+
+
+def given_to_a_program(client):
+    subprocess.run(["/bin/echo", MARK.decode()], stdout=client, check=True)
+
+
+def given_by_file_action(client):
+    os.waitpid(os.posix_spawn("/bin/echo", ["echo", MARK.decode()], os.environ,
+                              file_actions=[(os.POSIX_SPAWN_DUP2, client.fileno(), 1)]), 0)
+
+
+def executed(client):
+    child = os.fork()
+    if not child:
+        client.set_inheritable(True)
+        try:
+            os.execv("/bin/true", ["true"])
+        except OSError as e:
+            os._exit(e.errno)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if code:
+        raise OSError(code, os.strerror(code))
+
+
+def spliced(client):
+    reader, writer = os.pipe()
+    os.write(writer, MARK)
+    checked(libc.splice(reader, None, client.fileno(), None, len(MARK), 0))
+
+
+def passed_on(client):
+    unix, other = socket.socketpair()
+    with unix, other:
+        unix.sendmsg([b"x"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [client.fileno()]))])
+
+
+def by_stream(client):
+    libc.fdopen.restype = ctypes.c_void_p
+    stream = libc.fdopen(client.fileno(), b"w")
+    if not stream:
+        checked(-1)
+    libc.fputs(MARK, ctypes.c_void_p(stream))
+    libc.fflush(ctypes.c_void_p(stream))
+
+
+def by_dprintf(client):
+    checked(libc.dprintf(client.fileno(), MARK))
+
+
+def urgent(client):
+    client.send(MARK, socket.MSG_OOB)
+
+
+WAYS = {
+    fast_open: errno.EOPNOTSUPP,
+    shared_before_connect: errno.EIO,
+    given_to_a_program: errno.EOPNOTSUPP,
+    given_by_file_action: errno.EOPNOTSUPP,
+    executed: errno.EOPNOTSUPP,
+    spliced: errno.EOPNOTSUPP,
+    passed_on: errno.EOPNOTSUPP,
+    by_dprintf: errno.EOPNOTSUPP,
+    urgent: errno.EOPNOTSUPP,
+    by_stream: errno.EOPNOTSUPP,
+}
+
+
+def try_way(way, expected):
+    client, server = pair()
+    client.sendall(b"before")
+    server.recv(6, socket.MSG_WAITALL)
+    got = 0
+    try:
+        way(client)
+    except OSError as e:
+        got = e.errno
+    want = expected if protected else 0
+    if got != want:
+        failures.append(f"{way.__name__}: errno {got}, expected {want}")
+    if not protected:
+        return
+    client.sendall(b"after")
+    rest = server.recv(100)
+    if rest != b"after":
+        failures.append(f"{way.__name__}: the other end read {rest!r}")
+
+
+for each, error in WAYS.items():
+    try_way(each, error)
+print("\n".join(failures))
+sys.exit(bool(failures))
