@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
-# Defects that were found by attack, one test each. Programs run on plain TCP too, which shows that they are right.
+# Defects that were found by attack, one test each. Programs run on plain TCP too, which shows that they are right. Why
+# forks are not sanitized: sockets.bats.
 
 load helpers
 
@@ -11,6 +12,7 @@ both() { # MODE
     [ -s "$BATS_TEST_TMPDIR/log" ] || fail "no handshake is in the log"
 }
 
+# bats test_tags=unsanitized
 @test "forks that run no fork handlers: child and parent go on with the connection (law 6)" {
     run "$PROGRAMS/raw_fork"
     assert_status 0
@@ -28,7 +30,9 @@ both() { # MODE
     grep -q refused "$BATS_TEST_TMPDIR/log" || fail "no refusal is in the log"
 }
 
+# bats test_tags=unsanitized
 @test "several threads fork at once: no deadlock, and the connection goes on (law 6)" { both together; }
+# bats test_tags=unsanitized
 @test "a child forked while another thread closes connections can close and exit" { both closing; }
 @test "a refused connect leaves no thread that keeps the processor busy" { both refused; }
 
