@@ -30,7 +30,7 @@ bool is_tcp_stream(int fd)
     return protocol == IPPROTO_TCP || protocol == IPPROTO_MPTCP;
 }
 
-static void text_of_address(const struct sockaddr *a, char text[CONN_PEER_TEXT])
+void text_of_address(const struct sockaddr *a, char text[CONN_PEER_TEXT])
 {
     char ip[INET6_ADDRSTRLEN] = "?";
     if (a->sa_family == AF_INET) {

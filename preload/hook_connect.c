@@ -15,9 +15,12 @@ static int fail(int error)
     return -1;
 }
 
-static int deny(const char *what, const struct policy_rule *rule)
+static int deny(const char *what, const struct sockaddr *address, const struct policy_rule *rule)
 {
-    log_event(LOG_LEVEL_ERROR, "%s denied by %s:%u", what, rule->source, rule->line);
+    char text[CONN_PEER_TEXT];
+    text_of_address(address, text);
+    log_event(LOG_LEVEL_ERROR, "%s %s denied by %s:%u: change that rule, or put one before it that allows it", what,
+              text, rule->source, rule->line);
     return fail(EACCES);
 }
 
@@ -109,7 +112,7 @@ HOOK int connect(int fd, const struct sockaddr *to, socklen_t len)
     if (!rule || rule->action == POLICY_PLAIN || !is_tcp_stream(fd))
         return connect_plain(fd, to, len);
     if (rule->action == POLICY_DENY)
-        return deny("connect", rule);
+        return deny("connection to", to, rule);
     if (thread.in_vfork_child)
         return fail(EIO); /* this is its parent's memory: no connection can be kept here */
     return connect_protected(fd, to, len, rule);
@@ -157,7 +160,7 @@ static int judge_accepted(int fd, const struct sockaddr *peer)
     if (!rule || rule->action == POLICY_PLAIN)
         return 0;
     if (rule->action == POLICY_DENY) {
-        (void)deny("accept", rule);
+        (void)deny("connection from", peer, rule);
         return EACCES;
     }
     struct desc *d = select_connection(fd, rule, false, peer);

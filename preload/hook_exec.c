@@ -1,6 +1,7 @@
 /* exec with a protected connection still open: the new image would have the socket and not its keys. A connection whose
  * handshake nobody has started is given back to the kernel, and the new image takes it over as a fresh one; for any
  * other the exec is refused, until connections can be handed over. Close-on-exec ones are no matter. */
+#include "exec_image.h"
 #include "state.h"
 
 #include "sys.h"
@@ -38,19 +39,20 @@ static int survivor_after_vfork(void)
     return -1;
 }
 
-/* The first protected number that would survive; -1 if none. */
-static int survivor(void)
+/* The first protected number that would survive and must not; -1 if none. keeps: the library will be in the new image,
+ * which then takes over unstarted connections, and judges what listeners accept. */
+static int survivor(bool keeps)
 {
     if (thread.in_vfork_child)
         return survivor_after_vfork();
     for (unsigned fd = 0; core && fd < table_high; fd++) {
         uintptr_t word = atomic_load_explicit(&table[fd], memory_order_relaxed);
-        if (word < WORD_FIRST_POINTER)
+        if (word < WORD_FIRST_POINTER && word != WORD_LISTENER)
             continue;
         long flags = sys3(SYS_fcntl, (long)fd, F_GETFD, 0L);
         if (flags < 0 || (flags & FD_CLOEXEC))
             continue;
-        if (core->conn_give_back(((struct desc *)word)->conn))
+        if (keeps && (word == WORD_LISTENER || core->conn_give_back(((struct desc *)word)->conn)))
             continue;
         return (int)fd;
     }
@@ -58,20 +60,22 @@ static int survivor(void)
 }
 
 /* True, and errno, if the exec must not be. */
-static bool refused(const char *what, const char *program)
+static bool refused(const char *what, const char *program, bool search, char *const envp[])
 {
     if (!policy || !core)
         return false;
     if (!thread.in_vfork_child)
         helper_finish_handshakes(); /* an exec ends the helper, and with it what only the helper would still send */
-    int fd = survivor();
+    bool keeps = exec_image_keeps(program, search, envp);
+    int fd = survivor(keeps);
     if (fd < 0)
         return false;
-    log_event(LOG_LEVEL_ERROR,
-              "%s of %s refused: protected connection %d would stay open in it without its keys; close it or set "
-              "close-on-exec "
-              "(handing over is not covered yet)",
-              what, program ? program : "?", fd);
+    log_event(
+        LOG_LEVEL_ERROR,
+        "%s of %s refused: protected descriptor %d would stay open in it without %s; close it or set close-on-exec",
+        what, program ? program : "?", fd,
+        keeps ? "its keys (handing over is not covered yet)"
+              : "the library (static or privileged program, or an environment without LD_PRELOAD or the policy)");
     errno = EOPNOTSUPP;
     return true;
 }
@@ -94,32 +98,36 @@ static int failed(int result)
 
 HOOK int execve(const char *path, char *const argv[], char *const envp[])
 {
-    return refused("exec", path) ? -1 : failed(real()->execve(path, argv, envp));
+    return refused("exec", path, false, envp) ? -1 : failed(real()->execve(path, argv, envp));
 }
 
 HOOK int execv(const char *path, char *const argv[])
 {
-    return refused("exec", path) ? -1 : failed(real()->execv(path, argv));
+    return refused("exec", path, false, environ) ? -1 : failed(real()->execv(path, argv));
 }
 
 HOOK int execvp(const char *file, char *const argv[])
 {
-    return refused("exec", file) ? -1 : failed(real()->execvp(file, argv));
+    return refused("exec", file, true, environ) ? -1 : failed(real()->execvp(file, argv));
 }
 
 HOOK int execvpe(const char *file, char *const argv[], char *const envp[])
 {
-    return refused("exec", file) ? -1 : failed(real()->execvpe(file, argv, envp));
+    return refused("exec", file, true, envp) ? -1 : failed(real()->execvpe(file, argv, envp));
 }
 
 HOOK int fexecve(int fd, char *const argv[], char *const envp[])
 {
-    return refused("exec", "a descriptor") ? -1 : failed(real()->fexecve(fd, argv, envp));
+    char path[40];
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    return refused("exec", path, false, envp) ? -1 : failed(real()->fexecve(fd, argv, envp));
 }
 
 HOOK int execveat(int dir, const char *path, char *const argv[], char *const envp[], int flags)
 {
-    return refused("exec", path) ? -1 : failed(real()->execveat(dir, path, argv, envp, flags));
+    return refused("exec", dir == AT_FDCWD || path[0] == '/' ? path : NULL, false, envp)
+               ? -1
+               : failed(real()->execveat(dir, path, argv, envp, flags));
 }
 
 /* The forms with a list: their arguments are copied into a vector on the stack, where the caller has them too. */
@@ -170,13 +178,15 @@ HOOK int execle(const char *path, const char *first, ...)
 HOOK int posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
                      const posix_spawnattr_t *attr, char *const argv[], char *const envp[])
 {
-    return refused("posix_spawn", path) ? errno : real()->posix_spawn(pid, path, actions, attr, argv, envp);
+    return refused("posix_spawn", path, false, envp) ? errno
+                                                     : real()->posix_spawn(pid, path, actions, attr, argv, envp);
 }
 
 HOOK int posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_actions_t *actions,
                       const posix_spawnattr_t *attr, char *const argv[], char *const envp[])
 {
-    return refused("posix_spawn", file) ? errno : real()->posix_spawnp(pid, file, actions, attr, argv, envp);
+    return refused("posix_spawn", file, true, envp) ? errno
+                                                    : real()->posix_spawnp(pid, file, actions, attr, argv, envp);
 }
 
 /* A protected connection as the new program's standard output or the like. */
@@ -193,10 +203,10 @@ HOOK int posix_spawn_file_actions_adddup2(posix_spawn_file_actions_t *actions, i
 
 HOOK int system(const char *command)
 {
-    return command && refused("system", command) ? -1 : real()->system(command);
+    return command && refused("system", "/bin/sh", false, environ) ? -1 : real()->system(command);
 }
 
 HOOK FILE *popen(const char *command, const char *mode)
 {
-    return refused("popen", command) ? NULL : real()->popen(command, mode);
+    return refused("popen", "/bin/sh", false, environ) ? NULL : real()->popen(command, mode);
 }

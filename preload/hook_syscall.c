@@ -153,6 +153,18 @@ static bool submits_selected(long count, struct iocb **batch)
     return false;
 }
 
+/* libaio makes the system call inline; its functions return -errno. */
+int io_submit(void *context, long count, struct iocb **batch);
+HOOK int io_submit(void *context, long count, struct iocb **batch)
+{
+    static int (*next)(void *, long, struct iocb **);
+    if (policy && submits_selected(count, batch))
+        return -EOPNOTSUPP;
+    if (!next)
+        next = (__typeof__(next))dlsym(RTLD_NEXT, "io_submit");
+    return next ? next(context, count, batch) : -ENOSYS;
+}
+
 static bool is_pread_family(long n)
 {
     return n == SYS_preadv2 || n == SYS_pwritev2;

@@ -1,4 +1,5 @@
 /* What happens before main: the environment is read, the policy parsed. Without a policy the library is inert. */
+#include "exec_image.h"
 #include "state.h"
 
 #include "sys.h"
@@ -119,6 +120,7 @@ __attribute__((constructor)) static void init(void)
         log_set_sink(logsink_write, logsink_level);
         find_state_dir();
         fork_init();
+        exec_image_init();
         classify_inherited();
         if (wants_early_load())
             core_load_all();

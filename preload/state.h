@@ -30,6 +30,7 @@ void classify_unknown(int fd);  /* resolves WORD_UNKNOWN by looking at the socke
 void classify_inherited(void);  /* at start: which numbers are open */
 void classify_listener(int fd); /* after listen(2): WORD_LISTENER or WORD_BOUND_PLAIN */
 bool is_tcp_stream(int fd);
+void text_of_address(const struct sockaddr *a, char text[CONN_PEER_TEXT]); /* for logs */
 int socket_option(int fd, int level, int name, int fallback);
 /* Makes fd a protected connection: the desc is in the table when this returns. peer may be NULL (asked from the
  * kernel). NULL: refused, errno set. */

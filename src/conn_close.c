@@ -160,7 +160,7 @@ bool conn_leave(struct conn *c, int fd, bool abort)
             atomic_store(&c->phase, PHASE_CLOSING);
     }
     c->last_unacked = -1;
-    if (atomic_load(&c->slot->state) != SLOT_HANDSHAKE)
+    if (atomic_load(&c->phase) == PHASE_CLOSING && atomic_load(&c->slot->state) != SLOT_HANDSHAKE)
         c->deadline_ms = conn_transport->now_ms() + CONN_LINGER_MS;
     struct conn_need need;
     conn_tick(c, fd, &need);
@@ -196,14 +196,16 @@ static void tick_closing(struct conn *c, int fd, struct conn_need *need, int64_t
 
 static void tick_refusing(struct conn *c, int fd, struct conn_need *need, int64_t now)
 {
-    if (discard_all(fd) || now >= c->deadline_ms) {
+    /* Nobody waits here any more once the program has closed and the alert has arrived. */
+    bool arrived = atomic_load(&c->left) && conn_transport->unacked(fd) <= 0;
+    if (discard_all(fd) || arrived || now >= c->deadline_ms) {
         conn_transport->shut(fd, SHUT_RD);
         atomic_store(&c->phase, PHASE_DONE);
         return;
     }
     need->idle = false;
     need->events |= POLLIN;
-    need->deadline_ms = c->deadline_ms;
+    need->deadline_ms = atomic_load(&c->left) ? now + CLOSE_POLL_MS : c->deadline_ms;
 }
 
 static void tick_unstarted(struct conn *c, int fd, struct conn_need *need, int64_t now)

@@ -79,6 +79,23 @@ def executed(client):
         raise OSError(code, os.strerror(code))
 
 
+def accepted_and_executed_without_library(client):
+    listener = socket.create_server(("127.0.0.1", 0))
+    dialled = socket.create_connection(listener.getsockname())
+    accepted = listener.accept()[0]
+    child = os.fork()
+    if not child:
+        accepted.set_inheritable(True)
+        try:
+            os.execve("/bin/true", ["true"], {})
+        except OSError as e:
+            os._exit(e.errno)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    dialled.close()
+    if code:
+        raise OSError(code, os.strerror(code))
+
+
 def spliced(client):
     reader, writer = os.pipe()
     os.write(writer, MARK)
@@ -114,6 +131,7 @@ WAYS = {
     given_to_a_program: errno.EOPNOTSUPP,
     given_by_file_action: errno.EOPNOTSUPP,
     executed: errno.EOPNOTSUPP,
+    accepted_and_executed_without_library: errno.EOPNOTSUPP,
     spliced: errno.EOPNOTSUPP,
     passed_on: errno.EOPNOTSUPP,
     by_dprintf: errno.EOPNOTSUPP,
