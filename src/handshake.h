@@ -1,5 +1,6 @@
 /* The peer-to-peer TLS 1.3 handshake on memory: two candidates, a client session whose hello may have left and a
- * server session made when the tie-breaker says so. No I/O, no clock; may run in the application or in a process of its own.
+ * server session made when the tie-breaker says so. No I/O, no clock; may run in the application or in a process of its
+ * own.
  *
  * Use: loop { send what handshake_output gives; read exactly handshake_wanted bytes; handshake_feed; } until
  * handshake_state is not RESULT_AGAIN. It asks for one record at a time, so nothing after Finished is ever taken. */
