@@ -80,17 +80,15 @@ int conn_take_error(struct conn *c);
 MUST_USE enum result conn_read(struct conn *c, int fd, const struct iovec *iov, int count, bool peek, size_t *got,
                                int *error);
 
-/* Opens at least one record if one is there: the bytes that can be read without waiting (readiness).
- * RESULT_OK with *available > 0, RESULT_AGAIN, RESULT_EOF, or a failure: a read will tell. */
-MUST_USE enum result conn_probe(struct conn *c, int fd, size_t *available);
-/* The same, and counts the whole records behind, for FIONREAD: what is in the kernel (queued bytes, as its own FIONREAD
- * says) must never be counted too low, since nginx then waits for an edge that does not come. Exact for whole records
- * of application data up to 256 KiB; a record that is not whole yet counts as one byte, a closing alert behind data as
- * two. */
+/* Opens at least one record if one is there, and counts the whole records behind it, for FIONREAD. RESULT_OK with
+ * *available > 0, RESULT_AGAIN, RESULT_EOF, or a failure: a read will tell. What is in the kernel (queued bytes, as its
+ * own FIONREAD says) must never be counted too low, since nginx then waits for an edge that does not come. Exact for
+ * whole records of application data up to 256 KiB; a record that is not whole yet counts as one byte, a closing alert
+ * behind data as two. */
 MUST_USE enum result conn_count(struct conn *c, int fd, size_t queued, size_t *available);
 
-/* Readiness alone, for a reader that must not be told wrong: RESULT_OK if a read would give bytes, as conn_probe, but
- * without opening a record that can only be application data. */
+/* Readiness alone, for a reader that must not be told wrong: RESULT_OK if a read would give bytes. A record that
+ * can only be application data is not opened for it. */
 MUST_USE enum result conn_ready(struct conn *c, int fd);
 
 /* Writes application data; RESULT_OK with *put > 0 (short only when the kernel is full), RESULT_AGAIN with nothing

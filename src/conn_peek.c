@@ -58,18 +58,6 @@ static enum result probe_loop(struct reading *r)
     return r->rx.plain_len ? RESULT_OK : result;
 }
 
-enum result conn_probe(struct conn *c, int fd, size_t *available)
-{
-    struct reading r = {.count = 0};
-    *available = 0;
-    enum result result = conn_drive(c, fd);
-    if (result != RESULT_OK)
-        return result;
-    result = rx_run(c, fd, &r, probe_loop);
-    *available = r.rx.plain_len;
-    return result;
-}
-
 /* The content of the whole records behind the opened one; of what a scratch buffer cannot show, the bytes. A record
  * whose end has not come counts as one byte: whoever takes the number for all there is must try once more, which drains
  * the half record. Left in the kernel it can fill a small receive buffer, and then its end never comes. */

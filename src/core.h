@@ -27,7 +27,6 @@
     X(conn_error)                                                                                                      \
     X(conn_take_error)                                                                                                 \
     X(conn_read)                                                                                                       \
-    X(conn_probe)                                                                                                      \
     X(conn_ready)                                                                                                      \
     X(conn_count)                                                                                                      \
     X(conn_write)                                                                                                      \
