@@ -268,7 +268,7 @@ static uintptr_t classify(int fd)
     }
     if (sys3(SYS_getpeername, (long)fd, &remote, &remote_len) != 0)
         return policy_could_match(policy, POLICY_ACCEPT, (struct sockaddr *)&local, local_len) ? WORD_BOUND
-                                                                                               : WORD_PLAIN;
+                                                                                               : WORD_SOCKET;
     return take_over(fd, &local, local_len, &remote, remote_len, &info, info_len);
 }
 
