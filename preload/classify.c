@@ -65,15 +65,6 @@ static const char *expected_name(const struct policy_rule *rule, bool connected_
     return room;
 }
 
-static int64_t timeout_option(int fd, int name)
-{
-    struct timeval t = {0, 0};
-    socklen_t len = sizeof t;
-    if (sys5(SYS_getsockopt, (long)fd, SOL_SOCKET, (long)name, &t, &len) != 0)
-        return 0;
-    return (int64_t)t.tv_sec * 1000000 + t.tv_usec;
-}
-
 static uint64_t socket_cookie(int fd)
 {
     uint64_t cookie = 0;
@@ -134,8 +125,6 @@ struct desc *select_connection(int fd, const struct policy_rule *rule, bool conn
         peer = (const struct sockaddr *)&asked;
     text_of_address(peer ? peer : (const struct sockaddr *)&asked, params.peer);
     params.dialled_name = expected_name(rule, connected_side, params.peer, name, sizeof name);
-    params.rcvtimeo_us = timeout_option(fd, SO_RCVTIMEO);
-    params.sndtimeo_us = timeout_option(fd, SO_SNDTIMEO);
     library_enter();
     struct conn *conn = core->conn_new(&params);
     struct desc *d = conn ? desc_new(conn, rule) : NULL;

@@ -9,7 +9,6 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <string.h>
-#include <sys/time.h>
 
 static int fail(int error)
 {
@@ -98,12 +97,6 @@ static int refusal(int level, int name)
     return 0;
 }
 
-static void note_timeout(struct desc *d, int name, const struct timeval *t)
-{
-    int64_t us = (int64_t)t->tv_sec * 1000000 + t->tv_usec;
-    core->conn_set_timeouts(d->conn, name == SO_RCVTIMEO ? &us : NULL, name == SO_SNDTIMEO ? &us : NULL);
-}
-
 static void note_linger(struct desc *d, const struct linger *l)
 {
     d->linger_abort = l->l_onoff && l->l_linger == 0;
@@ -130,8 +123,6 @@ static int set_option(struct desc *d, int fd, int level, int name, const void *v
         return 0;
     }
     int r = real()->setsockopt(fd, level, name, value, len);
-    if (r == 0 && level == SOL_SOCKET && (name == SO_RCVTIMEO || name == SO_SNDTIMEO) && len >= sizeof(struct timeval))
-        note_timeout(d, name, value);
     if (r == 0 && level == SOL_SOCKET && name == SO_LINGER && len >= sizeof(struct linger))
         note_linger(d, value);
     return r;

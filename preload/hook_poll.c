@@ -8,6 +8,7 @@
 #include "sys.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <string.h>
 #include <time.h>
 
@@ -263,9 +264,11 @@ HOOK int pselect(int n, fd_set *r, fd_set *w, fd_set *e, const struct timespec *
 }
 
 /* Registrations are noted, so that closing can take them back while a dup of ours stays (hook_close.c). */
+static pthread_mutex_t notes_lock = PTHREAD_MUTEX_INITIALIZER; /* held while d is pinned: a fork finds it free */
+
 static void note_registration(struct desc *d, int epfd, int fd)
 {
-    library_enter();
+    pthread_mutex_lock(&notes_lock);
     for (struct epoll_note *n = d->epolls; n; n = n->next)
         if (n->epfd == epfd && n->fd == fd)
             goto out;
@@ -275,7 +278,7 @@ static void note_registration(struct desc *d, int epfd, int fd)
         d->epolls = n;
     }
 out:
-    library_leave();
+    pthread_mutex_unlock(&notes_lock);
 }
 
 HOOK int epoll_ctl(int epfd, int op, int fd, struct epoll_event *event)

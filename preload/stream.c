@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
+#include <sys/time.h>
 
 enum { FOREIGN_OWNER_MS = 100 };
 
@@ -18,9 +19,15 @@ bool stream_is_blocking(int fd)
     return flags >= 0 && !(flags & O_NONBLOCK);
 }
 
-static int64_t deadline_of(int64_t timeout_us)
+/* When a call that begins to wait now has to give up: by the socket's own SO_RCVTIMEO or SO_SNDTIMEO, asked from the
+ * kernel, where all processes that share the socket have set it and none can forge it. */
+static int64_t deadline_of(int fd, int option)
 {
-    return timeout_us ? io_now_ms() + (timeout_us + 999) / 1000 : INT64_MAX;
+    struct timeval t = {0, 0};
+    socklen_t len = sizeof t;
+    if (sys5(SYS_getsockopt, (long)fd, SOL_SOCKET, (long)option, &t, &len) != 0 || (!t.tv_sec && !t.tv_usec))
+        return INT64_MAX;
+    return io_now_ms() + (int64_t)t.tv_sec * 1000 + (t.tv_usec + 999) / 1000;
 }
 
 static int64_t left_until(int64_t deadline_ms)
@@ -213,19 +220,23 @@ ssize_t stream_receive(struct desc *d, int fd, const struct iovec *iov, int coun
                 break;
             continue;
         }
-        if (result != RESULT_AGAIN)
-            return done ? (ssize_t)done : stream_special(error);
+        if (result != RESULT_AGAIN) {
+            if (done)
+                break;
+            return stream_special(error);
+        }
         if (done >= enough) {
             desc_release(d);
             break;
         }
-        int64_t timeout_us = core->conn_books(d->conn).rcvtimeo_us;
-        if (timeout_us && deadline_ms == INT64_MAX)
-            deadline_ms = deadline_of(timeout_us);
+        if (deadline_ms == INT64_MAX)
+            deadline_ms = deadline_of(fd, SO_RCVTIMEO);
         error = wait_readable(d, fd, flags, deadline_ms);
         desc_release(d);
+        if (error && !done)
+            return stream_special(error);
         if (error)
-            return done ? (ssize_t)done : stream_special(error);
+            break;
     }
     errno = saved;
     return (ssize_t)done;
@@ -287,8 +298,10 @@ static int wait_writable(struct desc *d, int fd, int flags, int64_t deadline_ms,
     return error == EAGAIN ? 0 : unless_restarted(error, interruptions);
 }
 
-static ssize_t write_failed(size_t done, int error, int flags)
+/* saved: errno as it was, which a call that succeeds in part must not change. */
+static ssize_t write_failed(size_t done, int error, int flags, int saved)
 {
+    errno = saved;
     if (done)
         return (ssize_t)done;
     if (error == EPIPE && !(flags & MSG_NOSIGNAL))
@@ -338,7 +351,7 @@ ssize_t stream_send(struct desc *d, int fd, const struct iovec *iov, int count, 
     do {
         size_t put = 0;
         int error = 0;
-        bool more = (flags & MSG_MORE) || v.more;
+        bool more = (flags & MSG_MORE) || done + total_of(v.at, v.left) < want;
         enum result result = send_once(d, fd, &v, more, roomy, &put, &error);
         roomy = false;
         done += put;
@@ -346,14 +359,13 @@ ssize_t stream_send(struct desc *d, int fd, const struct iovec *iov, int count, 
         if (result == RESULT_OK)
             continue;
         if (result != RESULT_AGAIN)
-            return write_failed(done, error, flags);
-        int64_t timeout_us = core->conn_books(d->conn).sndtimeo_us;
-        if (timeout_us && deadline_ms == INT64_MAX)
-            deadline_ms = deadline_of(timeout_us);
+            return write_failed(done, error, flags, saved);
+        if (deadline_ms == INT64_MAX)
+            deadline_ms = deadline_of(fd, SO_SNDTIMEO);
         error = wait_writable(d, fd, flags, deadline_ms, &roomy);
         desc_release(d);
         if (error)
-            return write_failed(done, error, flags);
+            return write_failed(done, error, flags, saved);
     } while (done < want);
     errno = saved;
     return (ssize_t)done;

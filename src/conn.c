@@ -31,8 +31,6 @@ struct conn *conn_new(const struct conn_params *params)
     c->tx_batch = 4 * RECORD_PLAIN_MAX;
     c->born_ms = conn_transport->now_ms();
     pthread_mutex_init(&c->hs_lock, NULL);
-    atomic_store(&c->slot->rcvtimeo_us, params->rcvtimeo_us);
-    atomic_store(&c->slot->sndtimeo_us, params->sndtimeo_us);
     atomic_store(&c->slot->state, SLOT_UNSTARTED);
     return c;
 }
@@ -141,19 +139,6 @@ void conn_fork_child(struct conn *c)
     atomic_store(&c->shut_rd_due, 0);
     if (!atomic_load(&c->left))
         holders_join(c->slot);
-}
-
-struct conn_books conn_books(const struct conn *c)
-{
-    return (struct conn_books){atomic_load(&c->slot->rcvtimeo_us), atomic_load(&c->slot->sndtimeo_us)};
-}
-
-void conn_set_timeouts(struct conn *c, const int64_t *rcvtimeo_us, const int64_t *sndtimeo_us)
-{
-    if (rcvtimeo_us)
-        atomic_store(&c->slot->rcvtimeo_us, *rcvtimeo_us);
-    if (sndtimeo_us)
-        atomic_store(&c->slot->sndtimeo_us, *sndtimeo_us);
 }
 
 bool conn_reading_shut(const struct conn *c)

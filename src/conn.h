@@ -41,7 +41,6 @@ struct conn_params {
     bool connected_side;       /* false: accepted */
     const char *dialled_name;  /* what the certificate must be good for; NULL: as the rule says; copied */
     char peer[CONN_PEER_TEXT]; /* address and port, for logs */
-    int64_t rcvtimeo_us, sndtimeo_us;
 };
 
 /* A connection in state unstarted. NULL without memory. */
@@ -128,12 +127,6 @@ void conn_prepare_fork(struct conn *c);
 void conn_fork_parent(struct conn *c, bool failed);
 void conn_fork_child(struct conn *c); /* drops the parent's handshake and early writes */
 
-/* What the program set and must read back: kept in the slot, shared as the socket's own. */
-struct conn_books {
-    int64_t rcvtimeo_us, sndtimeo_us;
-};
-struct conn_books conn_books(const struct conn *c);
-void conn_set_timeouts(struct conn *c, const int64_t *rcvtimeo_us, const int64_t *sndtimeo_us);
 bool conn_reading_shut(const struct conn *c);
 
 /* Makes an unstarted connection nobody's: true if it was unstarted. The socket is then as fresh as the kernel made it,

@@ -39,8 +39,6 @@
     X(conn_prepare_fork)                                                                                               \
     X(conn_fork_parent)                                                                                                \
     X(conn_fork_child)                                                                                                 \
-    X(conn_books)                                                                                                      \
-    X(conn_set_timeouts)                                                                                               \
     X(conn_reading_shut)                                                                                               \
     X(conn_take_back)                                                                                                  \
     X(conn_give_back)

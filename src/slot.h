@@ -65,8 +65,6 @@ struct slot {
     _Atomic uint32_t forks, joins;          /* children announced, and those that have taken an id of their own */
     _Atomic int64_t fork_until_ms;          /* while the two differ: until then a child counts as a holder */
     _Atomic uint32_t holders[SLOT_HOLDERS]; /* ids (holders.h); all 0 while one process alone has ever held it */
-    /* What the program set with setsockopt(2), where the kernel must not have it or we must know it. */
-    _Atomic int64_t rcvtimeo_us, sndtimeo_us; /* 0: none */
     _Atomic uint64_t bytes_in, bytes_out;
     uint8_t is_client;
     uint16_t exporter_len;
