@@ -118,7 +118,8 @@ HOOK ssize_t recvmsg(int fd, struct msghdr *m, int flags)
     else
         n = receive_vector(d, fd, m->msg_iov, (int)m->msg_iovlen, flags);
     if (n >= 0) {
-        m->msg_namelen = 0;
+        if (m->msg_name)
+            m->msg_namelen = 0;
         m->msg_controllen = 0;
         m->msg_flags = flags & MSG_CMSG_CLOEXEC;
     }

@@ -1,8 +1,7 @@
-/* write(2), send(2), sendfile(2) and their relatives. */
+/* write(2), send(2) and their relatives. */
 #include "stream.h"
 
 #include <string.h>
-#include <sys/mman.h>
 
 static ssize_t send_vector(struct desc *d, int fd, const struct iovec *iov, int count, int flags)
 {
@@ -94,61 +93,4 @@ HOOK ssize_t sendmsg(int fd, const struct msghdr *m, int flags)
     if (m->msg_iovlen > 1024)
         return stream_special(EMSGSIZE);
     return send_vector(d, fd, m->msg_iov, (int)m->msg_iovlen, flags);
-}
-
-enum { SENDFILE_BUFFER = 256 * 1024 };
-
-/* sendfile(2) reads from the page cache; here the file is read at its place, so that what the socket did not take is
- * read again by the next call. */
-static ssize_t send_file(struct desc *d, int out, int in, off64_t *offset, size_t len)
-{
-    size_t done = 0;
-    off64_t at = offset ? *offset : lseek64(in, 0, SEEK_CUR);
-    if (at < 0)
-        return stream_special(offset || errno == ESPIPE ? EINVAL : errno);
-    char *buffer = malloc(SENDFILE_BUFFER);
-    if (!buffer)
-        return stream_special(ENOMEM);
-    ssize_t n = 0, k = 0;
-    while (done < len) {
-        size_t want = len - done < SENDFILE_BUFFER ? len - done : SENDFILE_BUFFER;
-        n = pread64(in, buffer, want, at);
-        if (n <= 0)
-            break;
-        k = send_one(d, out, buffer, (size_t)n, (size_t)n == want && done + want < len ? MSG_MORE : 0);
-        if (k <= 0)
-            break;
-        done += (size_t)k;
-        at += k;
-        if (k < n)
-            break;
-    }
-    int saved = errno;
-    free(buffer);
-    errno = saved;
-    if (!done && (n < 0 || k < 0))
-        return -1;
-    if (offset)
-        *offset = at;
-    else
-        lseek64(in, at, SEEK_SET);
-    return (ssize_t)done;
-}
-
-HOOK ssize_t sendfile64(int out, int in, off64_t *offset, size_t len)
-{
-    struct desc *d = table_find_data(out);
-    if (table_find_data(in))
-        return stream_special(EINVAL); /* sockets cannot be mapped: sendfile(2) */
-    if (!d)
-        return real()->sendfile64(out, in, offset, len);
-    if (desc_special(d))
-        return stream_special(desc_special(d));
-    return send_file(d, out, in, offset, len);
-}
-
-_Static_assert(sizeof(off_t) == sizeof(off64_t), "one sendfile for both");
-HOOK ssize_t sendfile(int out, int in, off_t *offset, size_t len)
-{
-    return sendfile64(out, in, (off64_t *)offset, len);
 }

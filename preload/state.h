@@ -50,7 +50,7 @@ void helper_finish_at_quick_exit(void);
 void helper_finish_handshakes(void);        /* before a fork whose parent ends */
 bool helper_orphan(struct desc *d, int fd); /* takes over an orphan; false: no helper can be made */
 
-/* hook_refuse.c */
+/* hook_uring.c */
 int io_uring_refused(void); /* -ENOSYS, logged once */
 
 /* signals.c */

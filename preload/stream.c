@@ -19,9 +19,8 @@ bool stream_is_blocking(int fd)
     return flags >= 0 && !(flags & O_NONBLOCK);
 }
 
-/* When a call that begins to wait now has to give up: by the socket's own SO_RCVTIMEO or SO_SNDTIMEO, asked from the
- * kernel, where all processes that share the socket have set it and none can forge it. */
-static int64_t deadline_of(int fd, int option)
+/* Asked from the kernel, where all processes that share the socket have set it and none can forge it. */
+int64_t stream_deadline_of(int fd, int option)
 {
     struct timeval t = {0, 0};
     socklen_t len = sizeof t;
@@ -99,8 +98,7 @@ static bool connecting(struct desc *d, int fd)
     return tcp != established && tcp != close_wait;
 }
 
-/* Nothing to read now. 0: look again. Otherwise the errno for the program. */
-static int wait_readable(struct desc *d, int fd, int flags, int64_t deadline_ms)
+int stream_wait_readable(struct desc *d, int fd, int flags, int64_t deadline_ms)
 {
     char byte;
     if (connecting(d, fd)) { /* the kernel knows what to say of a socket that is not connected (yet) */
@@ -230,8 +228,8 @@ ssize_t stream_receive(struct desc *d, int fd, const struct iovec *iov, int coun
             break;
         }
         if (deadline_ms == INT64_MAX)
-            deadline_ms = deadline_of(fd, SO_RCVTIMEO);
-        error = wait_readable(d, fd, flags, deadline_ms);
+            deadline_ms = stream_deadline_of(fd, SO_RCVTIMEO);
+        error = stream_wait_readable(d, fd, flags, deadline_ms);
         desc_release(d);
         if (error && !done)
             return stream_special(error);
@@ -269,8 +267,7 @@ static int wait_by_sending(struct desc *d, int fd, uint8_t byte)
     return error;
 }
 
-/* No room now. 0: try again (*roomy: without asking first). Otherwise the errno. */
-static int wait_writable(struct desc *d, int fd, int flags, int64_t deadline_ms, bool *roomy)
+int stream_wait_writable(struct desc *d, int fd, int flags, int64_t deadline_ms, bool *roomy)
 {
     uint8_t byte;
     *roomy = false;
@@ -298,8 +295,7 @@ static int wait_writable(struct desc *d, int fd, int flags, int64_t deadline_ms,
     return error == EAGAIN ? 0 : unless_restarted(error, interruptions);
 }
 
-/* saved: errno as it was, which a call that succeeds in part must not change. */
-static ssize_t write_failed(size_t done, int error, int flags, int saved)
+ssize_t stream_write_failed(size_t done, int error, int flags, int saved)
 {
     errno = saved;
     if (done)
@@ -310,10 +306,9 @@ static ssize_t write_failed(size_t done, int error, int flags, int saved)
     return -1;
 }
 
-/* Before TCP is up: what the kernel says of a write then. 0: it is up, or coming. */
-static int not_connected(struct desc *d, int fd)
+int stream_not_connected(struct desc *d, int fd)
 {
-    if (!connecting(d, fd))
+    if (!core->conn_unstarted(d->conn) || !connecting(d, fd))
         return 0;
     long k = sys6(SYS_sendto, fd, SYS_ARG(""), 0, MSG_DONTWAIT | MSG_NOSIGNAL, 0, 0);
     return k < 0 && k != -EAGAIN ? (int)-k : 0;
@@ -328,7 +323,7 @@ static enum result send_once(struct desc *d, int fd, struct vec *v, bool more, b
         *error = EBADF;
         return RESULT_IO;
     }
-    *error = core->conn_unstarted(d->conn) ? not_connected(d, fd) : 0;
+    *error = stream_not_connected(d, fd);
     if (!*error)
         result = core->conn_write(d->conn, fd, v->at, v->left, more, roomy, put, error);
     if (atomic_load(&d->nodelay_forced) && *put && core->conn_state(d->conn) == RESULT_OK)
@@ -359,13 +354,13 @@ ssize_t stream_send(struct desc *d, int fd, const struct iovec *iov, int count, 
         if (result == RESULT_OK)
             continue;
         if (result != RESULT_AGAIN)
-            return write_failed(done, error, flags, saved);
+            return stream_write_failed(done, error, flags, saved);
         if (deadline_ms == INT64_MAX)
-            deadline_ms = deadline_of(fd, SO_SNDTIMEO);
-        error = wait_writable(d, fd, flags, deadline_ms, &roomy);
+            deadline_ms = stream_deadline_of(fd, SO_SNDTIMEO);
+        error = stream_wait_writable(d, fd, flags, deadline_ms, &roomy);
         desc_release(d);
         if (error)
-            return write_failed(done, error, flags, saved);
+            return stream_write_failed(done, error, flags, saved);
     } while (done < want);
     errno = saved;
     return (ssize_t)done;

@@ -30,6 +30,20 @@ int stream_wait_handshake(struct desc *d, int fd, int64_t timeout_ms);
 
 bool stream_is_blocking(int fd);
 
+/* For calls that wait for a connection as recv and send do. d is held, not pinned. */
+
+/* When a call that begins to wait now has to give up, by SO_RCVTIMEO or SO_SNDTIMEO; INT64_MAX: never. */
+int64_t stream_deadline_of(int fd, int option);
+/* Nothing to read now. 0: look again. Otherwise the errno for the program. */
+int stream_wait_readable(struct desc *d, int fd, int flags, int64_t deadline_ms);
+/* No room now. 0: try again (*roomy: without asking first). Otherwise the errno. */
+int stream_wait_writable(struct desc *d, int fd, int flags, int64_t deadline_ms, bool *roomy);
+/* The end of a write that could not go on: what was done, or -1, errno and SIGPIPE. saved: errno as it was, which a
+ * call that succeeds in part must not change. */
+ssize_t stream_write_failed(size_t done, int error, int flags, int saved);
+/* Pinned. Before TCP is up: what the kernel says of a write then. 0: it is up, or coming. */
+int stream_not_connected(struct desc *d, int fd);
+
 /* SCM_RIGHTS, in hook_write.c and hook_read.c. */
 bool passes_protected(const struct msghdr *m);
 void mark_received(const struct msghdr *m);

@@ -96,6 +96,17 @@ MUST_USE enum result conn_ready(struct conn *c, int fd);
 MUST_USE enum result conn_write(struct conn *c, int fd, const struct iovec *iov, int count, bool more, bool roomy,
                                 size_t *put, int *error);
 
+/* The same with somebody else in the place of the program's buffers: a sink takes bytes, a source gives some, without
+ * waiting; each returns how many, or 0 or less if none (and knows itself why: RESULT_AGAIN is then not the
+ * connection's). Called under the direction's lock: what the sink took is exactly what left the stream, and what the
+ * source gave is on its way, also where the kernel is full. */
+typedef ssize_t (*conn_sink)(void *ctx, const uint8_t *bytes, size_t len);
+typedef ssize_t (*conn_source)(void *ctx, uint8_t *bytes, size_t len);
+MUST_USE enum result conn_read_to(struct conn *c, int fd, size_t len, conn_sink sink, void *ctx, size_t *got,
+                                  int *error);
+MUST_USE enum result conn_write_from(struct conn *c, int fd, size_t len, conn_source source, void *ctx, bool more,
+                                     bool roomy, size_t *put, int *error);
+
 /* Blocking writers wait by sending the one wire byte that must come next anyway (law 7: EINTR and SA_RESTART come out
  * as libc's). conn_turn_take gives it and excludes other writers until conn_turn_end; RESULT_AGAIN: somebody else has
  * the turn, or there is no byte that is known before sealing (wait by poll instead). sent: the byte has left. */

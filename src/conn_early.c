@@ -33,14 +33,88 @@ static enum result flush_kept(struct conn *c, int fd, int *error)
     return RESULT_OK;
 }
 
-enum result conn_write(struct conn *c, int fd, const struct iovec *iov, int count, bool more, bool roomy, size_t *put,
-                       int *error)
+/* What a write brings: the program's buffers, or a source. */
+struct supply {
+    const struct iovec *iov;
+    int count;
+    conn_source source;
+    void *ctx;
+    size_t len;
+};
+
+static enum result write_open(struct conn *c, int fd, const struct supply *s, bool more, bool roomy, size_t *put,
+                              int *error)
+{
+    if (s->source)
+        return tx_write_from(c, fd, s->len, s->source, s->ctx, more, roomy, put, error);
+    return tx_write(c, fd, s->iov, s->count, more, roomy, put, error);
+}
+
+/* Room for n more bytes. False without memory. */
+static bool make_room(struct conn *c, size_t n)
+{
+    if (c->early_len + n <= c->early_room)
+        return true;
+    size_t bigger = c->early_room ? c->early_room : 4096;
+    while (bigger < c->early_len + n)
+        bigger *= 2;
+    uint8_t *grown = malloc(bigger);
+    if (!grown)
+        return false;
+    if (c->early) {
+        memcpy(grown, c->early, c->early_len);
+        wipe(c->early, c->early_len);
+        free(c->early);
+    }
+    c->early = grown;
+    c->early_room = bigger;
+    return true;
+}
+
+/* hs_lock held. */
+static enum result keep(struct conn *c, const struct supply *s, size_t *put, int *error)
+{
+    size_t limit = c->rule->early_limit_bytes;
+    if (c->shut_wr_wanted) {
+        *error = EPIPE;
+        return RESULT_IO;
+    }
+    /* Behind the handshake the kernel is full: to keep more would go on for as long as a stream is faster than it. */
+    if (atomic_load(&c->slot->state) == SLOT_OPEN)
+        return s->len ? RESULT_AGAIN : RESULT_OK;
+    size_t room = limit > c->early_len ? limit - c->early_len : 0;
+    size_t n = s->len < room ? s->len : room;
+    if (s->source && n > RECORD_PLAIN_MAX)
+        n = RECORD_PLAIN_MAX;
+    if (s->len && !n)
+        return RESULT_AGAIN;
+    if (!make_room(c, n)) {
+        *error = ENOMEM;
+        return RESULT_NOMEM;
+    }
+    if (s->source) {
+        ssize_t given = s->source(s->ctx, c->early + c->early_len, n);
+        if (given <= 0)
+            return RESULT_AGAIN;
+        n = (size_t)given;
+    } else {
+        iov_gather(s->iov, s->count, 0, c->early + c->early_len, n);
+    }
+    c->early_len += n;
+    *put = n;
+    if (n)
+        atomic_store(&c->slot->early_kept, 1);
+    return RESULT_OK;
+}
+
+static enum result write_supply(struct conn *c, int fd, const struct supply *s, bool more, bool roomy, size_t *put,
+                                int *error)
 {
     *put = 0;
     *error = 0;
     enum result state = conn_drive(c, fd);
     if (state == RESULT_OK && !(owns_handshake(c) && atomic_load(&c->slot->early_kept)))
-        return tx_write(c, fd, iov, count, more, roomy, put, error);
+        return write_open(c, fd, s, more, roomy, put, error);
     if (state != RESULT_OK && state != RESULT_AGAIN) {
         *error = conn_error(c);
         return RESULT_IO;
@@ -48,52 +122,25 @@ enum result conn_write(struct conn *c, int fd, const struct iovec *iov, int coun
     pthread_mutex_lock(&c->hs_lock);
     enum result result = flush_kept(c, fd, error);
     if (result == RESULT_AGAIN && owns_handshake(c))
-        result = early_keep(c, iov, count, put, error);
+        result = keep(c, s, put, error);
     pthread_mutex_unlock(&c->hs_lock);
-    if (result == RESULT_OK && !*put && iov_total(iov, count) && !atomic_load(&c->slot->early_kept) &&
-        conn_state(c) == RESULT_OK)
-        return tx_write(c, fd, iov, count, more, roomy, put, error);
+    if (result == RESULT_OK && !*put && s->len && !atomic_load(&c->slot->early_kept) && conn_state(c) == RESULT_OK)
+        return write_open(c, fd, s, more, roomy, put, error);
     return result;
 }
 
-/* hs_lock held. */
-enum result early_keep(struct conn *c, const struct iovec *iov, int count, size_t *put, int *error)
+enum result conn_write(struct conn *c, int fd, const struct iovec *iov, int count, bool more, bool roomy, size_t *put,
+                       int *error)
 {
-    size_t want = iov_total(iov, count), limit = c->rule->early_limit_bytes;
-    if (c->shut_wr_wanted) {
-        *error = EPIPE;
-        return RESULT_IO;
-    }
-    /* Behind the handshake the kernel is full: to keep more would go on for as long as a stream is faster than it. */
-    if (atomic_load(&c->slot->state) == SLOT_OPEN)
-        return want ? RESULT_AGAIN : RESULT_OK;
-    size_t room = limit > c->early_len ? limit - c->early_len : 0;
-    size_t n = want < room ? want : room;
-    if (want && !n)
-        return RESULT_AGAIN;
-    if (c->early_len + n > c->early_room) {
-        size_t bigger = c->early_room ? c->early_room : 4096;
-        while (bigger < c->early_len + n)
-            bigger *= 2;
-        uint8_t *grown = malloc(bigger);
-        if (!grown) {
-            *error = ENOMEM;
-            return RESULT_NOMEM;
-        }
-        if (c->early) {
-            memcpy(grown, c->early, c->early_len);
-            wipe(c->early, c->early_len);
-            free(c->early);
-        }
-        c->early = grown;
-        c->early_room = bigger;
-    }
-    iov_gather(iov, count, 0, c->early + c->early_len, n);
-    c->early_len += n;
-    *put = n;
-    if (n)
-        atomic_store(&c->slot->early_kept, 1);
-    return RESULT_OK;
+    struct supply s = {.iov = iov, .count = count, .len = iov_total(iov, count)};
+    return write_supply(c, fd, &s, more, roomy, put, error);
+}
+
+enum result conn_write_from(struct conn *c, int fd, size_t len, conn_source source, void *ctx, bool more, bool roomy,
+                            size_t *put, int *error)
+{
+    struct supply s = {.source = source, .ctx = ctx, .len = len};
+    return write_supply(c, fd, &s, more, roomy, put, error);
 }
 
 enum result early_flush(struct conn *c, int fd)

@@ -83,13 +83,14 @@ void iov_gather(const struct iovec *iov, int count, size_t offset, uint8_t *to, 
 /* conn_write.c, for the others. tx_write: as conn_write, on an open connection. */
 enum result tx_write(struct conn *c, int fd, const struct iovec *iov, int count, bool more, bool roomy, size_t *put,
                      int *error);
+enum result tx_write_from(struct conn *c, int fd, size_t len, conn_source source, void *ctx, bool more, bool roomy,
+                          size_t *put, int *error);
 /* Seals one control record behind what is queued and tries to send; the rest is kept. */
 enum result tx_control(struct conn *c, int fd, enum record_type type, const uint8_t *body, size_t len, bool closes);
 enum result tx_flush(struct conn *c, int fd);
 
-/* conn_early.c; hs_lock held. early_flush: RESULT_OK when nothing is kept any more. */
+/* conn_early.c; hs_lock held. RESULT_OK when nothing is kept any more. */
 enum result early_flush(struct conn *c, int fd);
-enum result early_keep(struct conn *c, const struct iovec *iov, int count, size_t *put, int *error);
 
 /* conn_peek.c: the errno with which reading has ended, after a look at what waits; 0 if it has not ended so. */
 int rx_verdict(struct conn *c, int fd);

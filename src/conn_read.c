@@ -190,21 +190,69 @@ static enum result read_loop(struct reading *r)
     return RESULT_OK;
 }
 
-enum result conn_read(struct conn *c, int fd, const struct iovec *iov, int count, bool peek, size_t *got, int *error)
+/* Gives leftover plaintext to the sink. False: it takes no more. */
+static bool sink_leftover(struct reading *r)
 {
-    struct reading r = {.iov = iov, .count = count, .want = iov_total(iov, count)};
+    size_t n = r->rx.plain_len < r->want - r->got ? r->rx.plain_len : r->want - r->got;
+    uint8_t *from = r->c->slot->rx_buffer + r->rx.plain_off;
+    ssize_t k = r->sink(r->sink_ctx, from, n);
+    if (k <= 0 || (size_t)k > n)
+        return false;
+    wipe(from, (size_t)k);
+    r->rx.plain_off = (size_t)k < r->rx.plain_len ? r->rx.plain_off + (uint32_t)k : 0;
+    r->rx.plain_len -= (uint32_t)k;
+    r->got += (size_t)k;
+    return (size_t)k == n;
+}
+
+/* As read_loop, all through the slot: what the sink does not take must stay. */
+static enum result sink_loop(struct reading *r)
+{
+    while (r->got < r->want) {
+        if (r->rx.plain_len) {
+            if (!sink_leftover(r))
+                return RESULT_AGAIN;
+            continue;
+        }
+        if (r->rx.end == RX_CLOSE_NOTIFY)
+            return RESULT_EOF;
+        if (r->rx.end == RX_ERROR)
+            return RESULT_IO;
+        enum result result = rx_read_into_slot(r);
+        if (result != RESULT_OK)
+            return result;
+        r->drained = false;
+    }
+    return RESULT_OK;
+}
+
+static enum result run_read(struct conn *c, int fd, struct reading *r, enum result (*loop)(struct reading *),
+                            size_t *got, int *error)
+{
     *got = 0;
     enum result result = conn_drive(c, fd);
     if (result != RESULT_OK) {
         *error = conn_error(c);
         return result;
     }
-    result = rx_run(c, fd, &r, peek ? rx_peek_loop : read_loop);
-    *got = r.got;
-    *error = r.rx.error;
-    if (!r.got)
+    result = rx_run(c, fd, r, loop);
+    *got = r->got;
+    *error = r->rx.error;
+    if (!r->got)
         return result;
-    if (!peek)
-        atomic_fetch_add_explicit(&c->slot->bytes_in, r.got, memory_order_relaxed);
+    if (loop != rx_peek_loop)
+        atomic_fetch_add_explicit(&c->slot->bytes_in, r->got, memory_order_relaxed);
     return RESULT_OK;
+}
+
+enum result conn_read_to(struct conn *c, int fd, size_t len, conn_sink sink, void *ctx, size_t *got, int *error)
+{
+    struct reading r = {.want = len, .sink = sink, .sink_ctx = ctx};
+    return run_read(c, fd, &r, sink_loop, got, error);
+}
+
+enum result conn_read(struct conn *c, int fd, const struct iovec *iov, int count, bool peek, size_t *got, int *error)
+{
+    struct reading r = {.iov = iov, .count = count, .want = iov_total(iov, count)};
+    return run_read(c, fd, &r, peek ? rx_peek_loop : read_loop, got, error);
 }

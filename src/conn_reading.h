@@ -19,7 +19,9 @@ struct reading {
     const struct iovec *iov;
     int count;
     size_t want, got; /* of the program's buffers */
-    size_t queued;    /* for conn_count: bytes in the kernel */
+    conn_sink sink;   /* takes the bytes instead of iov */
+    void *sink_ctx;
+    size_t queued; /* for conn_count: bytes in the kernel */
     uint8_t *scratch;
     unsigned barren; /* records in a row without content */
     bool drained;    /* the kernel gave less than it was asked for: it had no more */

@@ -11,6 +11,8 @@ struct writing {
     int fd;
     struct slot_tx tx; /* private copy, checked */
     bool more;
+    conn_source source; /* gives the bytes instead of the program's buffers */
+    void *source_ctx;
     uint8_t *scratch;
     int error; /* of this call alone, such as ENOBUFS; tx.error is for good */
 };
@@ -231,6 +233,36 @@ static enum result write_batch(struct writing *w, const struct iovec *iov, int c
     return result;
 }
 
+/* Seals and sends one record of what the source gives. Its bytes are nowhere else any more: the record counts as
+ * written also if the kernel takes nothing of it, and is then kept whole. */
+static enum result write_sourced(struct writing *w, size_t left, size_t *content)
+{
+    struct sealed s;
+    size_t at = 0, limit = left < RECORD_PLAIN_MAX ? left : RECORD_PLAIN_MAX;
+    if (!ready_to_seal(w))
+        return RESULT_IO;
+    uint8_t *body = w->scratch + RECORD_HEADER;
+    ssize_t n = w->source(w->source_ctx, body, limit);
+    if (n <= 0)
+        return RESULT_AGAIN;
+    if (!seal_one(w, &s, w->tx.keys.seq, RECORD_APPLICATION_DATA, body, (size_t)n, &at))
+        return RESULT_IO;
+    s.changes_keys = false;
+    struct iovec iov = {w->scratch + w->tx.lead, s.len - w->tx.lead};
+    ssize_t k = conn_transport->send(w->fd, &iov, 1, w->more);
+    if (k > 0 || (k == -EAGAIN && w->tx.lead)) { /* a lead is a byte that the kernel has */
+        *content = settle(w, &s, 1, k > 0 ? (size_t)k : 0);
+        return w->tx.error ? RESULT_IO : RESULT_OK;
+    }
+    if (k < 0 && k != -EAGAIN)
+        return tx_fail(w, (int)-k);
+    record_nonce_spent(&w->tx.keys, s.seq);
+    w->tx.keys.seq = s.seq + 1;
+    keep_rest(w, w->scratch, s.len);
+    *content = s.content;
+    return RESULT_OK;
+}
+
 static enum result write_loop(struct writing *w, const struct iovec *iov, int count, size_t want, bool roomy,
                               size_t *put)
 {
@@ -246,7 +278,9 @@ static enum result write_loop(struct writing *w, const struct iovec *iov, int co
             return RESULT_AGAIN;
         result = update_keys_if_due(w);
         size_t content = 0;
-        if (result == RESULT_OK)
+        if (result == RESULT_OK && w->source)
+            result = write_sourced(w, want - *put, &content);
+        else if (result == RESULT_OK)
             result = write_batch(w, iov, count, *put, want - *put, &content);
         *put += content;
         if (w->tx.rest_len)
@@ -272,26 +306,39 @@ static int why_gone(struct conn *c, int fd, int error)
     return verdict == EKEYREJECTED || verdict == EPROTO ? verdict : error;
 }
 
-enum result tx_write(struct conn *c, int fd, const struct iovec *iov, int count, bool more, bool roomy, size_t *put,
-                     int *error)
+static enum result run_write(struct writing *w, const struct iovec *iov, int count, size_t want, bool roomy,
+                             size_t *put, int *error)
 {
-    struct writing w = {.c = c, .fd = fd, .more = more};
+    struct conn *c = w->c;
     if (wire_is_taken(c))
         return RESULT_AGAIN;
-    enum result result = tx_begin(&w);
+    enum result result = tx_begin(w);
     if (result == RESULT_OK) {
-        size_t want = iov_total(iov, count);
-        result = want ? write_loop(&w, iov, count, want, roomy, put) : RESULT_OK;
-        tx_end(&w);
+        result = want ? write_loop(w, iov, count, want, roomy, put) : RESULT_OK;
+        tx_end(w);
     }
-    *error = w.error ? w.error : w.tx.error ? w.tx.error : ECONNABORTED;
-    if (result == RESULT_IO && !w.tx.closed)
-        *error = why_gone(c, fd, *error);
+    *error = w->error ? w->error : w->tx.error ? w->tx.error : ECONNABORTED;
+    if (result == RESULT_IO && !w->tx.closed)
+        *error = why_gone(c, w->fd, *error);
     if (*put) {
         atomic_fetch_add_explicit(&c->slot->bytes_out, *put, memory_order_relaxed);
         return RESULT_OK;
     }
     return result;
+}
+
+enum result tx_write(struct conn *c, int fd, const struct iovec *iov, int count, bool more, bool roomy, size_t *put,
+                     int *error)
+{
+    struct writing w = {.c = c, .fd = fd, .more = more};
+    return run_write(&w, iov, count, iov_total(iov, count), roomy, put, error);
+}
+
+enum result tx_write_from(struct conn *c, int fd, size_t len, conn_source source, void *ctx, bool more, bool roomy,
+                          size_t *put, int *error)
+{
+    struct writing w = {.c = c, .fd = fd, .more = more, .source = source, .source_ctx = ctx};
+    return run_write(&w, NULL, 0, len, roomy, put, error);
 }
 
 enum result tx_flush(struct conn *c, int fd)

@@ -30,6 +30,8 @@
     X(conn_ready)                                                                                                      \
     X(conn_count)                                                                                                      \
     X(conn_write)                                                                                                      \
+    X(conn_read_to)                                                                                                    \
+    X(conn_write_from)                                                                                                 \
     X(conn_turn_take)                                                                                                  \
     X(conn_turn_end)                                                                                                   \
     X(conn_shutdown)                                                                                                   \

@@ -96,12 +96,6 @@ def accepted_and_executed_without_library(client):
         raise OSError(code, os.strerror(code))
 
 
-def spliced(client):
-    reader, writer = os.pipe()
-    os.write(writer, MARK)
-    checked(libc.splice(reader, None, client.fileno(), None, len(MARK), 0))
-
-
 def passed_on(client):
     unix, other = socket.socketpair()
     with unix, other:
@@ -132,7 +126,6 @@ WAYS = {
     given_by_file_action: errno.EOPNOTSUPP,
     executed: errno.EOPNOTSUPP,
     accepted_and_executed_without_library: errno.EOPNOTSUPP,
-    spliced: errno.EOPNOTSUPP,
     passed_on: errno.EOPNOTSUPP,
     by_dprintf: errno.EOPNOTSUPP,
     urgent: errno.EOPNOTSUPP,

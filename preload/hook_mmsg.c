@@ -1,0 +1,107 @@
+/* sendmmsg(2) and recvmmsg(2): several messages by one call. On a stream each is a sendmsg or recvmsg of its own. */
+#include "stream.h"
+
+#include <time.h>
+
+static bool any_passes_protected(const struct mmsghdr *messages, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        if (messages[i].msg_hdr.msg_controllen && passes_protected(&messages[i].msg_hdr))
+            return true;
+    return false;
+}
+
+static size_t message_bytes(const struct msghdr *m)
+{
+    size_t total = 0;
+    for (size_t i = 0; i < m->msg_iovlen; i++)
+        total += m->msg_iov[i].iov_len;
+    return total;
+}
+
+/* As the kernel does it: a message that was taken in part is the last, and an error is told only by the first. */
+static int send_each(int fd, struct mmsghdr *messages, unsigned count, int flags)
+{
+    int saved = errno;
+    unsigned sent = 0;
+    while (sent < count) {
+        ssize_t n = sendmsg(fd, &messages[sent].msg_hdr, flags);
+        if (n < 0)
+            break;
+        messages[sent].msg_len = (unsigned)n;
+        if ((size_t)n < message_bytes(&messages[sent++].msg_hdr))
+            break;
+    }
+    if (!sent && count)
+        return -1;
+    errno = saved;
+    return (int)sent;
+}
+
+HOOK int sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags)
+{
+    enum { COUNT_MAX = 1024 }; /* sendmmsg(2): capped to UIO_MAXIOV */
+    if (table_find_data(fd))
+        return send_each(fd, messages, count < COUNT_MAX ? count : COUNT_MAX, flags);
+    if (table_size && any_passes_protected(messages, count))
+        return (int)stream_special(EOPNOTSUPP);
+    return real()->sendmmsg(fd, messages, count, flags);
+}
+
+static bool is_valid(const struct timespec *t)
+{
+    return t->tv_sec >= 0 && t->tv_nsec >= 0 && t->tv_nsec < 1000000000;
+}
+
+/* Sets what is left. True when the time is over; asked only after each message, as recvmmsg(2) says under BUGS. */
+static bool time_is_over(struct timespec *left, const struct timespec *start, const struct timespec *given)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    left->tv_sec = given->tv_sec - (now.tv_sec - start->tv_sec);
+    left->tv_nsec = given->tv_nsec - (now.tv_nsec - start->tv_nsec);
+    for (; left->tv_nsec < 0; left->tv_sec--)
+        left->tv_nsec += 1000000000;
+    for (; left->tv_nsec >= 1000000000; left->tv_sec++)
+        left->tv_nsec -= 1000000000;
+    if (left->tv_sec < 0)
+        *left = (struct timespec){0, 0};
+    return !left->tv_sec && !left->tv_nsec;
+}
+
+/* The end of the stream is an empty message, again and again. An error after the first message is told by the next
+ * call, since the connection keeps it. */
+static int receive_each(int fd, struct mmsghdr *messages, unsigned count, int flags, struct timespec *timeout)
+{
+    int saved = errno;
+    unsigned got = 0;
+    struct timespec start, given = timeout ? *timeout : (struct timespec){0, 0};
+    if (timeout && !is_valid(timeout))
+        return (int)stream_special(EINVAL);
+    clock_gettime(CLOCK_MONOTONIC, &start);
+    while (got < count) {
+        ssize_t n = recvmsg(fd, &messages[got].msg_hdr, flags & ~MSG_WAITFORONE);
+        if (n < 0)
+            break;
+        messages[got++].msg_len = (unsigned)n;
+        if (flags & MSG_WAITFORONE)
+            flags |= MSG_DONTWAIT;
+        if (timeout && time_is_over(timeout, &start, &given))
+            break;
+    }
+    if (!got && count)
+        return -1;
+    errno = saved;
+    return (int)got;
+}
+
+HOOK int recvmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags, struct timespec *timeout)
+{
+    if (table_find_data(fd))
+        return receive_each(fd, messages, count, flags, timeout);
+    int n = real()->recvmmsg(fd, messages, count, flags, timeout);
+    for (int i = 0; table_size && i < n; i++)
+        if (messages[i].msg_hdr.msg_controllen)
+            mark_received(&messages[i].msg_hdr);
+    return n;
+}

@@ -1,0 +1,12 @@
+#!/usr/bin/env bats
+# Families of calls, each compared with what Linux says on plain TCP: results, errors and side effects.
+
+load helpers
+load program_helpers
+
+@test "sendmmsg, recvmmsg, preadv2 and pwritev2 (plain)" { plain mmsg; }
+@test "sendmmsg, recvmmsg, preadv2 and pwritev2 (protected)" { protected mmsg; }
+@test "splice and sendfile, without losing or reordering a byte (plain)" { plain splices; }
+@test "splice and sendfile, without losing or reordering a byte (protected)" { protected splices; }
+@test "splice with pipes that have a name (plain)" { plain splices "$BATS_TEST_TMPDIR"; }
+@test "splice with pipes that have a name (protected)" { protected splices "$BATS_TEST_TMPDIR"; }
