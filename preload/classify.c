@@ -10,6 +10,7 @@
 #include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #ifndef IPPROTO_MPTCP
 #define IPPROTO_MPTCP 262
@@ -240,6 +241,19 @@ static uintptr_t take_over(int fd, const struct sockaddr_storage *local, socklen
     return (uintptr_t)d;
 }
 
+/* In a sandbox: at most whether it is a socket at all. */
+static uintptr_t cannot_look(int fd)
+{
+    struct stat s;
+    if (!forbidden.look && fstat(fd, &s) == 0 && !S_ISSOCK(s.st_mode))
+        return WORD_PLAIN;
+    log_event(LOG_LEVEL_ERROR,
+              "descriptor %d came into a sandbox that forbids to look at it: every use of it fails, since the policy "
+              "might select it",
+              fd);
+    return WORD_REFUSED;
+}
+
 static uintptr_t classify(int fd)
 {
     struct sockaddr_storage local, remote;
@@ -247,6 +261,8 @@ static uintptr_t classify(int fd)
     struct tcp_info info;
     socklen_t info_len = sizeof info;
     memset(&info, 0, sizeof info);
+    if (forbidden.options)
+        return cannot_look(fd);
     if (!is_tcp_stream(fd) || sys5(SYS_getsockopt, (long)fd, IPPROTO_TCP, TCP_INFO, &info, &info_len) != 0)
         return WORD_PLAIN;
     if (sys3(SYS_getsockname, (long)fd, &local, &local_len) != 0)
@@ -279,10 +295,14 @@ void table_look(int fd)
 {
     struct sockaddr_storage local, remote;
     socklen_t local_len = sizeof local, remote_len = sizeof remote;
+    uintptr_t socket_word = WORD_SOCKET;
+    if (forbidden.options) {
+        atomic_compare_exchange_strong(&table[fd], &socket_word, cannot_look(fd));
+        return;
+    }
     if (thread.in_vfork_child || sys3(SYS_getpeername, (long)fd, &remote, &remote_len) != 0 ||
         sys3(SYS_getsockname, (long)fd, &local, &local_len) != 0)
         return;
-    uintptr_t socket_word = WORD_SOCKET;
     bool refuse = either_selects(&local, local_len, &remote, remote_len);
     if (refuse)
         refuse_inherited(fd, "another process has connected it: it cannot be shared from before connect");

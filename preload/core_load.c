@@ -50,7 +50,7 @@ static const struct core_api *open_core(void)
     char path[4096];
     struct core_host host = {
         .abi = CORE_ABI,
-        .io = &io_transport,
+        .io = io_transport_under(&forbidden),
         .log = logsink_write,
         .log_threshold = logsink_level,
         .hide = hide_descriptor_number,
@@ -104,6 +104,9 @@ struct identity *core_identity_of(const struct policy_rule *rule)
 
 void core_load_all(void)
 {
+    static _Atomic bool done; /* what could not be read is tried again when it is needed, not at each of these calls */
+    if (atomic_exchange(&done, true))
+        return;
     for (size_t i = 0; i < policy_count(policy); i++)
         if (policy_rule_at(policy, i)->action == POLICY_PROTECT)
             (void)core_identity_of(policy_rule_at(policy, i));

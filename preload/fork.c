@@ -15,7 +15,7 @@ static pid_t process_id; /* of the process that the library's memory belongs to 
 
 bool fork_is_foreign(void)
 {
-    return process_id != getpid();
+    return !forbidden.self && process_id != getpid();
 }
 
 static __thread bool preparing __attribute__((tls_model("initial-exec")));
@@ -49,6 +49,7 @@ static void child_one(struct desc *d, void *arg)
 }
 
 static bool any_live;
+bool fork_shared;
 
 static void notice(struct desc *d, void *arg)
 {
@@ -69,6 +70,7 @@ void fork_prepare(void)
     desc_each_forking(notice, NULL);
     if (any_live)
         core->core_prepare_fork();
+    fork_shared |= any_live;
     desc_each_forking(prepare_one, NULL);
 }
 

@@ -20,7 +20,9 @@ static size_t inbox_count, inbox_room;
 static struct desc **list; /* the helper's own */
 static size_t count, room;
 static _Atomic bool running, stopping;
-static pthread_t helper_thread;
+static _Atomic unsigned paused; /* callers of helper_pause */
+static _Atomic bool refused;    /* the last attempt to make a thread failed */
+static _Atomic int helper_tid;  /* of the last one, 0 when it is known to be gone */
 static int wake_fd = -1;
 static _Atomic bool asleep, inbox_waiting;
 
@@ -156,7 +158,7 @@ static int sleep_until(struct poll_set *set, size_t n, int64_t wake_ms)
 static bool may_end(int64_t quiet_since)
 {
     pthread_mutex_lock(&lock);
-    bool end = stopping || (!count && !inbox_count && io_now_ms() - quiet_since >= LINGER_MS);
+    bool end = stopping || paused || (!count && !inbox_count && io_now_ms() - quiet_since >= LINGER_MS);
     if (end)
         atomic_store(&running, false);
     pthread_mutex_unlock(&lock);
@@ -166,6 +168,7 @@ static bool may_end(int64_t quiet_since)
 static void *helper_main(void *arg)
 {
     (void)arg;
+    atomic_store(&helper_tid, (int)sys0(SYS_gettid));
     /* Kept from one helper to the next, also in a child: what a fork cut off with its thread nobody could free. */
     static struct poll_set set;
     size_t answered = 0;
@@ -204,12 +207,15 @@ static bool start_thread(void)
 {
     if (running)
         return true;
+    if (paused || forbidden.threads)
+        return false;
     if (wake_fd < 0) {
         long fd = sys2(SYS_eventfd2, 0L, (long)(EFD_CLOEXEC | EFD_NONBLOCK));
         if (fd < 0 || (wake_fd = hide_descriptor_number((int)fd)) < 0)
             return false;
     }
     sigset_t all, before;
+    pthread_t helper_thread;
     pthread_attr_t attr;
     sigfillset(&all);
     pthread_attr_init(&attr);
@@ -219,6 +225,7 @@ static bool start_thread(void)
     running = true; /* before it runs: it resets this when it ends */
     if (pthread_create(&helper_thread, &attr, helper_main, NULL) != 0)
         running = false;
+    refused = !running;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     pthread_attr_destroy(&attr);
     return running;
@@ -228,6 +235,8 @@ static bool start_thread(void)
 static bool add(struct desc *d)
 {
     bool ok = true;
+    if (forbidden.threads)
+        return false;
     library_enter();
     pthread_mutex_lock(&lock);
     atomic_store(&d->again, true);
@@ -263,6 +272,11 @@ void helper_kick(struct desc *d)
     }
 }
 
+bool helper_absent(void)
+{
+    return forbidden.threads || atomic_load(&refused);
+}
+
 bool helper_running(void)
 {
     return atomic_load(&running);
@@ -281,6 +295,8 @@ void helper_forked(void)
     pthread_mutex_init(&lock, NULL);
     atomic_store(&running, false);
     atomic_store(&stopping, false);
+    atomic_store(&paused, 0);
+    atomic_store(&helper_tid, 0);
     atomic_store(&asleep, false);
     count = inbox_count = 0;
     if (wake_fd >= 0) {
@@ -290,105 +306,64 @@ void helper_forked(void)
     wake_fd = -1;
 }
 
-/* At exit: what was acknowledged to the program goes out, handshakes that early writes wait for included. Bounded by
- * the connections' own deadlines. */
-struct finishing {
-    struct poll_set set;
-    size_t n;
-    int64_t next;
-};
-
-static void leave_one(struct desc *d, void *arg)
+/* The thread says that it ends before it has ended, and unshare(2) counts it until the kernel has let go of it, which
+ * pthread_join does not wait for either. */
+static void wait_until_gone(void)
 {
-    (void)arg;
-    int fd = desc_any_number(d);
-    if (fd < 0 || atomic_load(&d->orphan) || !desc_enter(d, fd))
-        return;
-    if (core->conn_leave(d->conn, fd, d->linger_abort))
-        d->need.idle = false;
-    else
-        d->need.idle = true;
-    desc_leave(d);
-}
-
-static void finish_one(struct desc *d, void *arg)
-{
-    struct finishing *f = arg;
-    int fd = desc_any_number(d);
-    if (d->need.idle || fd < 0 || !desc_enter(d, fd))
-        return;
-    core->conn_tick(d->conn, fd, &d->need);
-    desc_leave(d);
-    if (d->need.idle || !poll_set_fit(&f->set, f->n + 2))
-        return;
-    f->set.fds[1 + f->n++] = (struct pollfd){.fd = fd, .events = d->need.events};
-    if (d->need.deadline_ms < f->next)
-        f->next = d->need.deadline_ms;
-}
-
-void helper_finish_all(void)
-{
-    if (!core || thread.in_vfork_child || fork_is_foreign())
-        return;
-    thread_enter();
-    helper_stop();
-    desc_each(leave_one, NULL);
-    struct finishing f = {0};
-    for (;;) {
-        f.n = 0;
-        f.next = INT64_MAX;
-        desc_each(finish_one, &f);
-        if (!f.n)
-            break;
-        int64_t now = io_now_ms();
-        if (f.next > now + 1000)
-            f.next = now + 1000;
-        int64_t left = f.next > now ? f.next - now : 0;
-        struct timespec t = {left / 1000, left % 1000 * 1000000};
-        sys5(SYS_ppoll, f.set.fds + 1, (long)f.n, &t, NULL, 0L);
+    enum { LOOKS = 10000 };
+    struct timespec t = {0, 200000};
+    while (atomic_load(&running)) {
+        ring();
+        sys2(SYS_nanosleep, &t, NULL);
     }
-    free(f.set.fds);
-    free(f.set.descs);
-    thread_leave();
-}
-
-void helper_finish_at_quick_exit(void)
-{
-    if (policy)
-        helper_finish_all();
-}
-
-static void look_unfinished(struct desc *d, void *arg)
-{
-    if (core->conn_needs_tick(d->conn) && !atomic_load(&d->orphan) && !core->conn_unstarted(d->conn))
-        *(bool *)arg = true;
-}
-
-/* The helper goes on; this only waits for it, and not for ever: a peer may have stopped reading. */
-void helper_finish_handshakes(void)
-{
-    bool left = core != NULL;
-    int64_t give_up_ms = io_now_ms() + CONN_LINGER_MS;
-    while (left && io_now_ms() < give_up_ms) {
-        left = false;
-        thread_enter();
-        desc_each(look_unfinished, &left);
-        thread_leave();
-        struct timespec t = {0, 1000000};
-        if (left)
-            sys2(SYS_nanosleep, &t, NULL);
-    }
+    int tid = atomic_exchange(&helper_tid, 0);
+    for (int i = 0; tid && i < LOOKS && sys3(SYS_tgkill, (long)getpid(), (long)tid, 0L) == 0; i++)
+        sys2(SYS_nanosleep, &t, NULL);
 }
 
 void helper_stop(void)
 {
     thread_enter();
     atomic_store(&stopping, true);
-    while (atomic_load(&running)) {
-        ring();
-        struct timespec t = {0, 200000};
-        sys2(SYS_nanosleep, &t, NULL);
-    }
+    wait_until_gone();
     atomic_store(&stopping, false);
     thread_leave();
+}
+
+void helper_pause(void)
+{
+    thread_enter();
+    atomic_fetch_add(&paused, 1);
+    wait_until_gone();
+    thread_leave();
+}
+
+/* Where no thread can be made any more, what only it held goes; orphans are looked after at exit. */
+static void drop_list(void)
+{
+    take_inbox();
+    for (size_t i = count; i-- > 0;) {
+        struct desc *d = list[i];
+        if (atomic_load(&d->orphan))
+            continue;
+        list[i] = list[--count];
+        atomic_store(&d->helped, false);
+        desc_release(d);
+    }
+}
+
+void helper_resume(void)
+{
+    library_enter();
+    if (atomic_fetch_sub(&paused, 1) == 1) {
+        if (forbidden.threads) {
+            drop_list();
+        } else {
+            pthread_mutex_lock(&lock);
+            if (count || inbox_count)
+                start_thread();
+            pthread_mutex_unlock(&lock);
+        }
+    }
+    library_leave();
 }

@@ -39,8 +39,7 @@ static void close_here(struct desc *d, int fd)
             return;
         struct pollfd p = {.fd = fd, .events = need.events};
         int64_t left = need.deadline_ms - io_now_ms();
-        struct timespec t = {0, (left < 0 ? 0 : left > 100 ? 100 : left) * 1000000};
-        sys5(SYS_ppoll, &p, 1L, &t, NULL, 0L);
+        io_poll(&p, 1, left < 0 ? 0 : left > 100 ? 100 : left);
     }
 }
 
@@ -49,16 +48,16 @@ static void linger(struct desc *d, int fd)
 {
     struct linger l = {0, 0};
     socklen_t len = sizeof l;
-    if (!d->lingers || sys5(SYS_getsockopt, (long)fd, SOL_SOCKET, SO_LINGER, &l, &len) != 0 || !l.l_onoff)
+    if (!d->lingers || forbidden.options || sys5(SYS_getsockopt, (long)fd, SOL_SOCKET, SO_LINGER, &l, &len) != 0 ||
+        !l.l_onoff)
         return;
     int64_t until = io_now_ms() + (int64_t)l.l_linger * 1000;
     struct conn_need need = {0};
     do {
         core->conn_tick(d->conn, fd, &need);
         struct pollfd p = {.fd = fd, .events = need.events};
-        struct timespec t = {0, 5000000};
         if (!need.idle)
-            sys5(SYS_ppoll, &p, 1L, &t, NULL, 0L);
+            io_poll(&p, 1, 5);
     } while (!need.idle && io_now_ms() < until);
 }
 
@@ -69,7 +68,7 @@ static void last_number(struct desc *d, int fd)
     if (keep && d->lingers)
         linger(d, fd);
     if (keep) {
-        int ours = hidden_dup(fd);
+        int ours = helper_absent() || forbidden.control ? -1 : hidden_dup(fd);
         if (ours >= 0) {
             leave_epolls(d, fd);
             if (helper_orphan(d, ours))
@@ -208,7 +207,8 @@ static int replace(int from, int to, int flags, bool is_dup3)
     if (is_ours(to)) /* dup2(2): EBUSY, "may be returned during a race" with somebody else's use of the number */
         return fail(EBUSY);
     /* Nothing is given up for a copy that fails. An unselected target has nothing to give up (law 1). */
-    bool fails = from != to && table_word(to) != WORD_PLAIN && sys3(SYS_fcntl, (long)from, F_GETFD, 0L) < 0;
+    bool fails = from != to && table_word(to) != WORD_PLAIN && !forbidden.control &&
+                 sys3(SYS_fcntl, (long)from, F_GETFD, 0L) < 0;
     bool plain = table_word(from) == WORD_PLAIN && table_word(to) == WORD_PLAIN;
     if (!mine_to_track() || from == to || fails || plain || (unsigned)to >= table_size)
         return is_dup3 ? real()->dup3(from, to, flags) : real()->dup2(from, to);

@@ -109,6 +109,8 @@ HOOK int connect(int fd, const struct sockaddr *to, socklen_t len)
     if (d)
         return connect_again(d, fd, to, len);
     const struct policy_rule *rule = to ? policy_match(policy, POLICY_CONNECT, to, len) : NULL;
+    if (rule && rule->action != POLICY_PLAIN && forbidden.options)
+        return fail(sandbox_refuses("connect"));
     if (!rule || rule->action == POLICY_PLAIN || !is_tcp_stream(fd))
         return connect_plain(fd, to, len);
     if (rule->action == POLICY_DENY)
@@ -154,6 +156,8 @@ static int judge_accepted(int fd, const struct sockaddr *peer)
 {
     struct sockaddr_storage local;
     socklen_t len = sizeof local;
+    if (forbidden.options)
+        return sandbox_refuses("accept");
     if (sys3(SYS_getsockname, (long)fd, &local, &len) != 0)
         return ECONNABORTED;
     const struct policy_rule *rule = policy_match(policy, POLICY_ACCEPT, (struct sockaddr *)&local, len);

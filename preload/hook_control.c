@@ -16,12 +16,24 @@ static int fail(int error)
     return -1;
 }
 
+/* A sandbox may forbid to ask for it later. */
+static void note_blocking(int fd, bool nonblocking)
+{
+    struct desc *d = table_find(fd);
+    if (d && !desc_special(d) && desc_enter(d, fd)) {
+        d->nonblocking = nonblocking;
+        desc_leave(d);
+    }
+}
+
 static int control(int fd, int command, void *arg)
 {
     uintptr_t word = table_word(fd);
     if (word == WORD_OURS && !thread.in_vfork_child)
         return fail(EBADF);
     int r = real()->fcntl64(fd, command, arg);
+    if (command == F_SETFL && r == 0)
+        note_blocking(fd, (long)arg & O_NONBLOCK);
     if (command == F_DUPFD || command == F_DUPFD_CLOEXEC)
         return close_copied(fd, r);
     return r;
@@ -72,7 +84,10 @@ HOOK int ioctl(int fd, unsigned long request, ...)
         return fail(desc_special(d));
     if (d && request == FIONREAD && arg)
         return count_readable(d, fd, arg);
-    return real()->ioctl(fd, request, arg);
+    int r = real()->ioctl(fd, request, arg);
+    if (d && r == 0 && request == FIONBIO && arg)
+        note_blocking(fd, *(int *)arg != 0);
+    return r;
 }
 
 /* Options that would move bytes past the library, or make it see other bytes than it expects. */
@@ -123,6 +138,8 @@ static int set_option(struct desc *d, int fd, int level, int name, const void *v
         return 0;
     }
     int r = real()->setsockopt(fd, level, name, value, len);
+    if (r == 0 && level == SOL_SOCKET && (name == SO_RCVTIMEO || name == SO_SNDTIMEO))
+        stream_note_modes(d, fd);
     if (r == 0 && level == SOL_SOCKET && name == SO_LINGER && len >= sizeof(struct linger))
         note_linger(d, value);
     return r;

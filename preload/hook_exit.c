@@ -32,11 +32,3 @@ HOOK int daemon(int nochdir, int noclose)
             table_forget(fd);
     return r;
 }
-
-/* Behind a chroot neither the core nor key files are to be found. */
-HOOK int chroot(const char *path)
-{
-    if (policy)
-        core_load_all();
-    return real()->chroot(path);
-}

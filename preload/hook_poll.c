@@ -8,7 +8,6 @@
 #include "sys.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <string.h>
 #include <time.h>
 
@@ -32,22 +31,22 @@ static bool is_false(int fd)
     return !stream_readable(d, fd);
 }
 
-static bool touch(int fd)
+/* TOUCH_... (stream.h), 0 for what is not protected. A leftover matters to readers only. */
+static unsigned touch(int fd, bool reads)
 {
     struct desc *d = table_find(fd);
     if (!d || desc_special(d))
-        return false;
-    stream_touch(d, fd);
-    return true;
+        return 0;
+    return stream_touch(d, fd) & (reads ? ~0U : ~(unsigned)TOUCH_LEFTOVER);
 }
 
-static bool touch_polled(const struct pollfd *fds, nfds_t n)
+static unsigned touch_polled(const struct pollfd *fds, nfds_t n)
 {
-    bool any = false;
+    unsigned touched = 0;
     for (nfds_t i = 0; i < n; i++)
-        if (fds[i].fd >= 0 && touch(fds[i].fd))
-            any = true;
-    return any;
+        if (fds[i].fd >= 0)
+            touched |= touch(fds[i].fd, fds[i].events & (POLLIN | POLLRDNORM));
+    return touched;
 }
 
 static int count_ready(const struct pollfd *fds, nfds_t n)
@@ -99,36 +98,61 @@ static void pause_briefly(void)
     sys2(SYS_nanosleep, &t, NULL);
 }
 
-static int poll_protected(struct pollfd *fds, nfds_t n, const struct timespec *timeout, const sigset_t *mask)
+static bool has_leftover(int fd)
 {
-    struct timespec start, room, *left = NULL;
+    return touch(fd, true) & TOUCH_LEFTOVER;
+}
+
+static void add_leftover(struct pollfd *fds, nfds_t n)
+{
+    for (nfds_t i = 0; i < n; i++)
+        if (fds[i].fd >= 0 && has_leftover(fds[i].fd))
+            fds[i].revents |= fds[i].events & (short)(POLLIN | POLLRDNORM);
+}
+
+static int poll_kernel(struct pollfd *fds, nfds_t n, const struct timespec *t, const sigset_t *mask)
+{
+    if (!forbidden.ppoll)
+        return real()->ppoll(fds, n, t, mask);
+    return real()->poll(fds, n, t ? (int)(t->tv_sec * 1000 + (t->tv_nsec + 999999) / 1000000) : -1);
+}
+
+static int poll_protected(struct pollfd *fds, nfds_t n, const struct timespec *timeout, const sigset_t *mask,
+                          unsigned touched)
+{
+    struct timespec start, room, slice, *left = NULL;
     clock_gettime(CLOCK_MONOTONIC, &start);
     for (;;) {
         left = left_of(timeout, &start, &room);
-        int r = real()->ppoll(fds, n, left, mask);
-        if (r <= 0 || !correct_polled(fds, n))
+        int r = poll_kernel(fds, n, stream_wait_slice(left, touched, &slice), mask);
+        if (r < 0)
             return r;
+        if (touched & TOUCH_LEFTOVER)
+            add_leftover(fds, n);
+        bool corrected = r > 0 && correct_polled(fds, n);
         r = count_ready(fds, n);
-        if (r || is_zero(left))
+        if (r || is_zero(left) || !(corrected || (touched & TOUCH_BUSY)))
             return r;
-        pause_briefly();
+        if (corrected)
+            pause_briefly();
+        touched = touch_polled(fds, n);
     }
 }
 
 HOOK int poll(struct pollfd *fds, nfds_t n, int timeout_ms)
 {
-    if (!table_size || !touch_polled(fds, n))
+    unsigned touched = table_size ? touch_polled(fds, n) : 0;
+    if (!touched)
         return real()->poll(fds, n, timeout_ms);
     struct timespec t = {timeout_ms / 1000, timeout_ms % 1000 * 1000000L};
-    return poll_protected(fds, n, timeout_ms < 0 ? NULL : &t, NULL);
+    return poll_protected(fds, n, timeout_ms < 0 ? NULL : &t, NULL, touched);
 }
 HOOK_ALIAS(poll, __poll);
 
 HOOK int ppoll(struct pollfd *fds, nfds_t n, const struct timespec *timeout, const sigset_t *mask)
 {
-    if (!table_size || !touch_polled(fds, n))
-        return real()->ppoll(fds, n, timeout, mask);
-    return poll_protected(fds, n, timeout, mask);
+    unsigned touched = table_size ? touch_polled(fds, n) : 0;
+    return touched ? poll_protected(fds, n, timeout, mask, touched) : real()->ppoll(fds, n, timeout, mask);
 }
 
 void __chk_fail(void) __attribute__((noreturn));
@@ -167,13 +191,19 @@ static void out_of_set(fd_set *set, int fd)
     words[fd / 64] &= ~(1UL << (fd % 64));
 }
 
-static bool touch_selected(int n, const fd_set *readers, const fd_set *writers)
+static void into_set(fd_set *set, int fd)
 {
-    bool any = false;
-    for (int fd = 0; fd < n; fd++)
-        if (table_word(fd) != WORD_PLAIN && (in_set(readers, fd) || in_set(writers, fd)) && touch(fd))
-            any = true;
-    return any;
+    unsigned long *words = (void *)set;
+    words[fd / 64] |= 1UL << (fd % 64);
+}
+
+static unsigned touch_selected(int n, const fd_set *readers, const fd_set *writers)
+{
+    unsigned touched = 0;
+    for (int fd = 0; table_size && fd < n; fd++)
+        if (table_word(fd) != WORD_PLAIN && (in_set(readers, fd) || in_set(writers, fd)))
+            touched |= touch(fd, in_set(readers, fd));
+    return touched;
 }
 
 static int correct_selected(int n, fd_set *readers)
@@ -211,10 +241,23 @@ static void restore_sets(const struct kept_sets *k)
             memcpy(k->sets[i], k->copies + (size_t)i * k->bytes, k->bytes);
 }
 
-static int select_protected(int n, fd_set *r, fd_set *w, fd_set *e, const struct timespec *timeout,
-                            const sigset_t *mask, struct timespec *left_after)
+/* The readers that the program asked for are in kept. */
+static int add_selected(int n, fd_set *readers, const fd_set *kept)
 {
-    struct timespec start, room, *left;
+    int added = 0;
+    for (int fd = 0; fd < n; fd++) {
+        if (!in_set(kept, fd) || in_set(readers, fd) || table_word(fd) == WORD_PLAIN || !has_leftover(fd))
+            continue;
+        into_set(readers, fd);
+        added++;
+    }
+    return added;
+}
+
+static int select_protected(int n, fd_set *r, fd_set *w, fd_set *e, const struct timespec *timeout,
+                            const sigset_t *mask, struct timespec *left_after, unsigned touched)
+{
+    struct timespec start, room, slice, *left;
     struct kept_sets kept;
     if (!keep_sets(&kept, n, r, w, e))
         return fail(ENOMEM);
@@ -222,14 +265,19 @@ static int select_protected(int n, fd_set *r, fd_set *w, fd_set *e, const struct
     int ready;
     for (;;) {
         left = left_of(timeout, &start, &room);
-        ready = real()->pselect(n, r, w, e, left, mask);
-        int taken = ready > 0 ? correct_selected(n, r) : 0;
-        if (!taken || ready > taken || is_zero(left)) {
-            ready -= taken;
+        ready = real()->pselect(n, r, w, e, stream_wait_slice(left, touched, &slice), mask);
+        if (ready < 0)
             break;
-        }
+        if (touched & TOUCH_LEFTOVER)
+            ready += add_selected(n, r, (const fd_set *)kept.copies);
+        int taken = ready > 0 ? correct_selected(n, r) : 0;
+        ready -= taken;
+        if (ready || is_zero(left) || !(taken || (touched & TOUCH_BUSY)))
+            break;
         restore_sets(&kept);
-        pause_briefly();
+        if (taken)
+            pause_briefly();
+        touched = touch_selected(n, r, w);
     }
     int saved = errno;
     free(kept.copies);
@@ -241,7 +289,8 @@ static int select_protected(int n, fd_set *r, fd_set *w, fd_set *e, const struct
 
 HOOK int select(int n, fd_set *r, fd_set *w, fd_set *e, struct timeval *timeout)
 {
-    if (!table_size || n < 0 || !touch_selected(n, r, w))
+    unsigned touched = touch_selected(n, r, w);
+    if (!touched)
         return real()->select(n, r, w, e, timeout);
     struct timespec t = {0, 0}, left = {0, 0};
     if (timeout) {
@@ -249,7 +298,7 @@ HOOK int select(int n, fd_set *r, fd_set *w, fd_set *e, struct timeval *timeout)
             return fail(EINVAL);
         t = (struct timespec){timeout->tv_sec + timeout->tv_usec / 1000000, timeout->tv_usec % 1000000 * 1000};
     }
-    int ready = select_protected(n, r, w, e, timeout ? &t : NULL, NULL, &left);
+    int ready = select_protected(n, r, w, e, timeout ? &t : NULL, NULL, &left, touched);
     if (timeout) /* Linux shows what is left: select(2) */
         *timeout = (struct timeval){left.tv_sec, left.tv_nsec / 1000};
     return ready;
@@ -258,40 +307,8 @@ HOOK_ALIAS(select, __select);
 
 HOOK int pselect(int n, fd_set *r, fd_set *w, fd_set *e, const struct timespec *timeout, const sigset_t *mask)
 {
-    if (!table_size || n < 0 || !touch_selected(n, r, w))
+    unsigned touched = touch_selected(n, r, w);
+    if (!touched)
         return real()->pselect(n, r, w, e, timeout, mask);
-    return select_protected(n, r, w, e, timeout, mask, NULL);
-}
-
-/* Registrations are noted, so that closing can take them back while a dup of ours stays (hook_close.c). */
-static pthread_mutex_t notes_lock = PTHREAD_MUTEX_INITIALIZER; /* held while d is pinned: a fork finds it free */
-
-static void note_registration(struct desc *d, int epfd, int fd)
-{
-    pthread_mutex_lock(&notes_lock);
-    for (struct epoll_note *n = d->epolls; n; n = n->next)
-        if (n->epfd == epfd && n->fd == fd)
-            goto out;
-    struct epoll_note *n = malloc(sizeof *n);
-    if (n) {
-        *n = (struct epoll_note){d->epolls, epfd, fd};
-        d->epolls = n;
-    }
-out:
-    pthread_mutex_unlock(&notes_lock);
-}
-
-HOOK int epoll_ctl(int epfd, int op, int fd, struct epoll_event *event)
-{
-    struct desc *d = table_find(fd);
-    if (d && desc_special(d))
-        return fail(desc_special(d));
-    if (d && op != EPOLL_CTL_DEL) {
-        stream_touch(d, fd);
-        if (desc_enter(d, fd)) {
-            note_registration(d, epfd, fd);
-            desc_leave(d);
-        }
-    }
-    return real()->epoll_ctl(epfd, op, fd, event);
+    return select_protected(n, r, w, e, timeout, mask, NULL, touched);
 }

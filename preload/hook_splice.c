@@ -71,7 +71,7 @@ static ssize_t connection_to_pipe(struct desc *d, int fd, int pipe, size_t len, 
         size_t got = 0;
         int error = await_pipe(pipe, POLLOUT, wait_for_pipe);
         if (error)
-            return stream_write_failed(0, error, 0, saved);
+            return stream_write_failed(pipe, 0, error, 0, saved);
         struct pipe_end p = {.fd = pipe};
         enum result result = move_out(d, fd, &p, len, &got, &error);
         if (result == RESULT_AGAIN && (got || p.error))
@@ -87,7 +87,7 @@ static ssize_t connection_to_pipe(struct desc *d, int fd, int pipe, size_t len, 
         if (p.error)
             return stream_special(p.error);
         if (deadline_ms == INT64_MAX)
-            deadline_ms = stream_deadline_of(fd, SO_RCVTIMEO);
+            deadline_ms = stream_deadline_of(d, fd, SO_RCVTIMEO);
         error = stream_wait_readable(d, fd, 0, deadline_ms);
         desc_release(d);
         if (error)
@@ -125,7 +125,7 @@ static ssize_t pipe_to_connection(struct desc *d, int pipe, int fd, size_t len, 
         struct pipe_end p = {.fd = pipe};
         int error = roomy ? 0 : await_pipe(pipe, POLLIN, wait_for_pipe && !done);
         if (error)
-            return stream_write_failed(done, error, 0, saved);
+            return stream_write_failed(fd, done, error, 0, saved);
         enum result result = move_in(d, fd, &p, len - done, flags & SPLICE_F_MORE, roomy, &put, &error);
         done += put;
         roomy = false;
@@ -136,17 +136,17 @@ static ssize_t pipe_to_connection(struct desc *d, int pipe, int fd, size_t len, 
         if (p.ended)
             break;
         if (p.error && p.error != EAGAIN)
-            return stream_write_failed(done, p.error, 0, saved);
+            return stream_write_failed(fd, done, p.error, 0, saved);
         if (p.error)
             continue; /* somebody else has taken what was there */
         if (result != RESULT_AGAIN)
-            return stream_write_failed(done, error, 0, saved);
+            return stream_write_failed(fd, done, error, 0, saved);
         if (deadline_ms == INT64_MAX)
-            deadline_ms = stream_deadline_of(fd, SO_SNDTIMEO);
+            deadline_ms = stream_deadline_of(d, fd, SO_SNDTIMEO);
         error = stream_wait_writable(d, fd, 0, deadline_ms, &roomy);
         desc_release(d);
         if (error)
-            return stream_write_failed(done, error, 0, saved);
+            return stream_write_failed(fd, done, error, 0, saved);
     }
     errno = saved;
     return (ssize_t)done;

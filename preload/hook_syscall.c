@@ -180,7 +180,7 @@ HOOK long syscall(long n, ...)
     va_end(args);
     if (!policy)
         return answer(sys6(n, a[0], a[1], a[2], a[3], a[4], a[5]));
-    if (redirect(n, a, &r))
+    if (redirect(n, a, &r) || sandbox_syscall(n, a, &r))
         return r;
     if (n == SYS_io_uring_setup)
         return answer(io_uring_refused());

@@ -31,22 +31,35 @@ static ssize_t io_send(int fd, const struct iovec *iov, int count, bool more)
     return sys3(SYS_sendmsg, (long)fd, &m, (long)flags);
 }
 
+long io_poll(struct pollfd *fds, size_t n, int64_t ms)
+{
+    struct timespec t = {ms / 1000, ms % 1000 * 1000000};
+#ifdef SYS_poll
+    if (forbidden.ppoll)
+        return sys3(SYS_poll, fds, (long)n, (long)(ms > 1 << 30 ? 1 << 30 : ms));
+#endif
+    return sys5(SYS_ppoll, fds, (long)n, ms < 0 ? NULL : &t, NULL, 0L);
+}
+
 static bool io_writable(int fd)
 {
     struct pollfd p = {.fd = fd, .events = POLLOUT};
-    struct timespec now = {0, 0};
     /* Errors count as writable: sending then says which. */
-    return sys5(SYS_ppoll, &p, 1L, &now, NULL, 0L) != 0;
+    return io_poll(&p, 1, 0) != 0;
 }
 
 static int io_shut(int fd, int how)
 {
+    if (forbidden.shut)
+        return 0;
     return (int)sys2(SYS_shutdown, (long)fd, (long)how);
 }
 
 static long io_unread(int fd)
 {
     int waiting = 0;
+    if (forbidden.queues)
+        return -EPERM;
     long r = sys3(SYS_ioctl, (long)fd, SIOCINQ, &waiting);
     return r < 0 ? r : waiting;
 }
@@ -54,6 +67,8 @@ static long io_unread(int fd)
 static long io_unacked(int fd)
 {
     int queued = 0;
+    if (forbidden.queues)
+        return -EPERM;
     long r = sys3(SYS_ioctl, (long)fd, SIOCOUTQ, &queued);
     return r < 0 ? r : queued;
 }
@@ -64,6 +79,8 @@ static void io_raise_edges(int fd)
 {
     int value = 0;
     socklen_t len = sizeof value;
+    if (forbidden.options)
+        return;
     if (sys5(SYS_getsockopt, (long)fd, SOL_SOCKET, SO_RCVLOWAT, &value, &len) == 0)
         sys5(SYS_setsockopt, (long)fd, SOL_SOCKET, SO_RCVLOWAT, &value, (long)sizeof value);
     len = sizeof value;
@@ -74,7 +91,8 @@ static void io_raise_edges(int fd)
 static void io_acknowledge(int fd)
 {
     int on = 1;
-    sys5(SYS_setsockopt, (long)fd, IPPROTO_TCP, TCP_QUICKACK, &on, (long)sizeof on);
+    if (!forbidden.options)
+        sys5(SYS_setsockopt, (long)fd, IPPROTO_TCP, TCP_QUICKACK, &on, (long)sizeof on);
 }
 
 static int io_tcp_state(int fd)
@@ -82,6 +100,8 @@ static int io_tcp_state(int fd)
     struct tcp_info info;
     memset(&info, 0, sizeof info);
     socklen_t len = sizeof info;
+    if (forbidden.options)
+        return TCP_ESTABLISHED; /* what it was before the sandbox; sending and receiving tell if not */
     long r = sys5(SYS_getsockopt, (long)fd, IPPROTO_TCP, TCP_INFO, &info, &len);
     return r < 0 ? (int)r : info.tcpi_state;
 }
@@ -105,3 +125,73 @@ const struct conn_io io_transport = {
     .tcp_state = io_tcp_state,
     .now_ms = io_now_ms,
 };
+
+/* Reading and writing where a filter forbids recvfrom or sendto (sandbox.h): poll first, so that blocking descriptors
+ * do not block. */
+static short io_events(int fd, short events)
+{
+    struct pollfd p = {.fd = fd, .events = events};
+    return io_poll(&p, 1, 0) > 0 ? p.revents : 0;
+}
+
+static ssize_t io_read(int fd, const struct iovec *iov, int count, bool peek)
+{
+    ssize_t done = 0;
+    if (peek)
+        return -EOPNOTSUPP;
+    for (int i = 0; i < count; i++) {
+        if (!io_events(fd, POLLIN | POLLRDHUP))
+            return done ? done : -EAGAIN;
+        long k = sys3(SYS_read, (long)fd, iov[i].iov_base, (long)iov[i].iov_len);
+        if (k <= 0)
+            return done ? done : k;
+        done += k;
+        if ((size_t)k < iov[i].iov_len)
+            break;
+    }
+    return done;
+}
+
+/* write(2) raises SIGPIPE, and the filter may not let it be taken back: what poll knows is not tried. */
+static ssize_t io_write(int fd, const struct iovec *iov, int count, bool more)
+{
+    ssize_t done = 0;
+    (void)more;
+    for (int i = 0; i < count; i++) {
+        short events = io_events(fd, POLLOUT);
+        if (events & (POLLERR | POLLHUP))
+            return done ? done : events & POLLERR ? -ECONNRESET : -EPIPE;
+        if (!(events & POLLOUT))
+            return done ? done : -EAGAIN;
+        long k = sys3(SYS_write, (long)fd, iov[i].iov_base, (long)iov[i].iov_len);
+        if (k < 0)
+            return done ? done : k;
+        done += k;
+        if ((size_t)k < iov[i].iov_len)
+            break;
+    }
+    return done;
+}
+
+/* What poll calls writable takes this much at once, but for very small send buffers. */
+enum { WRITE_MAX = 4096 };
+
+const struct conn_io *io_transport_under(const struct sandbox *sandbox)
+{
+    static struct conn_io all[2][2]; /* filled for good before a thread sees them */
+    if (!sandbox->receive && !sandbox->send)
+        return &io_transport;
+    struct conn_io *under = &all[sandbox->receive][sandbox->send];
+    if (under->now_ms)
+        return under;
+    *under = io_transport;
+    if (sandbox->receive) {
+        under->receive = io_read;
+        under->no_peek = true;
+    }
+    if (sandbox->send) {
+        under->send = io_write;
+        under->send_max = WRITE_MAX;
+    }
+    return under;
+}

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 
@@ -17,6 +18,8 @@ static enum target target;
 static struct stat stderr_at_start;
 static bool have_stderr;
 static int file_fd = -1;
+static pid_t known_pid; /* in a sandbox that forbids to ask */
+static bool mute;
 
 static const struct {
     const char *word;
@@ -74,11 +77,16 @@ void logsink_open(const char *setting)
     }
 }
 
+static pid_t own_pid(void)
+{
+    return forbidden.self ? known_pid : getpid();
+}
+
 static void to_syslog(size_t i, const char *line)
 {
     static const struct sockaddr_un daemon_at = {.sun_family = AF_UNIX, .sun_path = "/dev/log"};
     char text[LOG_LINE_MAX + 64];
-    int n = snprintf(text, sizeof text, "<%d>p2ptls[%d]: %s", levels[i].priority, (int)getpid(), line);
+    int n = snprintf(text, sizeof text, "<%d>p2ptls[%d]: %s", levels[i].priority, (int)own_pid(), line);
     long fd = sys3(SYS_socket, (long)AF_UNIX, (long)(SOCK_DGRAM | SOCK_CLOEXEC), 0L);
     if (fd < 0)
         return;
@@ -93,8 +101,28 @@ static bool stderr_is_still_ours(void)
            now.st_ino == stderr_at_start.st_ino;
 }
 
+/* A sandbox: stderr can no longer be compared, a socket to syslog perhaps not be made, and with RLIMIT_FSIZE a write to
+ * a file may end the program (SIGXFSZ). */
+void logsink_before_filter(bool blind)
+{
+    struct rlimit size;
+    bool limited = getrlimit(RLIMIT_FSIZE, &size) == 0 && size.rlim_cur != RLIM_INFINITY;
+    known_pid = getpid();
+    if (!blind && !limited)
+        return;
+    int keep =
+        target == TARGET_STDERR && stderr_is_still_ours() && !S_ISREG(stderr_at_start.st_mode) ? hidden_dup(2) : -1;
+    if (keep >= 0) {
+        target = TARGET_FILE;
+        file_fd = keep;
+    }
+    mute = target != TARGET_FILE || (limited && keep < 0);
+}
+
 void logsink_write(enum log_level level, const char *line)
 {
+    if (mute)
+        return;
     size_t i = 0;
     while (i + 1 < sizeof levels / sizeof levels[0] && levels[i].level != level)
         i++;
@@ -105,7 +133,7 @@ void logsink_write(enum log_level level, const char *line)
     if (target == TARGET_STDERR && !stderr_is_still_ours())
         return;
     char text[LOG_LINE_MAX + 64];
-    int n = snprintf(text, sizeof text, "p2ptls[%d]: %s: %s\n", (int)getpid(), levels[i].word, line);
+    int n = snprintf(text, sizeof text, "p2ptls[%d]: %s: %s\n", (int)own_pid(), levels[i].word, line);
     if (n > (int)sizeof text - 1)
         n = (int)sizeof text - 1;
     sys3(SYS_write, target == TARGET_FILE ? (long)file_fd : 2L, text, (long)n);

@@ -7,6 +7,7 @@
 #include <dlfcn.h>
 #include <execinfo.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -18,11 +19,14 @@
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/pidfd.h>
+#include <sys/prctl.h>
 #include <sys/select.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
+
+int capset(cap_user_header_t header, cap_user_data_t data);
 
 /* clang-format would indent each line further, at each run. */
 /* clang-format off */
@@ -33,7 +37,8 @@
     X(closefrom) X(poll) X(ppoll) X(select) X(pselect) X(epoll_ctl) X(splice) X(tee) X(vmsplice) X(preadv2) \
     X(pwritev2) X(preadv64v2) X(pwritev64v2) X(aio_read) X(aio_write) X(aio_read64) X(aio_write64) X(lio_listio) \
     X(lio_listio64) X(fdopen) X(backtrace_symbols_fd) X(psiginfo) X(pidfd_getfd) X(vdprintf) X(_Fork) X(clone) \
-    X(chroot) X(daemon) X(_exit) X(execve) X(execv) X(execvp) X(execvpe) X(fexecve) X(execveat) X(posix_spawn) \
+    X(chroot) X(setuid) X(seteuid) X(setreuid) X(setresuid) X(setgid) X(setegid) X(setregid) X(setresgid) X(unshare) \
+    X(setns) X(capset) X(prctl) X(epoll_wait) X(epoll_pwait) X(epoll_pwait2) X(daemon) X(_exit) X(execve) X(execv) X(execvp) X(execvpe) X(fexecve) X(execveat) X(posix_spawn) \
     X(posix_spawnp) X(posix_spawn_file_actions_adddup2) X(system) X(popen) X(sigaction) X(syscall)
 /* clang-format on */
 

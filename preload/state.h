@@ -4,6 +4,7 @@
 
 #include "core.h"
 #include "policy.h"
+#include "sandbox.h"
 #include "table.h"
 
 extern struct policy *policy;       /* NULL: inert */
@@ -17,6 +18,7 @@ const char *init_state_dir(void); /* of the per-user identity, NULL if there is 
 void logsink_open(const char *setting); /* P2PTLS_LOG */
 extern enum log_level logsink_level;
 void logsink_write(enum log_level level, const char *line);
+void logsink_before_filter(bool blind); /* blind: it can look at nothing later */
 
 /* core_load.c */
 bool core_load(void); /* true if the core is there; logs why not */
@@ -43,8 +45,12 @@ void restore_nagle(int fd, struct desc *d); /* after the first write on an open 
 void helper_add(struct desc *d);  /* background work may have come up for d */
 void helper_kick(struct desc *d); /* the same, cheap when there is none */
 bool helper_running(void);
-void helper_stop(void);
+bool helper_absent(void); /* nobody but the program's own calls moves things on */
+void helper_stop(void);   /* at exit */
+void helper_pause(void);  /* until helper_resume there is no helper thread in this process */
+void helper_resume(void);
 void helper_forked(void);
+/* finish.c */
 void helper_finish_all(void); /* bounded: at exit */
 void helper_finish_at_quick_exit(void);
 void helper_finish_handshakes(void);        /* before a fork whose parent ends */
@@ -55,11 +61,13 @@ int io_uring_refused(void); /* -ENOSYS, logged once */
 
 /* signals.c */
 void signals_release(void);
+void signals_hold(void);
 
 /* streams.c: libc's stdio would write behind the hooks */
 void streams_detach(int fd);
 
 /* fork.c */
+extern bool fork_shared; /* this process has shared connections with another by fork */
 void fork_init(void);
 void fork_prepare(void);
 void fork_parent(bool failed);

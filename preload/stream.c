@@ -1,124 +1,11 @@
-/* Waiting. Bytes move by non-blocking calls while the connection is pinned; a call that must wait does so unpinned, in
- * the kernel's own blocking call on the socket, so that EINTR, SA_RESTART, timeouts and cancellation come out as
- * libc's. */
+/* Reading and writing as the program asks for it: bytes move by non-blocking calls while the connection is pinned; a
+ * call that must wait does so unpinned (waiting.c). */
 #include "stream.h"
 
 #include "io.h"
 #include "sys.h"
 
 #include <errno.h>
-#include <netinet/tcp.h>
-#include <pthread.h>
-#include <sys/time.h>
-
-enum { FOREIGN_OWNER_MS = 100 };
-
-bool stream_is_blocking(int fd)
-{
-    long flags = sys3(SYS_fcntl, (long)fd, F_GETFL, 0L);
-    return flags >= 0 && !(flags & O_NONBLOCK);
-}
-
-/* Asked from the kernel, where all processes that share the socket have set it and none can forge it. */
-int64_t stream_deadline_of(int fd, int option)
-{
-    struct timeval t = {0, 0};
-    socklen_t len = sizeof t;
-    if (sys5(SYS_getsockopt, (long)fd, SOL_SOCKET, (long)option, &t, &len) != 0 || (!t.tv_sec && !t.tv_usec))
-        return INT64_MAX;
-    return io_now_ms() + (int64_t)t.tv_sec * 1000 + (t.tv_usec + 999) / 1000;
-}
-
-static int64_t left_until(int64_t deadline_ms)
-{
-    if (deadline_ms == INT64_MAX)
-        return -1;
-    int64_t left = deadline_ms - io_now_ms();
-    return left > 0 ? left : 0;
-}
-
-/* poll(2) by libc, a cancellation point. 0: ready; EAGAIN: time is over; EINTR. */
-static int wait_poll(int fd, short events, int64_t timeout_ms)
-{
-    struct pollfd p = {.fd = fd, .events = events};
-    int r = real()->poll(&p, 1, timeout_ms > 1 << 30 ? 1 << 30 : (int)timeout_ms);
-    if (r < 0)
-        return errno;
-    return r ? 0 : EAGAIN;
-}
-
-/* poll(2), and futex(2) with a timeout, say EINTR also after a handler with SA_RESTART, where the call that the program
- * made would go on. Whether one without it has run, the wrapper of handlers knows (signals.c). */
-static int unless_restarted(int error, unsigned interruptions_before)
-{
-    return error == EINTR && thread.interruptions == interruptions_before ? 0 : error;
-}
-
-/* The owner of the handshake moves on by itself: the helper of this process, or another process. The wait without a
- * timeout is restarted by the kernel after a handler with SA_RESTART, as the call of the program would be. */
-int stream_wait_handshake(struct desc *d, int fd, int64_t timeout_ms)
-{
-    int64_t deadline = timeout_ms < 0 ? INT64_MAX : io_now_ms() + timeout_ms;
-    unsigned interruptions = thread.interruptions;
-    for (;;) {
-        if (!desc_enter(d, fd))
-            return EBADF;
-        enum result state = core->conn_drive(d->conn, fd);
-        bool ours = core->conn_owns_handshake(d->conn);
-        if (state == RESULT_AGAIN && ours && !helper_running()) { /* nobody else watches the clock */
-            struct conn_need need;
-            core->conn_tick(d->conn, fd, &need);
-            state = core->conn_state(d->conn);
-        }
-        helper_kick(d);
-        desc_leave(d);
-        if (state != RESULT_AGAIN)
-            return 0;
-        int64_t left = left_until(deadline);
-        if (left == 0)
-            return ETIMEDOUT;
-        int error;
-        if (ours && !helper_running())
-            error = wait_poll(fd, POLLIN, left < 0 || left > 1000 ? 1000 : left);
-        else
-            error = core->conn_wait_state(d->conn, ours ? (int)left : FOREIGN_OWNER_MS);
-        if (deadline == INT64_MAX)
-            error = unless_restarted(error, interruptions);
-        if (error == EINTR)
-            return EINTR;
-    }
-}
-
-static bool connecting(struct desc *d, int fd)
-{
-    int established = 1, close_wait = 8; /* TCP_ESTABLISHED, TCP_CLOSE_WAIT (tcp(7), TCP_INFO) */
-    if (!core->conn_is_connector(d->conn) || !core->conn_unstarted(d->conn))
-        return false;
-    int tcp = io_transport.tcp_state(fd);
-    return tcp != established && tcp != close_wait;
-}
-
-int stream_wait_readable(struct desc *d, int fd, int flags, int64_t deadline_ms)
-{
-    char byte;
-    if (connecting(d, fd)) { /* the kernel knows what to say of a socket that is not connected (yet) */
-        ssize_t k = real()->recv(fd, &byte, 1, MSG_PEEK | (flags & MSG_DONTWAIT));
-        return k < 0 ? errno : 0;
-    }
-    if (core->conn_state(d->conn) == RESULT_AGAIN) {
-        if ((flags & MSG_DONTWAIT) || !stream_is_blocking(fd))
-            return EAGAIN;
-        int error = stream_wait_handshake(d, fd, left_until(deadline_ms));
-        return error == ETIMEDOUT ? EAGAIN : error;
-    }
-    if (deadline_ms != INT64_MAX) {
-        if ((flags & MSG_DONTWAIT) || !stream_is_blocking(fd))
-            return EAGAIN;
-        return wait_poll(fd, POLLIN | POLLRDHUP, left_until(deadline_ms));
-    }
-    ssize_t k = real()->recv(fd, &byte, 1, MSG_PEEK | (flags & MSG_DONTWAIT));
-    return k < 0 ? errno : 0;
-}
 
 /* A program's iovecs, up to 1,024, worked through a few at a time: a signal handler's stack is small. */
 struct vec {
@@ -228,7 +115,7 @@ ssize_t stream_receive(struct desc *d, int fd, const struct iovec *iov, int coun
             break;
         }
         if (deadline_ms == INT64_MAX)
-            deadline_ms = stream_deadline_of(fd, SO_RCVTIMEO);
+            deadline_ms = stream_deadline_of(d, fd, SO_RCVTIMEO);
         error = stream_wait_readable(d, fd, flags, deadline_ms);
         desc_release(d);
         if (error && !done)
@@ -240,75 +127,31 @@ ssize_t stream_receive(struct desc *d, int fd, const struct iovec *iov, int coun
     return (ssize_t)done;
 }
 
-struct turn {
-    struct desc *d;
-    int fd;
-    bool sent;
-};
-
-static void end_turn(void *arg)
+/* In a sandbox the kernel does it: the socket is shut, and so takes nothing. */
+static void raise_pipe(int fd)
 {
-    struct turn *t = arg;
-    thread_enter();
-    core->conn_turn_end(t->d->conn, t->sent);
-    thread_leave();
+    if (forbidden.raise)
+        sys3(SYS_write, (long)fd, "\x17", 1L);
+    else
+        sys3(SYS_tgkill, (long)getpid(), sys0(SYS_gettid), (long)SIGPIPE);
 }
 
-/* Sends the one byte that must come next in a blocking call of the kernel. A cancelled thread gives its turn back. */
-static int wait_by_sending(struct desc *d, int fd, uint8_t byte)
-{
-    struct turn turn = {d, fd, false};
-    int error = 0;
-    pthread_cleanup_push(end_turn, &turn);
-    ssize_t k = real()->send(fd, &byte, 1, MSG_NOSIGNAL | MSG_MORE);
-    turn.sent = k == 1;
-    error = k < 0 ? errno : 0;
-    pthread_cleanup_pop(1);
-    return error;
-}
-
-int stream_wait_writable(struct desc *d, int fd, int flags, int64_t deadline_ms, bool *roomy)
-{
-    uint8_t byte;
-    *roomy = false;
-    if ((flags & MSG_DONTWAIT) || !stream_is_blocking(fd))
-        return EAGAIN;
-    if (core->conn_state(d->conn) == RESULT_AGAIN) {
-        int error = stream_wait_handshake(d, fd, left_until(deadline_ms));
-        return error == ETIMEDOUT ? EAGAIN : error;
-    }
-    if (deadline_ms != INT64_MAX) {
-        *roomy = true;
-        return wait_poll(fd, POLLOUT, left_until(deadline_ms));
-    }
-    thread_enter();
-    enum result turn = core->conn_turn_take(d->conn, &byte);
-    thread_leave();
-    if (turn == RESULT_OK) {
-        *roomy = true;
-        return wait_by_sending(d, fd, byte);
-    }
-    unsigned interruptions = thread.interruptions;
-    int error = core->conn_wait_state(d->conn, FOREIGN_OWNER_MS);
-    if (error != EINTR)
-        error = wait_poll(fd, POLLOUT, FOREIGN_OWNER_MS);
-    return error == EAGAIN ? 0 : unless_restarted(error, interruptions);
-}
-
-ssize_t stream_write_failed(size_t done, int error, int flags, int saved)
+/* saved: errno as it was, which a call that succeeds in part must not change. */
+ssize_t stream_write_failed(int fd, size_t done, int error, int flags, int saved)
 {
     errno = saved;
     if (done)
         return (ssize_t)done;
     if (error == EPIPE && !(flags & MSG_NOSIGNAL))
-        sys3(SYS_tgkill, (long)getpid(), sys0(SYS_gettid), (long)SIGPIPE);
+        raise_pipe(fd);
     errno = error;
     return -1;
 }
 
+/* Before TCP is up: what the kernel says of a write then. 0: it is up, or coming. */
 int stream_not_connected(struct desc *d, int fd)
 {
-    if (!core->conn_unstarted(d->conn) || !connecting(d, fd))
+    if (!core->conn_unstarted(d->conn) || !stream_is_connecting(d, fd))
         return 0;
     long k = sys6(SYS_sendto, fd, SYS_ARG(""), 0, MSG_DONTWAIT | MSG_NOSIGNAL, 0, 0);
     return k < 0 && k != -EAGAIN ? (int)-k : 0;
@@ -354,26 +197,45 @@ ssize_t stream_send(struct desc *d, int fd, const struct iovec *iov, int count, 
         if (result == RESULT_OK)
             continue;
         if (result != RESULT_AGAIN)
-            return stream_write_failed(done, error, flags, saved);
+            return stream_write_failed(fd, done, error, flags, saved);
         if (deadline_ms == INT64_MAX)
-            deadline_ms = stream_deadline_of(fd, SO_SNDTIMEO);
+            deadline_ms = stream_deadline_of(d, fd, SO_SNDTIMEO);
         error = stream_wait_writable(d, fd, flags, deadline_ms, &roomy);
         desc_release(d);
         if (error)
-            return stream_write_failed(done, error, flags, saved);
+            return stream_write_failed(fd, done, error, flags, saved);
     } while (done < want);
+    if (__builtin_expect(helper_absent(), 0))
+        stream_wait_rest_out(d, fd, flags);
     errno = saved;
     return (ssize_t)done;
 }
 
-void stream_touch(struct desc *d, int fd)
+unsigned stream_touch(struct desc *d, int fd)
 {
+    unsigned touched = TOUCH_PROTECTED;
     if (!desc_enter(d, fd))
-        return;
+        return touched;
     if (core->conn_unstarted(d->conn))
         result_ignore(core->conn_drive(d->conn, fd));
     helper_kick(d);
+    if (__builtin_expect(helper_absent(), 0) && core->conn_needs_tick(d->conn)) {
+        struct conn_need need;
+        core->conn_tick(d->conn, fd, &need);
+        touched |= need.idle ? 0 : TOUCH_BUSY;
+    }
+    if (core->conn_leftover(d->conn))
+        touched |= TOUCH_LEFTOVER;
     desc_leave(d);
+    return touched;
+}
+
+const struct timespec *stream_wait_slice(const struct timespec *left, unsigned touched, struct timespec *slice)
+{
+    enum { BUSY_LOOK_NS = 10000000 };
+    *slice = (struct timespec){0, touched & TOUCH_LEFTOVER ? 0 : BUSY_LOOK_NS};
+    bool shorter = !left || left->tv_sec > slice->tv_sec || left->tv_nsec > slice->tv_nsec;
+    return (touched & (TOUCH_LEFTOVER | TOUCH_BUSY)) && shorter ? slice : left;
 }
 
 bool stream_readable(struct desc *d, int fd)

@@ -17,8 +17,16 @@ static inline ssize_t stream_special(int error)
     return -1;
 }
 
-/* Starts an unstarted handshake, as any readiness call does. */
-void stream_touch(struct desc *d, int fd);
+/* Starts an unstarted handshake, as any readiness call does. What there is to say of d: */
+enum {
+    TOUCH_PROTECTED = 1, /* always */
+    TOUCH_LEFTOVER = 2,  /* bytes wait for the program, and the kernel's socket does not show it */
+    TOUCH_BUSY = 4,      /* something is under way that only the program's own calls move on: come again soon */
+};
+unsigned stream_touch(struct desc *d, int fd);
+
+/* How long a wait may last: at once if something is left over, a moment where work is under way, else as given. */
+const struct timespec *stream_wait_slice(const struct timespec *left, unsigned touched, struct timespec *slice);
 
 /* Is there something for the program to read, or an end or error to see? For blocking descriptors, whose readers trust
  * poll(2). */
@@ -28,19 +36,25 @@ bool stream_readable(struct desc *d, int fd);
  * time is over. Blocks; the caller has a hold on d. */
 int stream_wait_handshake(struct desc *d, int fd, int64_t timeout_ms);
 
-bool stream_is_blocking(int fd);
+bool stream_is_blocking(const struct desc *d, int fd);
+/* Notes O_NONBLOCK and the timeouts of a descriptor, for when they cannot be asked any more. */
+void stream_note_modes(struct desc *d, int fd);
 
 /* For calls that wait for a connection as recv and send do. d is held, not pinned. */
 
 /* When a call that begins to wait now has to give up, by SO_RCVTIMEO or SO_SNDTIMEO; INT64_MAX: never. */
-int64_t stream_deadline_of(int fd, int option);
+int64_t stream_deadline_of(const struct desc *d, int fd, int option);
 /* Nothing to read now. 0: look again. Otherwise the errno for the program. */
 int stream_wait_readable(struct desc *d, int fd, int flags, int64_t deadline_ms);
 /* No room now. 0: try again (*roomy: without asking first). Otherwise the errno. */
 int stream_wait_writable(struct desc *d, int fd, int flags, int64_t deadline_ms, bool *roomy);
 /* The end of a write that could not go on: what was done, or -1, errno and SIGPIPE. saved: errno as it was, which a
  * call that succeeds in part must not change. */
-ssize_t stream_write_failed(size_t done, int error, int flags, int saved);
+ssize_t stream_write_failed(int fd, size_t done, int error, int flags, int saved);
+/* The socket has not finished its own connect. */
+bool stream_is_connecting(struct desc *d, int fd);
+/* Takes its own hold: where no helper sends the rest of a record, a blocking write waits until it is out. */
+void stream_wait_rest_out(struct desc *d, int fd, int flags);
 /* Pinned. Before TCP is up: what the kernel says of a write then. 0: it is up, or coming. */
 int stream_not_connected(struct desc *d, int fd);
 

@@ -69,6 +69,8 @@ struct desc *table_find_slow(int fd, uintptr_t word)
 
 void thread_enter(void)
 {
+    if (__builtin_expect(forbidden.defer, 0) && thread.depth == 0)
+        signals_hold();
     thread.depth++;
     atomic_signal_fence(memory_order_seq_cst);
 }

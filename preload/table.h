@@ -29,6 +29,7 @@ enum table_word {
 struct epoll_note {
     struct epoll_note *next;
     int epfd, fd;
+    struct epoll_event event; /* as the program registered it */
 };
 
 /* One selected connection as this process holds it. */
@@ -47,10 +48,12 @@ struct desc {
     int rcvlowat;                /* SO_RCVLOWAT as the program set it; the kernel's stays 1 */
     _Atomic bool nodelay_forced; /* TCP_NODELAY is on for the handshake, and the program did not ask for it */
     struct epoll_note *epolls;
-    _Atomic bool helped;       /* in the helper's list */
-    _Atomic bool again;        /* the helper shall look at it now */
-    _Atomic bool told_started; /* the helper knows that the handshake has begun */
-    struct conn_need need;     /* the helper's own */
+    bool nonblocking;            /* O_NONBLOCK, and the timeouts: for a sandbox in which they cannot be asked */
+    int64_t receive_ms, send_ms; /* 0: none */
+    _Atomic bool helped;         /* in the helper's list */
+    _Atomic bool again;          /* the helper shall look at it now */
+    _Atomic bool told_started;   /* the helper knows that the handshake has begun */
+    struct conn_need need;       /* the helper's own */
     struct desc *next_free;
     struct desc *next_live, *prev_live;
 };

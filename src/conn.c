@@ -146,6 +146,31 @@ bool conn_reading_shut(const struct conn *c)
     return atomic_load(&c->slot->rd_shut);
 }
 
+bool conn_leftover(const struct conn *c)
+{
+    return atomic_load_explicit(&c->slot->untailed, memory_order_relaxed);
+}
+
+static void warm_cipher(struct conn *c, struct slotlock *lock, struct record_cipher **cipher,
+                        const struct record_keys *shared)
+{
+    if (!slot_take(c, lock))
+        return;
+    struct record_keys keys = *shared;
+    if (record_keys_valid(&keys))
+        result_ignore(record_cipher_fit(cipher, &keys));
+    slotlock_release(lock);
+    wipe(&keys, sizeof keys);
+}
+
+void conn_warm(struct conn *c)
+{
+    if (conn_state(c) != RESULT_OK)
+        return;
+    warm_cipher(c, &c->slot->rx_lock, &c->rx_cipher, &c->slot->rx.keys);
+    warm_cipher(c, &c->slot->tx_lock, &c->tx_cipher, &c->slot->tx.keys);
+}
+
 bool conn_give_back(struct conn *c)
 {
     uint32_t nobody = 0;

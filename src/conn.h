@@ -28,6 +28,8 @@ struct conn_io {
     void (*acknowledge)(int fd);  /* TCP_QUICKACK: acknowledge what was received now, not 40 ms later */
     int (*tcp_state)(int fd);     /* TCP_INFO's tcpi_state: 1 established, 2 SYN_SENT, ... or -errno */
     int64_t (*now_ms)(void);      /* CLOCK_MONOTONIC */
+    bool no_peek;                 /* a sandbox forbids MSG_PEEK: receive is never called with peek */
+    size_t send_max;              /* a larger send could block; 0: none does */
 };
 void conn_set_io(const struct conn_io *io);
 
@@ -139,6 +141,13 @@ void conn_fork_parent(struct conn *c, bool failed);
 void conn_fork_child(struct conn *c); /* drops the parent's handshake and early writes */
 
 bool conn_reading_shut(const struct conn *c);
+
+/* Before a sandbox shuts: makes what reading and writing need later (AEAD handles). */
+void conn_warm(struct conn *c);
+
+/* Bytes wait for the program of which the kernel's socket knows nothing: a process in a sandbox has opened a record
+ * without leaving its last byte there. Readiness must then be told by us. */
+bool conn_leftover(const struct conn *c);
 
 /* Makes an unstarted connection nobody's: true if it was unstarted. The socket is then as fresh as the kernel made it,
  * and a new image may take it over. */

@@ -41,7 +41,7 @@ void conn_show_end(struct conn *c, int fd)
     uint32_t alert = atomic_exchange(&c->alert_due, 0);
     if (alert)
         send_alert(c, fd, (uint8_t)alert);
-    if (conn_transport->receive(fd, &iov, 1, true) != 0)
+    if (conn_transport->no_peek || conn_transport->receive(fd, &iov, 1, true) != 0)
         shut_reading(c, fd);
 }
 

@@ -156,6 +156,9 @@ static enum result rx_begin(struct reading *r)
 static void rx_finish(struct reading *r)
 {
     rx_take_tail(r);
+    bool untailed = r->rx.plain_len && !r->rx.tail_held;
+    if (untailed != atomic_load_explicit(&r->c->slot->untailed, memory_order_relaxed))
+        atomic_store(&r->c->slot->untailed, untailed);
     memcpy(&r->c->slot->rx, &r->rx, sizeof r->rx);
     slotlock_release(&r->c->slot->rx_lock);
     wipe(&r->rx.keys, sizeof r->rx.keys);

@@ -12,21 +12,24 @@ static enum result peek_more(struct reading *r)
         memmove(buffer, buffer + r->rx.plain_off, r->rx.plain_len);
         r->rx.plain_off = 0;
     }
-    if (!r->scratch && !(r->scratch = scratch_take()))
+    size_t tail =
+        r->rx.tail_held; /* of the record before, the next byte of the kernel; 0 after a process in a sandbox */
+    if (conn_transport->no_peek || (!r->scratch && !(r->scratch = scratch_take())))
         return RESULT_AGAIN;
-    struct iovec look = {r->scratch, 1 + RECORD_WIRE_MAX};
+    struct iovec look = {r->scratch, tail + RECORD_WIRE_MAX};
     ssize_t k = conn_transport->receive(r->fd, &look, 1, true);
-    if (k < 1 + RECORD_HEADER)
+    if (k < (ssize_t)tail + RECORD_HEADER)
         return RESULT_AGAIN;
     size_t body = 0;
-    if (record_header(r->scratch + 1, &body) != RESULT_OK || (size_t)k < 1 + RECORD_HEADER + body)
+    if (record_header(r->scratch + tail, &body) != RESULT_OK || (size_t)k < tail + RECORD_HEADER + body)
         return RESULT_AGAIN;
-    struct iovec take = {r->scratch, RECORD_HEADER + body}; /* the old tail, and the record less its last byte */
-    if (conn_transport->receive(r->fd, &take, 1, false) != (ssize_t)(RECORD_HEADER + body))
+    struct iovec take = {r->scratch, tail + RECORD_HEADER + body - 1}; /* the old tail, the record less its last byte */
+    if (conn_transport->receive(r->fd, &take, 1, false) != (ssize_t)take.iov_len)
         return rx_violation(r, "somebody else read from the socket", 80);
+    r->rx.tail_held = 1;
     uint8_t *plain = buffer + r->rx.plain_off + r->rx.plain_len;
     size_t len = 0;
-    enum result result = rx_open_record(r, r->scratch + 1, RECORD_HEADER + body, plain, &len);
+    enum result result = rx_open_record(r, r->scratch + tail, RECORD_HEADER + body, plain, &len);
     r->rx.plain_len += (uint32_t)len;
     return result;
 }
@@ -63,6 +66,8 @@ static enum result probe_loop(struct reading *r)
  * the half record. Left in the kernel it can fill a small receive buffer, and then its end never comes. */
 static size_t count_behind(struct reading *r)
 {
+    if (conn_transport->no_peek)
+        return 0;
     if (!r->scratch && !(r->scratch = scratch_take()))
         return r->queued;
     struct iovec look = {r->scratch, CONN_SCRATCH};
@@ -105,7 +110,7 @@ static bool large_record_waits(struct reading *r)
     uint8_t header[RECORD_HEADER];
     struct iovec iov = {header, sizeof header};
     size_t body = 0;
-    if (r->rx.plain_len || r->rx.half_len || r->rx.tail_held || r->rx.end != RX_LIVE)
+    if (r->rx.plain_len || r->rx.half_len || r->rx.tail_held || r->rx.end != RX_LIVE || conn_transport->no_peek)
         return false;
     if (conn_transport->receive(r->fd, &iov, 1, true) != (ssize_t)sizeof header)
         return false;

@@ -123,6 +123,21 @@ static enum result gather(struct reading *r, size_t upto)
     return RESULT_OK;
 }
 
+/* Copies the last byte of the record of total bytes, and leaves it in the kernel; where a sandbox forbids that, takes
+ * it. */
+static enum result last_byte(struct reading *r, size_t total)
+{
+    size_t n = 0;
+    uint8_t *to = r->c->slot->rx_buffer + total - 1;
+    struct iovec last = {to, 1};
+    if (conn_transport->no_peek)
+        return gather(r, total);
+    ssize_t k = conn_transport->receive(r->fd, &last, 1, true);
+    if (k > 0)
+        return RESULT_OK;
+    return k == -EAGAIN ? RESULT_AGAIN : rx_receive(r, to, 1, &n);
+}
+
 /* Takes all but the last byte of the half record, looks at the last, and opens it into the slot, where the program
  * gets it in pieces; the last byte stays in the kernel until then. Without the header yet, takes that first. */
 enum result rx_read_into_slot(struct reading *r)
@@ -139,16 +154,13 @@ enum result rx_read_into_slot(struct reading *r)
         result = gather(r, total - 1);
     if (result != RESULT_OK)
         return result;
-    struct iovec last = {buffer + total - 1, 1};
-    ssize_t k = conn_transport->receive(r->fd, &last, 1, true);
-    if (k <= 0) {
-        size_t n = 0;
-        return k == -EAGAIN ? RESULT_AGAIN : rx_receive(r, buffer + total - 1, 1, &n);
-    }
+    result = last_byte(r, total);
+    if (result != RESULT_OK)
+        return result;
     size_t len = 0;
     result = rx_open_record(r, buffer, total, buffer + RECORD_HEADER, &len);
     r->rx.half_len = 0;
-    r->rx.tail_held = 1;
+    r->rx.tail_held = !conn_transport->no_peek;
     r->rx.plain_off = RECORD_HEADER;
     r->rx.plain_len = (uint32_t)len;
     return result;

@@ -204,6 +204,8 @@ static enum result write_batch(struct writing *w, const struct iovec *iov, int c
 {
     struct sealed sealed[SCRATCH_RECORDS];
     size_t limit = left < w->c->tx_batch ? left : w->c->tx_batch;
+    if (conn_transport->send_max && limit > conn_transport->send_max)
+        limit = conn_transport->send_max;
     /* Read once, and never 0 records: a co-holder may change it after update_keys_if_due has looked. */
     uint64_t rekey_after = *(volatile uint64_t *)&w->c->slot->rekey_after, seq = w->tx.keys.seq;
     uint64_t to_update = !rekey_after ? SCRATCH_RECORDS : rekey_after > seq ? rekey_after - seq : 1;

@@ -67,6 +67,13 @@ void core_forked(bool in_child)
     chunk_forked();
 }
 
+void core_sandbox(const struct core_sandbox *sandbox)
+{
+    conn_set_io(sandbox->io);
+    holders_sandbox(sandbox->no_file_locks);
+    slotlock_sandbox(sandbox->no_robust);
+}
+
 static const struct core_api api = {
 #define X(name) .name = name,
     CORE_CALLS(X)

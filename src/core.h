@@ -14,6 +14,7 @@
     X(core_identity)                                                                                                   \
     X(core_forked)                                                                                                     \
     X(core_prepare_fork)                                                                                               \
+    X(core_sandbox)                                                                                                    \
     X(conn_new)                                                                                                        \
     X(conn_free)                                                                                                       \
     X(conn_peer)                                                                                                       \
@@ -42,6 +43,8 @@
     X(conn_fork_parent)                                                                                                \
     X(conn_fork_child)                                                                                                 \
     X(conn_reading_shut)                                                                                               \
+    X(conn_warm)                                                                                                       \
+    X(conn_leftover)                                                                                                   \
     X(conn_take_back)                                                                                                  \
     X(conn_give_back)
 
@@ -52,6 +55,14 @@ MUST_USE enum result core_identity(const struct policy_rule *rule, const char *s
 /* Around fork(2), once for the process (conn_*_fork: for each connection). core_forked: in_child or in the parent. */
 void core_prepare_fork(void);
 void core_forked(bool in_child);
+
+/* What a seccomp filter leaves to this process. */
+struct core_sandbox {
+    const struct conn_io *io;
+    bool no_file_locks; /* fcntl(F_GETLK) is out: who else holds a connection cannot be asked, so somebody does */
+    bool no_robust;     /* gettid and get_robust_list are out, but for the thread that calls this */
+};
+void core_sandbox(const struct core_sandbox *sandbox);
 
 struct core_api {
 #define X(name) __typeof__(name) *name;

@@ -12,6 +12,7 @@ enum { FORK_GRACE_MS = 2000, ID_MASK = 0x3fffffff };
 static int lock_fd = -1;
 static uint32_t own_id;
 static hide_descriptor hide_fd;
+static bool locks_forbidden; /* by a sandbox */
 
 static long lock_call(int command, struct flock *l)
 {
@@ -40,7 +41,7 @@ static void take_id(void)
     for (int tries = 0; tries < 16; tries++) {
         own_id = random_id();
         struct flock l = lock_of(own_id);
-        if (lock_fd < 0 || lock_call(F_SETLK, &l) == 0)
+        if (lock_fd < 0 || locks_forbidden || lock_call(F_SETLK, &l) == 0)
             return;
     }
 }
@@ -51,6 +52,11 @@ void holders_init(hide_descriptor hide)
     take_id();
 }
 
+void holders_sandbox(bool no_file_locks)
+{
+    locks_forbidden = no_file_locks;
+}
+
 uint32_t holder_self(void)
 {
     return own_id;
@@ -58,7 +64,7 @@ uint32_t holder_self(void)
 
 void holders_prepare_fork(void)
 {
-    if (lock_fd >= 0)
+    if (lock_fd >= 0 || locks_forbidden)
         return;
     int fd = (int)sys2(SYS_memfd_create, "p2ptls-holders", (long)MFD_CLOEXEC);
     if (fd >= 0 && hide_fd)
@@ -102,7 +108,7 @@ static void take_out(struct slot *slot, uint32_t id)
 
 void holders_announce(struct slot *slot, int64_t now_ms)
 {
-    if (lock_fd < 0)
+    if (lock_fd < 0 || locks_forbidden)
         atomic_store(&slot->holders_unknown, 1);
     add(slot, holder_self());
     atomic_store(&slot->fork_until_ms, now_ms + FORK_GRACE_MS);
@@ -127,7 +133,7 @@ void holders_join(struct slot *slot)
 
 bool holder_alive(uint32_t id)
 {
-    if (id == own_id || lock_fd < 0)
+    if (id == own_id || lock_fd < 0 || locks_forbidden)
         return true;
     struct flock l = lock_of(id & ID_MASK);
     if (lock_call(F_GETLK, &l) != 0)

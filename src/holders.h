@@ -13,6 +13,9 @@ typedef int (*hide_descriptor)(int fd);
 /* Once, before any thread needs holder_self. */
 void holders_init(hide_descriptor hide);
 
+/* A sandbox forbids fcntl(F_GETLK): from now on every other holder is taken for alive. */
+void holders_sandbox(bool no_file_locks);
+
 /* This process's id; never 0. */
 uint32_t holder_self(void);
 

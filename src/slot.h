@@ -38,7 +38,8 @@ struct slot_rx {
     struct record_keys keys;
     uint32_t half_len;             /* bytes of a record not whole yet, at rx_buffer[0] */
     uint32_t plain_off, plain_len; /* opened and not yet read by the program, in rx_buffer */
-    uint8_t tail_held;             /* the last byte of the newest opened record is still in the kernel */
+    uint8_t tail_held;             /* the last byte of the newest opened record is still in the kernel (always while
+                                    * plain_len, unless a process in a sandbox opened it) */
     uint8_t end;                   /* enum slot_rx_end */
     int32_t error;                 /* errno of RX_ERROR */
 };
@@ -61,6 +62,7 @@ struct slot {
     _Atomic uint32_t rd_shut;     /* the program shut the reading half down */
     _Atomic uint32_t fin_sent;    /* SHUT_WR was done */
     _Atomic uint32_t fail_shown;  /* SO_ERROR has reported error */
+    _Atomic uint32_t untailed;    /* plaintext is left over, and no byte in the kernel tells of it (conn_leftover) */
     _Atomic uint32_t holders_unknown;
     _Atomic uint32_t forks, joins;          /* children announced, and those that have taken an id of their own */
     _Atomic int64_t fork_until_ms;          /* while the two differ: until then a child counts as a holder */

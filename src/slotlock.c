@@ -19,8 +19,21 @@ static __thread struct thread_robust self __attribute__((tls_model("initial-exec
 /* A child of a raw fork has no list registered: this one then serves, as glibc's own would. */
 static __thread struct robust_list_head spare_head __attribute__((tls_model("initial-exec")));
 
+static bool robust_forbidden; /* by a sandbox */
+
+/* Any number does that is not 0: the kernel looks only at words that the thread's robust list names. */
+static void do_without(void)
+{
+    self.tid = FUTEX_TID_MASK;
+    self.head = &spare_head;
+}
+
 static void look_up_self(void)
 {
+    if (robust_forbidden) {
+        do_without();
+        return;
+    }
     size_t len = 0;
     struct robust_list_head *head = NULL;
     self.tid = (uint32_t)sys0(SYS_gettid);
@@ -32,6 +45,13 @@ static void look_up_self(void)
         head = &spare_head;
     }
     self.head = head;
+}
+
+void slotlock_sandbox(bool no_robust)
+{
+    if (!self.tid)
+        look_up_self();
+    robust_forbidden = no_robust;
 }
 
 void slotlock_forked(void)

@@ -7,6 +7,7 @@
 #include "result.h"
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 struct slotlock {
@@ -23,6 +24,10 @@ enum slotlock_result {
 
 MUST_USE enum slotlock_result slotlock_take(struct slotlock *lock);
 void slotlock_release(struct slotlock *lock);
+
+/* A sandbox forbids gettid and get_robust_list: this thread looks now, others do without. What those hold when they die
+ * is noticed by the time that it takes (SLOTLOCK_STUCK). */
+void slotlock_sandbox(bool no_robust);
 
 /* In the child after fork: the cached thread id and robust head are the parent's. */
 void slotlock_forked(void);

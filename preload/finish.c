@@ -1,0 +1,108 @@
+/* The end of a program, or of one of its phases: what connections still have under way is finished first, bounded. */
+#include "state.h"
+
+#include "io.h"
+#include "sys.h"
+
+#include <poll.h>
+#include <stdlib.h>
+
+/* At exit: what was acknowledged to the program goes out, handshakes that early writes wait for included. Bounded by
+ * the connections' own deadlines. */
+struct finishing {
+    struct pollfd *fds;
+    size_t n, room;
+    int64_t next;
+};
+
+static bool fit(struct finishing *f)
+{
+    if (f->n < f->room)
+        return true;
+    struct pollfd *grown = realloc(f->fds, (f->room + 64) * sizeof *grown);
+    if (!grown)
+        return false;
+    f->fds = grown;
+    f->room += 64;
+    return true;
+}
+
+static void leave_one(struct desc *d, void *arg)
+{
+    (void)arg;
+    int fd = desc_any_number(d);
+    if (fd < 0 || atomic_load(&d->orphan) || !desc_enter(d, fd))
+        return;
+    if (core->conn_leave(d->conn, fd, d->linger_abort))
+        d->need.idle = false;
+    else
+        d->need.idle = true;
+    desc_leave(d);
+}
+
+static void finish_one(struct desc *d, void *arg)
+{
+    struct finishing *f = arg;
+    int fd = desc_any_number(d);
+    if (d->need.idle || fd < 0 || !desc_enter(d, fd))
+        return;
+    core->conn_tick(d->conn, fd, &d->need);
+    desc_leave(d);
+    if (d->need.idle || !fit(f))
+        return;
+    f->fds[f->n++] = (struct pollfd){.fd = fd, .events = d->need.events};
+    if (d->need.deadline_ms < f->next)
+        f->next = d->need.deadline_ms;
+}
+
+void helper_finish_all(void)
+{
+    if (!core || thread.in_vfork_child || forbidden.bare || fork_is_foreign())
+        return;
+    thread_enter();
+    helper_stop();
+    desc_each(leave_one, NULL);
+    struct finishing f = {0};
+    for (;;) {
+        f.n = 0;
+        f.next = INT64_MAX;
+        desc_each(finish_one, &f);
+        if (!f.n)
+            break;
+        int64_t now = io_now_ms();
+        if (f.next > now + 1000)
+            f.next = now + 1000;
+        int64_t left = f.next > now ? f.next - now : 0;
+        io_poll(f.fds, f.n, left);
+    }
+    free(f.fds);
+    thread_leave();
+}
+
+void helper_finish_at_quick_exit(void)
+{
+    if (policy)
+        helper_finish_all();
+}
+
+static void look_unfinished(struct desc *d, void *arg)
+{
+    if (core->conn_needs_tick(d->conn) && !atomic_load(&d->orphan) && !core->conn_unstarted(d->conn))
+        *(bool *)arg = true;
+}
+
+/* The helper goes on; this only waits for it, and not for ever: a peer may have stopped reading. */
+void helper_finish_handshakes(void)
+{
+    bool left = core != NULL;
+    int64_t give_up_ms = io_now_ms() + CONN_LINGER_MS;
+    while (left && io_now_ms() < give_up_ms) {
+        left = false;
+        thread_enter();
+        desc_each(look_unfinished, &left);
+        thread_leave();
+        struct timespec t = {0, 1000000};
+        if (left)
+            sys2(SYS_nanosleep, &t, NULL);
+    }
+}

@@ -1,0 +1,241 @@
+/* Waiting: in the kernel's own blocking call on the socket, so that EINTR, SA_RESTART, timeouts and cancellation come
+ * out as libc's. Nothing is pinned here; the caller has a hold on d. */
+#include "io.h"
+#include "stream.h"
+#include "sys.h"
+
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <pthread.h>
+#include <sys/time.h>
+
+enum { FOREIGN_OWNER_MS = 100 };
+
+bool stream_is_blocking(const struct desc *d, int fd)
+{
+    if (forbidden.control)
+        return !d->nonblocking;
+    long flags = sys3(SYS_fcntl, (long)fd, F_GETFL, 0L);
+    return flags >= 0 && !(flags & O_NONBLOCK);
+}
+
+/* When a call that begins to wait now has to give up: by the socket's own SO_RCVTIMEO or SO_SNDTIMEO, asked from the
+ * kernel, where all processes that share the socket have set it and none can forge it. */
+static int64_t timeout_of(int fd, int option)
+{
+    struct timeval t = {0, 0};
+    socklen_t len = sizeof t;
+    if (sys5(SYS_getsockopt, (long)fd, SOL_SOCKET, (long)option, &t, &len) != 0)
+        return 0;
+    return (int64_t)t.tv_sec * 1000 + (t.tv_usec + 999) / 1000;
+}
+
+int64_t stream_deadline_of(const struct desc *d, int fd, int option)
+{
+    int64_t ms;
+    if (forbidden.options)
+        ms = option == SO_RCVTIMEO ? d->receive_ms : d->send_ms;
+    else
+        ms = timeout_of(fd, option);
+    return ms ? io_now_ms() + ms : INT64_MAX;
+}
+
+void stream_note_modes(struct desc *d, int fd)
+{
+    if (!forbidden.control)
+        d->nonblocking = !stream_is_blocking(d, fd);
+    if (forbidden.options)
+        return;
+    d->receive_ms = timeout_of(fd, SO_RCVTIMEO);
+    d->send_ms = timeout_of(fd, SO_SNDTIMEO);
+}
+
+static int64_t left_until(int64_t deadline_ms)
+{
+    if (deadline_ms == INT64_MAX)
+        return -1;
+    int64_t left = deadline_ms - io_now_ms();
+    return left > 0 ? left : 0;
+}
+
+/* poll(2) by libc, a cancellation point. 0: ready; EAGAIN: time is over; EINTR. */
+static int wait_poll(int fd, short events, int64_t timeout_ms)
+{
+    struct pollfd p = {.fd = fd, .events = events};
+    struct timespec t = {timeout_ms / 1000, timeout_ms % 1000 * 1000000};
+    int r;
+    if (forbidden.ppoll)
+        r = real()->poll(&p, 1, timeout_ms > 1 << 30 ? 1 << 30 : (int)timeout_ms);
+    else
+        r = real()->ppoll(&p, 1, timeout_ms < 0 ? NULL : &t, NULL);
+    if (r < 0)
+        return errno;
+    return r ? 0 : EAGAIN;
+}
+
+/* poll(2), and futex(2) with a timeout, say EINTR also after a handler with SA_RESTART, where the call that the program
+ * made would go on. Whether one without it has run, the wrapper of handlers knows (signals.c). */
+static int unless_restarted(int error, unsigned interruptions_before)
+{
+    return error == EINTR && thread.interruptions == interruptions_before ? 0 : error;
+}
+
+/* Without a helper, what the kernel did not take of a record waits here for room, with whoever waits for the answer. */
+enum { REST_LOOK_MS = 20 };
+static bool push_rest(struct desc *d, int fd)
+{
+    struct conn_need need = {.idle = true};
+    if (!helper_absent() || !core->conn_needs_tick(d->conn) || !desc_enter(d, fd))
+        return false;
+    core->conn_tick(d->conn, fd, &need);
+    desc_leave(d);
+    return !need.idle;
+}
+
+/* Where MSG_PEEK is forbidden. 0, or the errno, as stream_wait_readable. */
+static int wait_to_read(struct desc *d, int fd, int flags, int64_t deadline_ms)
+{
+    unsigned interruptions = thread.interruptions;
+    if ((flags & MSG_DONTWAIT) || !stream_is_blocking(d, fd))
+        return EAGAIN;
+    int64_t left = left_until(deadline_ms);
+    bool resting = push_rest(d, fd);
+    if (resting && (left < 0 || left > REST_LOOK_MS))
+        left = REST_LOOK_MS;
+    int error = wait_poll(fd, POLLIN | POLLRDHUP, left);
+    if (resting && error == EAGAIN)
+        return 0;
+    return deadline_ms == INT64_MAX ? unless_restarted(error, interruptions) : error;
+}
+
+/* The owner of the handshake moves on by itself: the helper of this process, or another process. The wait without a
+ * timeout is restarted by the kernel after a handler with SA_RESTART, as the call of the program would be. */
+int stream_wait_handshake(struct desc *d, int fd, int64_t timeout_ms)
+{
+    int64_t deadline = timeout_ms < 0 ? INT64_MAX : io_now_ms() + timeout_ms;
+    unsigned interruptions = thread.interruptions;
+    for (;;) {
+        if (!desc_enter(d, fd))
+            return EBADF;
+        enum result state = core->conn_drive(d->conn, fd);
+        bool ours = core->conn_owns_handshake(d->conn);
+        if (state == RESULT_AGAIN && ours && !helper_running()) { /* nobody else watches the clock */
+            struct conn_need need;
+            core->conn_tick(d->conn, fd, &need);
+            state = core->conn_state(d->conn);
+        }
+        helper_kick(d);
+        desc_leave(d);
+        if (state != RESULT_AGAIN)
+            return 0;
+        int64_t left = left_until(deadline);
+        if (left == 0)
+            return ETIMEDOUT;
+        int error;
+        if (ours && !helper_running())
+            error = wait_poll(fd, POLLIN, left < 0 || left > 1000 ? 1000 : left);
+        else
+            error = core->conn_wait_state(d->conn, ours ? (int)left : FOREIGN_OWNER_MS);
+        if (deadline == INT64_MAX)
+            error = unless_restarted(error, interruptions);
+        if (error == EINTR)
+            return EINTR;
+    }
+}
+
+bool stream_is_connecting(struct desc *d, int fd)
+{
+    int established = 1, close_wait = 8; /* TCP_ESTABLISHED, TCP_CLOSE_WAIT (tcp(7), TCP_INFO) */
+    if (!core->conn_is_connector(d->conn) || !core->conn_unstarted(d->conn))
+        return false;
+    int tcp = io_transport.tcp_state(fd);
+    return tcp != established && tcp != close_wait;
+}
+
+/* Nothing to read now. 0: look again. Otherwise the errno for the program. */
+int stream_wait_readable(struct desc *d, int fd, int flags, int64_t deadline_ms)
+{
+    char byte;
+    if (stream_is_connecting(d, fd)) { /* the kernel knows what to say of a socket that is not connected (yet) */
+        ssize_t k = real()->recv(fd, &byte, 1, MSG_PEEK | (flags & MSG_DONTWAIT));
+        return k < 0 ? errno : 0;
+    }
+    if (core->conn_state(d->conn) == RESULT_AGAIN) {
+        if ((flags & MSG_DONTWAIT) || !stream_is_blocking(d, fd))
+            return EAGAIN;
+        int error = stream_wait_handshake(d, fd, left_until(deadline_ms));
+        return error == ETIMEDOUT ? EAGAIN : error;
+    }
+    if (deadline_ms != INT64_MAX || forbidden.receive || helper_absent())
+        return wait_to_read(d, fd, flags, deadline_ms);
+    ssize_t k = real()->recv(fd, &byte, 1, MSG_PEEK | (flags & MSG_DONTWAIT));
+    return k < 0 ? errno : 0;
+}
+
+struct turn {
+    struct desc *d;
+    int fd;
+    bool sent;
+};
+
+static void end_turn(void *arg)
+{
+    struct turn *t = arg;
+    thread_enter();
+    core->conn_turn_end(t->d->conn, t->sent);
+    thread_leave();
+}
+
+/* Sends the one byte that must come next in a blocking call of the kernel. A cancelled thread gives its turn back. */
+static int wait_by_sending(struct desc *d, int fd, uint8_t byte)
+{
+    struct turn turn = {d, fd, false};
+    int error = 0;
+    pthread_cleanup_push(end_turn, &turn);
+    ssize_t k = real()->send(fd, &byte, 1, MSG_NOSIGNAL | MSG_MORE);
+    turn.sent = k == 1;
+    error = k < 0 ? errno : 0;
+    pthread_cleanup_pop(1);
+    return error;
+}
+
+/* No room now. 0: try again (*roomy: without asking first). Otherwise the errno. */
+int stream_wait_writable(struct desc *d, int fd, int flags, int64_t deadline_ms, bool *roomy)
+{
+    uint8_t byte;
+    *roomy = false;
+    if ((flags & MSG_DONTWAIT) || !stream_is_blocking(d, fd))
+        return EAGAIN;
+    if (core->conn_state(d->conn) == RESULT_AGAIN) {
+        int error = stream_wait_handshake(d, fd, left_until(deadline_ms));
+        return error == ETIMEDOUT ? EAGAIN : error;
+    }
+    if (deadline_ms != INT64_MAX || forbidden.send || helper_absent()) {
+        *roomy = !forbidden.send;
+        return wait_poll(fd, POLLOUT, left_until(deadline_ms));
+    }
+    thread_enter();
+    enum result turn = core->conn_turn_take(d->conn, &byte);
+    thread_leave();
+    if (turn == RESULT_OK) {
+        *roomy = true;
+        return wait_by_sending(d, fd, byte);
+    }
+    unsigned interruptions = thread.interruptions;
+    int error = core->conn_wait_state(d->conn, FOREIGN_OWNER_MS);
+    if (error != EINTR)
+        error = wait_poll(fd, POLLOUT, FOREIGN_OWNER_MS);
+    return error == EAGAIN ? 0 : unless_restarted(error, interruptions);
+}
+
+/* Where no helper sends the rest of a record, a blocking write does. */
+void stream_wait_rest_out(struct desc *d, int fd, int flags)
+{
+    if ((flags & MSG_DONTWAIT) || !desc_enter(d, fd))
+        return;
+    desc_hold(d);
+    desc_leave(d);
+    while (stream_is_blocking(d, fd) && push_rest(d, fd) && wait_poll(fd, POLLOUT, REST_LOOK_MS) != EINTR)
+        ;
+    desc_release(d);
+}
