@@ -85,7 +85,7 @@ static void select_twins(int fd, struct desc *d)
         if (!atomic_compare_exchange_strong(&table[i], &word, (uintptr_t)d))
             continue;
         atomic_fetch_add(&d->refs, 1);
-        streams_detach((int)i);
+        streams_adopt((int)i);
     }
 }
 
@@ -139,7 +139,7 @@ struct desc *select_connection(int fd, const struct policy_rule *rule, bool conn
         force_nodelay(fd, d);
         atomic_store(&d->refs, 1);
         table_set(fd, (uintptr_t)d);
-        streams_detach(fd);
+        streams_adopt(fd);
         if (connected_side)
             select_twins(fd, d);
     } else if (conn) {
@@ -206,7 +206,7 @@ static bool either_selects(const struct sockaddr_storage *local, socklen_t local
 
 static uintptr_t refuse_inherited(int fd, const char *why)
 {
-    streams_detach(fd);
+    streams_adopt(fd);
     log_event(LOG_LEVEL_ERROR,
               "inherited descriptor %d is a connection that the policy selects, and %s: every use of it fails", fd,
               why);

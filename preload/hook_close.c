@@ -161,8 +161,6 @@ static void share_word(int from, int to)
         word = WORD_UNKNOWN;
     }
     table_end_move(to, word);
-    if (word >= WORD_FIRST_POINTER || word == WORD_REFUSED)
-        streams_detach(to); /* dup2 onto 1: printf would write behind the hooks */
 }
 
 /* A number above the table cannot be watched: a copy of a protected one must not be there. */
@@ -184,6 +182,8 @@ static int copied(int from, int to)
         return fail(EMFILE);
     if (table_word(to) != WORD_PLAIN)
         table_forget(to);
+    if (table_word(from) != WORD_PLAIN)
+        streams_adopt(to);
     table_begin_move(to);
     share_word(from, to);
     return to;
@@ -212,6 +212,8 @@ static int replace(int from, int to, int flags, bool is_dup3)
     bool plain = table_word(from) == WORD_PLAIN && table_word(to) == WORD_PLAIN;
     if (!mine_to_track() || from == to || fails || plain || (unsigned)to >= table_size)
         return is_dup3 ? real()->dup3(from, to, flags) : real()->dup2(from, to);
+    if (table_word(from) != WORD_PLAIN) /* dup2 onto 1: printf would write behind the hooks */
+        streams_adopt(to);
     int error = give_up(to);
     if (error)
         return fail(error);

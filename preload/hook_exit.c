@@ -1,4 +1,4 @@
-/* The ends of a program: what was acknowledged goes out first (law 5). exit(3) comes by the destructor (init.c). */
+/* The ends of a program: what was acknowledged goes out first (law 5). exit(3) comes by a function of init.c. */
 #include "state.h"
 
 #include <errno.h>

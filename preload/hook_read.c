@@ -88,6 +88,8 @@ void mark_received(const struct msghdr *m)
             memcpy(&fd, CMSG_DATA(c) + at, sizeof fd);
             if (fd >= 0)
                 table_set(fd, WORD_UNKNOWN);
+            if (fd >= 0 && fd <= 2) /* one of these was closed, and its stream is still there */
+                streams_adopt(fd);
         }
     }
 }

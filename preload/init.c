@@ -108,6 +108,18 @@ static bool wants_early_load(void)
     return load && strcmp(load, "early") == 0;
 }
 
+/* exit(3) runs its functions backwards. One that belongs to no library is not run when a library's destructors are; one
+ * registered before main comes after those of all libraries (_dl_fini), so whatever the program writes at its end has
+ * been written; and before stdio is flushed, which is too late for connections. */
+static void at_end(void *arg)
+{
+    (void)arg;
+    streams_flush();
+    helper_finish_all();
+}
+
+int __cxa_atexit(void (*fn)(void *arg), void *arg, void *library);
+
 __attribute__((constructor)) static void init(void)
 {
     int saved = errno;
@@ -120,16 +132,12 @@ __attribute__((constructor)) static void init(void)
         log_set_sink(logsink_write, logsink_level);
         find_state_dir();
         fork_init();
+        if (__cxa_atexit(at_end, NULL, NULL) != 0)
+            stop("p2ptls: no memory; the program was not started\n");
         exec_image_init();
         classify_inherited();
         if (wants_early_load())
             core_load_all();
     }
     errno = saved;
-}
-
-__attribute__((destructor)) static void fini(void)
-{
-    if (policy)
-        helper_finish_all();
 }

@@ -63,8 +63,9 @@ int io_uring_refused(void); /* -ENOSYS, logged once */
 void signals_release(void);
 void signals_hold(void);
 
-/* streams.c: libc's stdio would write behind the hooks */
-void streams_detach(int fd);
+/* streams.c: libc's stdio, which would go behind the hooks */
+void streams_adopt(int fd); /* from now on each stream over fd goes by the hooks, whatever fd is or becomes */
+void streams_flush(void);   /* writes what adopted streams have buffered: at exit */
 
 /* fork.c */
 extern bool fork_shared; /* this process has shared connections with another by fork */

@@ -1,88 +1,158 @@
-/* libc's stdio reads and writes behind the hooks. A stream over a selected number is cut off from it: its calls then
- * fail with EBADF, and no plaintext passes. fdopen and dprintf on a selected number are refused. */
+/* libc's stdio reads, writes and closes behind the hooks. A stream over a number that is of interest to us is adopted:
+ * it stays the object that it is, with its buffers, its mode and its lock, and only the three system calls underneath
+ * are made by the hooks from then on. They look at the number each time, so an adopted stream is right whatever the
+ * number becomes later.
+ *
+ * How: the last word of a FILE points to its table of functions. Ours is a copy of libc's with three entries replaced.
+ * libc takes a table of another library only after _IO_init has been called, which was for programs of old; that ends
+ * a check of FILE objects against forgery in this process (SECURITY.md), and so is done at the first adoption. The
+ * alternative, fopencookie, can give neither wide streams nor freopen, and cannot help those who have kept the value of
+ * stdout (C++'s cout among them). If libc's insides are not as expected, the stream is cut off instead: EBADF. */
 #include "state.h"
 
-#include <errno.h>
-#include <execinfo.h>
-#include <signal.h>
-#include <stdio.h>
+#include "sys.h"
 
-/* glibc's list of all open streams; chained through the _chain field of the public struct _IO_FILE. */
-extern FILE *_IO_list_all;
+#include <stdio.h>
+#include <sys/mman.h>
+
+/* struct _IO_jump_t of glibc's libioP.h, since 2.1: 21 words, of which these are ours to know. */
+enum { JUMP_READ = 14, JUMP_WRITE = 15, JUMP_CLOSE = 17, JUMPS = 21 };
+enum { FLAG_ERROR = 0x20, FLAG_PUTTING = 0x800 }; /* _IO_ERR_SEEN, _IO_CURRENTLY_PUTTING */
+enum { WIDE_WORDS = 29, TABLES_BYTES = 4096 };    /* the size of struct _IO_wide_data in words */
+
+typedef void *jump_table[JUMPS];
+
+extern FILE *_IO_list_all; /* all open streams, chained by _chain */
 extern void _IO_list_lock(void);
 extern void _IO_list_unlock(void);
+extern jump_table _IO_file_jumps, _IO_wfile_jumps;
+extern ssize_t _IO_file_read(FILE *f, void *buffer, ssize_t len);
+extern ssize_t _IO_file_write(FILE *f, const void *data, ssize_t len);
+extern int _IO_file_close(FILE *f);
+extern void _IO_init(FILE *f, int flags);
 
-void streams_detach(int fd)
+/* Ours, for streams of bytes and of wide characters, in a page of their own that is read-only once it is filled. Made
+ * and looked at under libc's lock of the list of streams. */
+static struct tables {
+    jump_table narrow, wide;
+} * tables;
+
+static ssize_t read_stream(FILE *f, void *buffer, ssize_t len)
+{
+    return read(f->_fileno, buffer, (size_t)len);
+}
+
+/* As libc's own: all of it, or an error. */
+static ssize_t write_stream(FILE *f, const void *data, ssize_t len)
+{
+    ssize_t done = 0;
+    while (done < len) {
+        ssize_t n = write(f->_fileno, (const char *)data + done, (size_t)(len - done));
+        if (n < 0) {
+            f->_flags |= FLAG_ERROR;
+            break;
+        }
+        done += n;
+    }
+    if (f->_offset >= 0)
+        f->_offset += done;
+    return done;
+}
+
+static int close_stream(FILE *f)
+{
+    return close(f->_fileno);
+}
+
+static bool is_as_expected(const jump_table t)
+{
+    return t[JUMP_READ] == (void *)_IO_file_read && t[JUMP_WRITE] == (void *)_IO_file_write &&
+           t[JUMP_CLOSE] == (void *)_IO_file_close;
+}
+
+static void copy_table(jump_table to, const jump_table from)
+{
+    for (int i = 0; i < JUMPS; i++)
+        to[i] = from[i];
+    to[JUMP_READ] = (void *)read_stream;
+    to[JUMP_WRITE] = (void *)write_stream;
+    to[JUMP_CLOSE] = (void *)close_stream;
+}
+
+static bool tables_make(void)
+{
+    static FILE scratch;
+    if (tables)
+        return true;
+    if (!is_as_expected(_IO_file_jumps) || !is_as_expected(_IO_wfile_jumps))
+        return false;
+    struct tables *t = mmap(NULL, TABLES_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (t == MAP_FAILED)
+        return false;
+    copy_table(t->narrow, _IO_file_jumps);
+    copy_table(t->wide, _IO_wfile_jumps);
+    mprotect(t, TABLES_BYTES, PROT_READ);
+    _IO_init(&scratch, 0);
+    tables = t;
+    return true;
+}
+
+/* struct _IO_FILE_plus of libioP.h. */
+static void **jumps_of(FILE *f)
+{
+    return (void **)(f + 1);
+}
+
+/* The table that the stream gets when it turns out to be a wide one is named in its wide data. NULL: not found. */
+static void **wide_jumps_of(FILE *f)
+{
+    void **words = (void **)f->_wide_data;
+    for (int i = 0; words && words != (void **)-1L && i < WIDE_WORDS; i++)
+        if (words[i] == _IO_wfile_jumps || words[i] == tables->wide)
+            return &words[i];
+    return NULL;
+}
+
+static bool is_adopted(FILE *f)
+{
+    return tables && (*jumps_of(f) == tables->narrow || *jumps_of(f) == tables->wide);
+}
+
+static bool adopt(FILE *f)
+{
+    if (!tables_make())
+        return false;
+    void **jumps = jumps_of(f), **wide_jumps = wide_jumps_of(f);
+    if (is_adopted(f))
+        return true;
+    if (!wide_jumps || (*jumps != _IO_file_jumps && *jumps != _IO_wfile_jumps))
+        return false;
+    *wide_jumps = tables->wide;
+    *jumps = *jumps == _IO_file_jumps ? tables->narrow : tables->wide;
+    return true;
+}
+
+void streams_adopt(int fd)
 {
     _IO_list_lock();
     for (FILE *f = _IO_list_all; f; f = f->_chain) {
-        if (f->_fileno != fd)
+        if (f->_fileno != fd || adopt(f))
             continue;
         f->_fileno = -1;
         log_event(LOG_LEVEL_ERROR,
-                  "descriptor %d is a protected connection now, and a stdio stream uses it: not covered yet, the "
-                  "stream fails",
+                  "a stream of popen, or of a libc that is unknown here, uses protected descriptor "
+                  "%d: the stream fails",
                   fd);
     }
     _IO_list_unlock();
 }
 
-/* libc writes these straight to the descriptor. */
-HOOK void backtrace_symbols_fd(void *const *buffer, int size, int fd)
+/* As libc does at exit, without the streams' locks: a thread may wait in one of them for ever. */
+void streams_flush(void)
 {
-    if (!table_find(fd))
-        real()->backtrace_symbols_fd(buffer, size, fd);
-}
-
-HOOK void psiginfo(const siginfo_t *info, const char *text)
-{
-    if (!table_find(STDERR_FILENO))
-        real()->psiginfo(info, text);
-}
-
-static bool refused(int fd, const char *call)
-{
-    if (!table_find(fd))
-        return false;
-    log_event(LOG_LEVEL_ERROR, "%s on protected descriptor %d refused: not covered yet", call, fd);
-    errno = EOPNOTSUPP;
-    return true;
-}
-
-HOOK FILE *fdopen(int fd, const char *mode)
-{
-    return refused(fd, "fdopen") ? NULL : real()->fdopen(fd, mode);
-}
-HOOK_ALIAS(fdopen, _IO_fdopen);
-
-HOOK int vdprintf(int fd, const char *format, va_list args)
-{
-    return refused(fd, "dprintf") ? -1 : real()->vdprintf(fd, format, args);
-}
-
-HOOK int dprintf(int fd, const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    int n = vdprintf(fd, format, args);
-    va_end(args);
-    return n;
-}
-
-int __vdprintf_chk(int fd, int flag, const char *format, va_list args);
-HOOK int __vdprintf_chk(int fd, int flag, const char *format, va_list args)
-{
-    (void)flag;
-    return vdprintf(fd, format, args);
-}
-
-int __dprintf_chk(int fd, int flag, const char *format, ...);
-HOOK int __dprintf_chk(int fd, int flag, const char *format, ...)
-{
-    (void)flag;
-    va_list args;
-    va_start(args, format);
-    int n = vdprintf(fd, format, args);
-    va_end(args);
-    return n;
+    _IO_list_lock();
+    for (FILE *f = _IO_list_all; f; f = f->_chain)
+        if (is_adopted(f) && (f->_flags & FLAG_PUTTING))
+            fflush_unlocked(f);
+    _IO_list_unlock();
 }

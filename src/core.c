@@ -3,6 +3,7 @@
 #include "chunk.h"
 #include "slotlock.h"
 
+#include <gnutls/gnutls.h>
 #include <pthread.h>
 #include <stdlib.h>
 
@@ -84,6 +85,8 @@ __attribute__((visibility("default"))) const struct core_api *p2ptls_core_open(c
 {
     if (host->abi != CORE_ABI)
         return NULL;
+    /* One more than its constructor's: its destructor then leaves alone what connections at the end of exit need. */
+    (void)gnutls_global_init(); /* a failure of the constructor's shows when it is used */
     conn_set_io(host->io);
     holders_init(host->hide);
     log_set_sink(host->log, host->log_threshold);

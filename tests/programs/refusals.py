@@ -102,19 +102,6 @@ def passed_on(client):
         unix.sendmsg([b"x"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [client.fileno()]))])
 
 
-def by_stream(client):
-    libc.fdopen.restype = ctypes.c_void_p
-    stream = libc.fdopen(client.fileno(), b"w")
-    if not stream:
-        checked(-1)
-    libc.fputs(MARK, ctypes.c_void_p(stream))
-    libc.fflush(ctypes.c_void_p(stream))
-
-
-def by_dprintf(client):
-    checked(libc.dprintf(client.fileno(), MARK))
-
-
 def urgent(client):
     client.send(MARK, socket.MSG_OOB)
 
@@ -127,9 +114,7 @@ WAYS = {
     executed: errno.EOPNOTSUPP,
     accepted_and_executed_without_library: errno.EOPNOTSUPP,
     passed_on: errno.EOPNOTSUPP,
-    by_dprintf: errno.EOPNOTSUPP,
     urgent: errno.EOPNOTSUPP,
-    by_stream: errno.EOPNOTSUPP,
 }
 
 
