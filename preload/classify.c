@@ -99,6 +99,22 @@ static void force_nodelay(int fd, struct desc *d)
         atomic_store(&d->nodelay_forced, true);
 }
 
+/* A cork would hold each flight of the handshake back, for 200 ms or until it is pulled. */
+static void take_cork(int fd, struct desc *d)
+{
+    int off = 0;
+    if (socket_option(fd, IPPROTO_TCP, TCP_CORK, 0) > 0 &&
+        sys5(SYS_setsockopt, (long)fd, IPPROTO_TCP, TCP_CORK, &off, (long)sizeof off) == 0)
+        atomic_store(&d->cork_due, true);
+}
+
+void restore_cork(int fd, struct desc *d)
+{
+    int on = 1;
+    if (atomic_exchange(&d->cork_due, false))
+        sys5(SYS_setsockopt, (long)fd, IPPROTO_TCP, TCP_CORK, &on, (long)sizeof on);
+}
+
 void restore_nagle(int fd, struct desc *d)
 {
     int off = 0;
@@ -137,6 +153,7 @@ struct desc *select_connection(int fd, const struct policy_rule *rule, bool conn
         }
         d->cookie = socket_cookie(fd);
         force_nodelay(fd, d);
+        take_cork(fd, d);
         atomic_store(&d->refs, 1);
         table_set(fd, (uintptr_t)d);
         streams_adopt(fd);
@@ -151,9 +168,19 @@ struct desc *select_connection(int fd, const struct policy_rule *rule, bool conn
     return d;
 }
 
+void set_fastopen_connect(int fd, int on)
+{
+    sys5(SYS_setsockopt, (long)fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, &on, (long)sizeof on);
+}
+
 void unselect(int fd, struct desc *d)
 {
-    (void)fd;
+    restore_nagle(fd, d);
+    restore_cork(fd, d);
+    if (d->rcvlowat > 1)
+        sys5(SYS_setsockopt, (long)fd, SOL_SOCKET, SO_RCVLOWAT, &d->rcvlowat, (long)sizeof d->rcvlowat);
+    if (d->fastopen_connect)
+        set_fastopen_connect(fd, 1);
     for (unsigned i = 0; i < table_high; i++) {
         uintptr_t mine = (uintptr_t)d;
         if (atomic_load_explicit(&table[i], memory_order_relaxed) != mine)

@@ -24,12 +24,13 @@ static int deny(const char *what, const struct sockaddr *address, const struct p
     return fail(EACCES);
 }
 
-/* Data in the SYN would leave before the peer is proven. */
-static void no_fast_open(int fd)
+/* Data in the SYN would leave before the peer is proven. True if the program has asked for it. */
+static bool no_fast_open(int fd)
 {
-    int off = 0;
-    if (socket_option(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 0))
-        sys5(SYS_setsockopt, (long)fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, &off, (long)sizeof off);
+    bool asked = socket_option(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 0) > 0;
+    if (asked)
+        set_fastopen_connect(fd, 0);
+    return asked;
 }
 
 /* The policy's connect=wait: this side's verdict is connect's own. */
@@ -48,11 +49,14 @@ static int wait_for_verdict(struct desc *d, int fd)
 
 static int connect_protected(int fd, const struct sockaddr *to, socklen_t len, const struct policy_rule *rule)
 {
-    no_fast_open(fd);
+    bool fast_open = no_fast_open(fd);
     /* Selected before the first packet leaves, so that no other thread's write slips through in between. */
     struct desc *d = select_connection(fd, rule, true, to);
-    if (!d)
+    if (!d) {
+        set_fastopen_connect(fd, fast_open);
         return -1;
+    }
+    d->fastopen_connect = fast_open;
     int r = real()->connect(fd, to, len);
     int error = errno;
     if (r < 0 && error != EINPROGRESS && error != EINTR && error != EALREADY) {
@@ -70,16 +74,35 @@ static int connect_protected(int fd, const struct sockaddr *to, socklen_t len, c
     return fail(error);
 }
 
-/* A second connect on a selected number: how it went, by the kernel. AF_UNSPEC would cut the connection off its keys.
- */
+static bool is_unspec(const struct sockaddr *to, socklen_t len)
+{
+    return to && len >= sizeof to->sa_family && to->sa_family == AF_UNSPEC;
+}
+
+/* connect to AF_UNSPEC resets the connection (connect(2)); the socket may be connected again, and is judged anew. */
+static int disconnect(struct desc *d, int fd, const struct sockaddr *to, socklen_t len)
+{
+    if (!desc_enter(d, fd))
+        return fail(EBADF);
+    desc_hold(d);
+    core->conn_disconnect(d->conn);
+    long r = sys3(SYS_connect, (long)fd, to, (long)len);
+    desc_leave(d);
+    if (r == 0)
+        unselect(fd, d);
+    desc_release(d);
+    return r < 0 ? fail((int)-r) : 0;
+}
+
+/* A second connect on a selected number: how it went, by the kernel. */
 static int connect_again(struct desc *d, int fd, const struct sockaddr *to, socklen_t len)
 {
     if (desc_special(d))
         return fail(desc_special(d));
-    if (len >= sizeof to->sa_family && to->sa_family == AF_UNSPEC) {
-        log_event(LOG_LEVEL_ERROR, "connect to AF_UNSPEC on protected descriptor %d refused: not covered yet", fd);
-        return fail(EOPNOTSUPP);
-    }
+    if (is_unspec(to, len))
+        return disconnect(d, fd, to, len);
+    if (no_fast_open(fd))
+        d->fastopen_connect = true;
     int r = real()->connect(fd, to, len), error = errno;
     if (r == 0) {
         stream_touch(d, fd);
@@ -96,6 +119,10 @@ static int connect_plain(int fd, const struct sockaddr *to, socklen_t len)
 {
     int r = real()->connect(fd, to, len);
     uintptr_t word = WORD_SOCKET;
+    if (r == 0 && is_unspec(to, len) && table_word(fd) == WORD_PLAIN && !thread.in_vfork_child && is_tcp_stream(fd))
+        table_set(fd, WORD_SOCKET); /* the next connect decides, for its dups too */
+    if (r == 0 && is_unspec(to, len))
+        return r;
     if ((r == 0 || errno == EINPROGRESS || errno == EINTR) && (unsigned)fd < table_size && !thread.in_vfork_child)
         atomic_compare_exchange_strong(&table[fd], &word, WORD_PLAIN);
     return r;

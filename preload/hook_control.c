@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <string.h>
@@ -73,6 +74,20 @@ static int count_readable(struct desc *d, int fd, int *count)
     return 0;
 }
 
+/* SIOCOUTQ: programs wait until it is 0. */
+static int count_unsent(struct desc *d, int fd, unsigned long request, int *count)
+{
+    if (!desc_enter(d, fd))
+        return fail(EBADF);
+    long r = sys3(SYS_ioctl, (long)fd, (long)request, count);
+    size_t kept = core->conn_unsent(d->conn);
+    desc_leave(d);
+    if (r < 0)
+        return fail((int)-r);
+    *count = kept < (size_t)(INT_MAX - *count) ? *count + (int)kept : INT_MAX;
+    return 0;
+}
+
 HOOK int ioctl(int fd, unsigned long request, ...)
 {
     va_list args;
@@ -84,6 +99,8 @@ HOOK int ioctl(int fd, unsigned long request, ...)
         return fail(desc_special(d));
     if (d && request == FIONREAD && arg)
         return count_readable(d, fd, arg);
+    if (d && (request == SIOCOUTQ || request == SIOCOUTQNSD) && arg)
+        return count_unsent(d, fd, request, arg);
     int r = real()->ioctl(fd, request, arg);
     if (d && r == 0 && request == FIONBIO && arg)
         note_blocking(fd, *(int *)arg != 0);
@@ -100,7 +117,6 @@ static const struct {
     {IPPROTO_TCP, TCP_ZEROCOPY_RECEIVE, ENOPROTOOPT},
     {IPPROTO_TCP, TCP_INQ, ENOPROTOOPT},
     {IPPROTO_TCP, TCP_REPAIR, EPERM},
-    {IPPROTO_TCP, TCP_FASTOPEN_CONNECT, EOPNOTSUPP},
     {IPPROTO_TCP, TCP_MD5SIG, EOPNOTSUPP},
 };
 
@@ -137,9 +153,18 @@ static int set_option(struct desc *d, int fd, int level, int name, const void *v
         atomic_store(&d->nodelay_forced, !on); /* it is on already; off again after the first write unless wanted */
         return 0;
     }
+    if (level == IPPROTO_TCP && name == TCP_CORK && value && len >= sizeof(int) &&
+        core->conn_state(d->conn) != RESULT_OK) {
+        int on;
+        memcpy(&on, value, sizeof on);
+        atomic_store(&d->cork_due, on != 0); /* the flights of the handshake must leave */
+        return 0;
+    }
     int r = real()->setsockopt(fd, level, name, value, len);
     if (r == 0 && level == SOL_SOCKET && (name == SO_RCVTIMEO || name == SO_SNDTIMEO))
         stream_note_modes(d, fd);
+    if (r == 0 && level == IPPROTO_TCP && name == TCP_CORK)
+        atomic_store(&d->cork_due, false);
     if (r == 0 && level == SOL_SOCKET && name == SO_LINGER && len >= sizeof(struct linger))
         note_linger(d, value);
     return r;
@@ -170,11 +195,21 @@ static void add_own_error(struct desc *d, int fd, int *error)
     *error = core->conn_take_error(d->conn);
 }
 
+/* TCP options that the kernel does not have as the program set them. */
+static void show_held_back(struct desc *d, int name, void *value)
+{
+    const int on = 1, off = 0;
+    if (name == TCP_NODELAY && atomic_load(&d->nodelay_forced))
+        memcpy(value, &off, sizeof off);
+    if ((name == TCP_CORK && atomic_load(&d->cork_due)) || (name == TCP_FASTOPEN_CONNECT && d->fastopen_connect))
+        memcpy(value, &on, sizeof on);
+}
+
 static int get_option(struct desc *d, int fd, int level, int name, void *value, socklen_t *len)
 {
     int r = real()->getsockopt(fd, level, name, value, len);
-    if (r == 0 && level == IPPROTO_TCP && name == TCP_NODELAY && *len >= sizeof(int) && atomic_load(&d->nodelay_forced))
-        memset(value, 0, sizeof(int));
+    if (r == 0 && level == IPPROTO_TCP && *len >= sizeof(int))
+        show_held_back(d, name, value);
     if (r != 0 || level != SOL_SOCKET || *len < sizeof(int))
         return r;
     if (name == SO_RCVLOWAT)
@@ -191,8 +226,8 @@ HOOK int getsockopt(int fd, int level, int name, void *value, socklen_t *len)
         return real()->getsockopt(fd, level, name, value, len);
     if (desc_special(d))
         return fail(desc_special(d));
-    if (refusal(level, name) && name != SO_ZEROCOPY)
-        return fail(ENOPROTOOPT);
+    if (level == IPPROTO_TCP && name == TCP_ZEROCOPY_RECEIVE)
+        return fail(ENOPROTOOPT); /* it is the reading itself */
     if (!desc_enter(d, fd))
         return fail(EBADF);
     desc_hold(d);

@@ -41,7 +41,7 @@ static int send_each(int fd, struct mmsghdr *messages, unsigned count, int flags
 HOOK int sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags)
 {
     enum { COUNT_MAX = 1024 }; /* sendmmsg(2): capped to UIO_MAXIOV */
-    if (table_find_data(fd))
+    if (table_find_data(fd) || (policy && (flags & MSG_FASTOPEN)))
         return send_each(fd, messages, count < COUNT_MAX ? count : COUNT_MAX, flags);
     if (table_size && any_passes_protected(messages, count))
         return (int)stream_special(EOPNOTSUPP);

@@ -7,8 +7,10 @@ static ssize_t send_vector(struct desc *d, int fd, const struct iovec *iov, int 
 {
     if (desc_special(d))
         return stream_special(desc_special(d));
-    if (flags & (MSG_OOB | MSG_FASTOPEN))
-        return stream_special(EOPNOTSUPP); /* urgent data and data in the SYN cannot be protected */
+    if (flags & MSG_OOB)
+        return stream_special(EOPNOTSUPP); /* urgent data cannot be protected */
+    if (flags & MSG_FASTOPEN)
+        return stream_special(core->conn_unstarted(d->conn) && core->conn_is_connector(d->conn) ? EALREADY : EISCONN);
     return stream_send(d, fd, iov, count, flags);
 }
 
@@ -42,13 +44,23 @@ HOOK ssize_t send(int fd, const void *buffer, size_t len, int flags)
 }
 HOOK_ALIAS(send, __send);
 
-/* MSG_FASTOPEN connects and sends in one call, with the bytes in the SYN: programs fall back to connect. */
-static int fast_open_refused(int flags, const struct sockaddr *to, socklen_t len)
+/* MSG_FASTOPEN connects and sends in one call, with the bytes in the SYN; where the policy selects, they wait for the
+ * connection, as they do where the kernel has no cookie of the server (tcp(7)). True: *r is how connecting ended. */
+static bool fast_open(int fd, int flags, const struct sockaddr *to, socklen_t len, int *r)
 {
     if (!(flags & MSG_FASTOPEN) || !policy || !to)
-        return 0;
+        return false;
     const struct policy_rule *rule = policy_match(policy, POLICY_CONNECT, to, len);
-    return rule && rule->action != POLICY_PLAIN ? EOPNOTSUPP : 0;
+    if (!rule || rule->action == POLICY_PLAIN)
+        return false;
+    long status = fcntl(fd, F_GETFL);
+    bool block_not = (flags & MSG_DONTWAIT) && status >= 0 && !(status & O_NONBLOCK);
+    if (block_not)
+        fcntl(fd, F_SETFL, status | O_NONBLOCK);
+    *r = connect(fd, to, len);
+    if (block_not)
+        fcntl(fd, F_SETFL, status);
+    return true;
 }
 
 /* The address is ignored on a connected stream socket, as in tcp(7). */
@@ -57,8 +69,9 @@ HOOK ssize_t sendto(int fd, const void *buffer, size_t len, int flags, const str
     struct desc *d = table_find_data(fd);
     if (d)
         return send_one(d, fd, buffer, len, flags);
-    if (fast_open_refused(flags, to, to_len))
-        return stream_special(EOPNOTSUPP);
+    int r;
+    if (fast_open(fd, flags, to, to_len, &r))
+        return r < 0 ? -1 : send(fd, buffer, len, flags & ~MSG_FASTOPEN);
     return real()->sendto(fd, buffer, len, flags, to, to_len);
 }
 
@@ -86,8 +99,9 @@ HOOK ssize_t sendmsg(int fd, const struct msghdr *m, int flags)
     struct desc *d = table_find_data(fd);
     if (table_size && m->msg_controllen && passes_protected(m))
         return stream_special(EOPNOTSUPP);
-    if (!d && fast_open_refused(flags, m->msg_name, m->msg_namelen))
-        return stream_special(EOPNOTSUPP);
+    int r;
+    if (!d && fast_open(fd, flags, m->msg_name, m->msg_namelen, &r))
+        return r < 0 ? -1 : sendmsg(fd, m, flags & ~MSG_FASTOPEN);
     if (!d)
         return real()->sendmsg(fd, m, flags);
     if (m->msg_iovlen > 1024)

@@ -38,8 +38,10 @@ int socket_option(int fd, int level, int name, int fallback);
  * kernel). NULL: refused, errno set. */
 struct desc *select_connection(int fd, const struct policy_rule *rule, bool connected_side,
                                const struct sockaddr *peer);
-void unselect(int fd, struct desc *d);
+void unselect(int fd, struct desc *d);      /* all numbers of d are ordinary sockets again, with their options */
 void restore_nagle(int fd, struct desc *d); /* after the first write on an open connection; pinned */
+void set_fastopen_connect(int fd, int on);
+void restore_cork(int fd, struct desc *d); /* before it; pinned */
 
 /* helper.c */
 void helper_add(struct desc *d);  /* background work may have come up for d */

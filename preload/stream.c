@@ -167,6 +167,8 @@ static enum result send_once(struct desc *d, int fd, struct vec *v, bool more, b
         return RESULT_IO;
     }
     *error = stream_not_connected(d, fd);
+    if (atomic_load(&d->cork_due) && core->conn_state(d->conn) == RESULT_OK)
+        restore_cork(fd, d);
     if (!*error)
         result = core->conn_write(d->conn, fd, v->at, v->left, more, roomy, put, error);
     if (atomic_load(&d->nodelay_forced) && *put && core->conn_state(d->conn) == RESULT_OK)

@@ -164,6 +164,8 @@ struct desc *desc_new(struct conn *conn, const struct policy_rule *rule)
         d->rcvlowat = 1;
         d->epolls = NULL;
         atomic_store(&d->nodelay_forced, false);
+        atomic_store(&d->cork_due, false);
+        d->fastopen_connect = false;
         atomic_store(&d->told_started, false);
         atomic_store(&d->helped, false);
         atomic_store(&d->holds, 1);

@@ -46,6 +46,8 @@ struct desc {
     bool linger_abort;           /* the program asked for SO_LINGER 0 */
     bool lingers;                /* ... or with a time */
     int rcvlowat;                /* SO_RCVLOWAT as the program set it; the kernel's stays 1 */
+    _Atomic bool cork_due;       /* TCP_CORK was asked for, and is set once the handshake is over */
+    bool fastopen_connect;       /* TCP_FASTOPEN_CONNECT as the program set it; the kernel's is off */
     _Atomic bool nodelay_forced; /* TCP_NODELAY is on for the handshake, and the program did not ask for it */
     struct epoll_note *epolls;
     bool nonblocking;            /* O_NONBLOCK, and the timeouts: for a sandbox in which they cannot be asked */

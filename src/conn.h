@@ -118,6 +118,10 @@ void conn_turn_end(struct conn *c, bool sent);
 /* The program shuts a half down (SHUT_RD, SHUT_WR, SHUT_RDWR). 0 or the errno. */
 int conn_shutdown(struct conn *c, int fd, int how);
 
+/* connect to AF_UNSPEC: the connection is over for all who hold it, without a word to the peer. The socket is the
+ * kernel's alone afterwards. */
+void conn_disconnect(struct conn *c);
+
 /* This process has closed its last number of the socket; fd is a number that still works. Returns true if it must be
  * kept and ticked until conn_need.idle (closing, or an open handshake); false: it may be closed now.
  * abort: SO_LINGER 0, nothing is flushed. */
@@ -148,6 +152,9 @@ void conn_warm(struct conn *c);
 /* Bytes wait for the program of which the kernel's socket knows nothing: a process in a sandbox has opened a record
  * without leaving its last byte there. Readiness must then be told by us. */
 bool conn_leftover(const struct conn *c);
+
+/* Bytes that writes have accepted and the kernel has not: kept for after the handshake, or the rest of a record. */
+size_t conn_unsent(struct conn *c);
 
 /* Makes an unstarted connection nobody's: true if it was unstarted. The socket is then as fresh as the kernel made it,
  * and a new image may take it over. */

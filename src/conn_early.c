@@ -143,6 +143,18 @@ enum result conn_write_from(struct conn *c, int fd, size_t len, conn_source sour
     return write_supply(c, fd, &s, more, roomy, put, error);
 }
 
+size_t conn_unsent(struct conn *c)
+{
+    struct slot_tx tx;
+    pthread_mutex_lock(&c->hs_lock);
+    size_t kept = c->early_len - c->early_off;
+    pthread_mutex_unlock(&c->hs_lock);
+    memcpy(&tx, &c->slot->tx, sizeof tx); /* unlocked: a number that is old in the moment it is told */
+    size_t rest = slot_tx_valid(&tx) ? tx.rest_len : 0;
+    wipe(&tx, sizeof tx);
+    return kept + rest;
+}
+
 enum result early_flush(struct conn *c, int fd)
 {
     int error = 0;

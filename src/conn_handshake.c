@@ -307,6 +307,19 @@ void conn_time_out(struct conn *c, int fd)
     pthread_mutex_unlock(&c->hs_lock);
 }
 
+void conn_disconnect(struct conn *c)
+{
+    holders_leave(c->slot, conn_transport->now_ms());
+    pthread_mutex_lock(&c->hs_lock);
+    conn_drop_private(c);
+    c->shut_wr_wanted = false;
+    atomic_store(&c->left, 1);
+    atomic_store(&c->phase, PHASE_DONE);
+    atomic_store(&c->slot->fail_shown, 1);
+    conn_fail(c, RESULT_IO, ENOTCONN);
+    pthread_mutex_unlock(&c->hs_lock);
+}
+
 void conn_drop_private(struct conn *c)
 {
     drop_handshake(c);

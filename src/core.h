@@ -37,6 +37,8 @@
     X(conn_turn_end)                                                                                                   \
     X(conn_shutdown)                                                                                                   \
     X(conn_leave)                                                                                                      \
+    X(conn_disconnect)                                                                                                 \
+    X(conn_unsent)                                                                                                     \
     X(conn_tick)                                                                                                       \
     X(conn_needs_tick)                                                                                                 \
     X(conn_prepare_fork)                                                                                               \

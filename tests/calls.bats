@@ -10,3 +10,5 @@ load program_helpers
 @test "splice and sendfile, without losing or reordering a byte (protected)" { protected splices; }
 @test "splice with pipes that have a name (plain)" { plain splices "$BATS_TEST_TMPDIR"; }
 @test "splice with pipes that have a name (protected)" { protected splices "$BATS_TEST_TMPDIR"; }
+@test "connect to AF_UNSPEC, fast open, corks from the first moment (plain)" { plain connects; }
+@test "connect to AF_UNSPEC, fast open, corks from the first moment (protected)" { protected connects; }

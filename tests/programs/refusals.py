@@ -29,12 +29,6 @@ def checked(number):
     return number
 
 
-def fast_open(client):
-    listener = socket.create_server(("127.0.0.1", 0))
-    with socket.socket() as fresh:
-        fresh.sendto(MARK, 0x20000000, listener.getsockname())
-
-
 def shared_before_connect(client):
     listener = socket.create_server(("127.0.0.1", 0))
     fresh = socket.socket()
@@ -107,7 +101,6 @@ def urgent(client):
 
 
 WAYS = {
-    fast_open: errno.EOPNOTSUPP,
     shared_before_connect: errno.EIO,
     given_to_a_program: errno.EOPNOTSUPP,
     given_by_file_action: errno.EOPNOTSUPP,
