@@ -1,4 +1,4 @@
-# p2ptls: targets all, check, lint, format, unit, valgrind, fuzz, fuzz-replay, install, clean;
+# p2ptls: targets all, check, check-long, lint, format, unit, valgrind, fuzz, fuzz-replay, install, clean;
 # SANITIZE=address,undefined|thread for instrumented builds.
 VERSION   := 0.1.0
 CC        ?= gcc
@@ -36,7 +36,7 @@ HOOK_OBJ  := $(call obj,$(HOOK_SRC))
 UNIT_BIN  := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/unit/test_*.c))
 PROG_BIN  := $(patsubst tests/programs/%.c,$(BUILD)/tests/programs/%,$(wildcard tests/programs/*.c))
 
-.PHONY: all lib programs units unit check lint format valgrind fuzz fuzz-replay install clean
+.PHONY: all lib programs units unit check check-long lint format valgrind fuzz fuzz-replay install clean
 all: lib
 lib: $(BUILD)/libp2ptls.so $(BUILD)/libp2ptls-core.so
 programs: $(PROG_BIN)
@@ -74,6 +74,9 @@ unit: units
 
 check:
 	tools/check
+
+check-long:
+	tools/check --long
 
 lint:
 	tools/lint

@@ -1,6 +1,9 @@
 #!/usr/bin/env bats
 # nginx as Debian ships it, with curl: edge-triggered epoll, two workers that have dropped their privileges, sendfile,
 # keep-alive; as a file server, as one that takes uploads, and as a proxy whose upstream is protected too.
+#
+# program: nginx
+# runs: sendfile of 1 GB; proxies; uploads; keep-alive and 50 parallel requests; a reload; curl as client
 
 load helpers
 load real_helpers

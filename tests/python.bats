@@ -1,6 +1,9 @@
 #!/usr/bin/env bats
 # Python's servers and clients: asyncio, threads, a fork for each connection, http.server; and as a daemon that
 # systemd-socket-activate starts.
+#
+# program: Python, servers
+# runs: asyncio, threads, forks with 200 clients; http.server and urllib; under systemd-socket-activate
 
 load helpers
 load real_helpers

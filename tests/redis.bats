@@ -1,5 +1,8 @@
 #!/usr/bin/env bats
 # redis-server, redis-cli and redis-benchmark as Debian ships them; and memcached, the other one with a text protocol.
+#
+# program: redis
+# runs: redis-cli; redis-benchmark with 50 clients; 20 MB values; replicas; memcached for one value
 
 load helpers
 load real_helpers
