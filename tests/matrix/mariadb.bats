@@ -65,13 +65,13 @@ marker_on_the_wire() { # plain|protected|traced
     local number round
     start_mariadb protected
     sql 'CREATE DATABASE bank; CREATE TABLE bank.a (id int PRIMARY KEY, money int) ENGINE=InnoDB;
-        INSERT INTO bank.a VALUES (0, 1000), (1, 1000), (2, 1000), (3, 1000), (4, 1000), (5, 1000), (6, 1000), (7, 1000)'
+        INSERT INTO bank.a SELECT seq, 1000 FROM bank.seq_0_to_7'
     for number in {0..7}; do
         for round in {1..100}; do
             printf 'BEGIN; UPDATE a SET money = money - 1 WHERE id = %d;' "$number"
             printf 'UPDATE a SET money = money + 1 WHERE id = %d; COMMIT;\n' $(((number + round) % 8))
         done >"$BATS_TEST_TMPDIR/moves-$number"
-        # Clients that wait for each other in a circle are told so: --force goes on, as the next line is a BEGIN.
+        # Clients that wait in a circle are told so: --force goes on, as the next line is a BEGIN.
         start "client_$number" "${CLIENT[@]}" mariadb "${CONNECT[@]}" --force -D bank \
             -e "source $BATS_TEST_TMPDIR/moves-$number"
     done
