@@ -3,6 +3,7 @@
 #include "state.h"
 
 #include "sys.h"
+#include "waits.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -130,6 +131,7 @@ void fork_child(void)
     if (core)
         core->core_forked(true);
     desc_each_forking(child_one, NULL);
+    waits_forked();
     settle_moves();
     helper_forked();
     table_gate_open(true);

@@ -3,6 +3,7 @@
 
 #include "io.h"
 #include "sys.h"
+#include "waits.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -38,12 +39,12 @@ static int wait_for_verdict(struct desc *d, int fd)
 {
     if (!desc_enter(d, fd))
         return fail(EBADF);
-    desc_hold(d);
+    unsigned wait = wait_begin(d);
     desc_leave(d);
     int error = stream_wait_handshake(d, fd, -1);
     if (!error)
         error = core->conn_take_error(d->conn);
-    desc_release(d);
+    wait_end(d, wait);
     return error ? fail(error) : 0;
 }
 

@@ -3,6 +3,7 @@
 #include "stream.h"
 
 #include "sys.h"
+#include "waits.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -230,9 +231,9 @@ HOOK int getsockopt(int fd, int level, int name, void *value, socklen_t *len)
         return fail(ENOPROTOOPT); /* it is the reading itself */
     if (!desc_enter(d, fd))
         return fail(EBADF);
-    desc_hold(d);
+    unsigned wait = wait_begin(d);
     desc_leave(d);
     int r = get_option(d, fd, level, name, value, len);
-    desc_release(d);
+    wait_end(d, wait);
     return r;
 }

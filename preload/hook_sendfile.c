@@ -1,5 +1,6 @@
 /* sendfile(2): from a file to a protected connection, or from one to a pipe. */
 #include "stream.h"
+#include "waits.h"
 
 #include <string.h>
 
@@ -23,7 +24,8 @@ static ssize_t send_file(int out, int in, off64_t *offset, size_t len)
     off64_t at = offset ? *offset : lseek64(in, 0, SEEK_CUR);
     if (at < 0)
         return stream_special(offset ? EINVAL : error_of_reading(errno, false));
-    char *buffer = malloc(SENDFILE_BUFFER);
+    unsigned memory;
+    char *buffer = wait_malloc(SENDFILE_BUFFER, __builtin_frame_address(0), &memory);
     if (!buffer)
         return stream_special(ENOMEM);
     int error = 0;
@@ -44,7 +46,7 @@ static ssize_t send_file(int out, int in, off64_t *offset, size_t len)
         if (k < n)
             break;
     } while (done < len);
-    free(buffer);
+    wait_free(buffer, memory);
     if (!done && error)
         return stream_special(error);
     if (offset)

@@ -5,6 +5,7 @@
 #include "stream.h"
 
 #include "sys.h"
+#include "waits.h"
 
 #include <poll.h>
 #include <sys/stat.h>
@@ -45,7 +46,8 @@ static int await_pipe(int pipe, short events, bool wait)
     }
 }
 
-static enum result move_out(struct desc *d, int fd, struct pipe_end *p, size_t len, size_t *got, int *error)
+static enum result move_out(struct desc *d, int fd, struct pipe_end *p, size_t len, size_t *got, unsigned *wait,
+                            int *error)
 {
     *got = 0;
     if (!desc_enter(d, fd)) {
@@ -56,7 +58,7 @@ static enum result move_out(struct desc *d, int fd, struct pipe_end *p, size_t l
     if (result == RESULT_AGAIN && !p->error && core->conn_reading_shut(d->conn))
         result = RESULT_EOF;
     if (result == RESULT_AGAIN)
-        desc_hold(d);
+        *wait = wait_begin(d);
     helper_kick(d);
     desc_leave(d);
     return result;
@@ -69,13 +71,14 @@ static ssize_t connection_to_pipe(struct desc *d, int fd, int pipe, size_t len, 
     int saved = errno;
     for (;;) {
         size_t got = 0;
+        unsigned wait = 0;
         int error = await_pipe(pipe, POLLOUT, wait_for_pipe);
         if (error)
             return stream_write_failed(pipe, 0, error, 0, saved);
         struct pipe_end p = {.fd = pipe};
-        enum result result = move_out(d, fd, &p, len, &got, &error);
+        enum result result = move_out(d, fd, &p, len, &got, &wait, &error);
         if (result == RESULT_AGAIN && (got || p.error))
-            desc_release(d);
+            wait_end(d, wait);
         if (got || result == RESULT_EOF) {
             errno = saved;
             return (ssize_t)got;
@@ -89,14 +92,14 @@ static ssize_t connection_to_pipe(struct desc *d, int fd, int pipe, size_t len, 
         if (deadline_ms == INT64_MAX)
             deadline_ms = stream_deadline_of(d, fd, SO_RCVTIMEO);
         error = stream_wait_readable(d, fd, 0, deadline_ms);
-        desc_release(d);
+        wait_end(d, wait);
         if (error)
             return stream_special(error);
     }
 }
 
 static enum result move_in(struct desc *d, int fd, struct pipe_end *p, size_t len, bool more, bool roomy, size_t *put,
-                           int *error)
+                           unsigned *wait, int *error)
 {
     enum result result = RESULT_IO;
     *put = 0;
@@ -108,7 +111,7 @@ static enum result move_in(struct desc *d, int fd, struct pipe_end *p, size_t le
     if (!*error)
         result = core->conn_write_from(d->conn, fd, len, pipe_take, p, more, roomy, put, error);
     if (result == RESULT_AGAIN)
-        desc_hold(d);
+        *wait = wait_begin(d);
     helper_kick(d);
     desc_leave(d);
     return result;
@@ -122,17 +125,18 @@ static ssize_t pipe_to_connection(struct desc *d, int pipe, int fd, size_t len, 
     int saved = errno;
     while (done < len) {
         size_t put = 0;
+        unsigned wait = 0;
         struct pipe_end p = {.fd = pipe};
         int error = roomy ? 0 : await_pipe(pipe, POLLIN, wait_for_pipe && !done);
         if (error)
             return stream_write_failed(fd, done, error, 0, saved);
-        enum result result = move_in(d, fd, &p, len - done, flags & SPLICE_F_MORE, roomy, &put, &error);
+        enum result result = move_in(d, fd, &p, len - done, flags & SPLICE_F_MORE, roomy, &put, &wait, &error);
         done += put;
         roomy = false;
         if (result == RESULT_OK && !p.ended && !p.error)
             continue;
         if (result == RESULT_AGAIN && (p.ended || p.error))
-            desc_release(d);
+            wait_end(d, wait);
         if (p.ended)
             break;
         if (p.error && p.error != EAGAIN)
@@ -144,7 +148,7 @@ static ssize_t pipe_to_connection(struct desc *d, int pipe, int fd, size_t len, 
         if (deadline_ms == INT64_MAX)
             deadline_ms = stream_deadline_of(d, fd, SO_SNDTIMEO);
         error = stream_wait_writable(d, fd, 0, deadline_ms, &roomy);
-        desc_release(d);
+        wait_end(d, wait);
         if (error)
             return stream_write_failed(fd, done, error, 0, saved);
     }

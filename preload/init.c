@@ -3,6 +3,7 @@
 #include "state.h"
 
 #include "sys.h"
+#include "waits.h"
 
 #include <errno.h>
 #include <pwd.h>
@@ -132,6 +133,7 @@ __attribute__((constructor)) static void init(void)
         log_set_sink(logsink_write, logsink_level);
         find_state_dir();
         fork_init();
+        waits_init();
         if (__cxa_atexit(at_end, NULL, NULL) != 0)
             stop("p2ptls: no memory; the program was not started\n");
         exec_image_init();

@@ -6,8 +6,8 @@
 #include <asm/ioctls.h>
 #include <errno.h>
 #include <linux/sockios.h>
+#include <linux/tcp.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -95,15 +95,36 @@ static void io_acknowledge(int fd)
         sys5(SYS_setsockopt, (long)fd, IPPROTO_TCP, TCP_QUICKACK, &on, (long)sizeof on);
 }
 
+static long tcp_info(int fd, struct tcp_info *info)
+{
+    socklen_t len = sizeof *info;
+    memset(info, 0, sizeof *info);
+    return sys5(SYS_getsockopt, (long)fd, IPPROTO_TCP, TCP_INFO, info, &len);
+}
+
 static int io_tcp_state(int fd)
 {
     struct tcp_info info;
-    memset(&info, 0, sizeof info);
-    socklen_t len = sizeof info;
     if (forbidden.options)
-        return TCP_ESTABLISHED; /* what it was before the sandbox; sending and receiving tell if not */
-    long r = sys5(SYS_getsockopt, (long)fd, IPPROTO_TCP, TCP_INFO, &info, &len);
+        return 1; /* TCP_ESTABLISHED: what it was before the sandbox; sending and receiving tell if not */
+    long r = tcp_info(fd, &info);
     return r < 0 ? (int)r : info.tcpi_state;
+}
+
+/* Acknowledged and queued bytes are two questions: asked until no acknowledgement came in between. */
+int64_t io_sent_total(int fd)
+{
+    struct tcp_info before, after;
+    if (forbidden.options || forbidden.queues)
+        return -1;
+    for (int tries = 0; tries < 100; tries++) {
+        long queued, error = tcp_info(fd, &before);
+        if (error < 0 || (queued = io_unacked(fd)) < 0 || tcp_info(fd, &after) < 0)
+            return -1;
+        if (before.tcpi_bytes_acked == after.tcpi_bytes_acked)
+            return (int64_t)before.tcpi_bytes_acked + queued;
+    }
+    return -1;
 }
 
 int64_t io_now_ms(void)

@@ -13,5 +13,7 @@ const struct conn_io *io_transport_under(const struct sandbox *sandbox);
 /* ppoll(2), or poll(2) where a sandbox has only that, without a cancellation point: -errno. ms < 0: no limit. */
 long io_poll(struct pollfd *fds, size_t n, int64_t ms);
 int64_t io_now_ms(void);
+/* The bytes of a stream that the kernel has taken so far, less a constant; -1 if it does not tell. */
+int64_t io_sent_total(int fd);
 
 #endif

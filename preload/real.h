@@ -11,6 +11,7 @@
 #include <netdb.h>
 #include <poll.h>
 #include <sched.h>
+#include <setjmp.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdarg.h>
@@ -44,7 +45,8 @@ int __vasprintf_chk(char **text, int flag, const char *format, va_list args);
     X(backtrace_symbols_fd) X(pidfd_getfd) X(_Fork) X(clone) \
     X(chroot) X(setuid) X(seteuid) X(setreuid) X(setresuid) X(setgid) X(setegid) X(setregid) X(setresgid) X(unshare) \
     X(setns) X(capset) X(prctl) X(epoll_wait) X(epoll_pwait) X(epoll_pwait2) X(daemon) X(_exit) X(execve) X(execv) X(execvp) X(execvpe) X(fexecve) X(execveat) X(posix_spawn) \
-    X(posix_spawnp) X(posix_spawn_file_actions_adddup2) X(system) X(popen) X(sigaction) X(syscall)
+    X(posix_spawnp) X(posix_spawn_file_actions_adddup2) X(system) X(popen) X(sigaction) X(syscall) \
+    X(longjmp) X(_longjmp) X(siglongjmp) X(sigaltstack)
 /* clang-format on */
 
 struct real {

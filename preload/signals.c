@@ -4,6 +4,7 @@
 #include "state.h"
 
 #include "sys.h"
+#include "waits.h"
 
 #include <errno.h>
 #include <string.h>
@@ -24,12 +25,15 @@ static bool is_fault(int signo, const siginfo_t *info)
            info->si_code > 0;
 }
 
+/* All signals are blocked first: SA_NODEFER would let the one that is sent again come at once, for ever. Whoever finds
+ * signals held already was interrupted by another handler before it got here, and knows the older mask. */
 static void defer(int signo, siginfo_t *info, ucontext_t *context)
 {
-    if (!thread.signals_held) {
-        thread.mask_to_restore = context->uc_sigmask;
-        thread.signals_held = true;
-    }
+    sigset_t all;
+    sigfillset(&all);
+    sys4(SYS_rt_sigprocmask, (long)SIG_BLOCK, &all, NULL, (long)(_NSIG / 8));
+    thread.mask_to_restore = context->uc_sigmask;
+    thread.signals_held = true;
     sigfillset(&context->uc_sigmask); /* in force when this handler returns, until signals_release */
     sys4(SYS_rt_tgsigqueueinfo, (long)getpid(), sys0(SYS_gettid), (long)signo, info);
 }
@@ -57,10 +61,13 @@ static void on_signal(int signo, siginfo_t *info, void *context)
         thread.interruptions++;
     if (flags & (int)SA_RESETHAND)
         reset_to_default(signo);
+    unsigned cover = thread.waits ? waits_cover(__builtin_frame_address(0)) : 0;
     if (flags & SA_SIGINFO)
         ((void (*)(int, siginfo_t *, void *))handler)(signo, info, context);
     else
         ((void (*)(int))handler)(signo);
+    if (cover)
+        waits_uncover(cover);
 }
 
 /* In a sandbox that forbids to send a signal again: none arrives inside. */

@@ -4,6 +4,7 @@
 
 #include "io.h"
 #include "sys.h"
+#include "waits.h"
 
 #include <errno.h>
 
@@ -66,8 +67,9 @@ static size_t at_least(const struct desc *d, size_t want, int flags)
     return low < want ? low : want;
 }
 
-/* One try. Returns its result; a hold is taken if the caller is to wait. */
-static enum result receive_once(struct desc *d, int fd, struct vec *v, bool peek, size_t *got, int *error)
+/* One try. RESULT_AGAIN: the caller is to wait, and *wait has begun. */
+static enum result receive_once(struct desc *d, int fd, struct vec *v, bool peek, size_t *got, unsigned *wait,
+                                int *error)
 {
     *got = 0;
     if (!desc_enter(d, fd)) {
@@ -78,7 +80,7 @@ static enum result receive_once(struct desc *d, int fd, struct vec *v, bool peek
     if (result == RESULT_AGAIN && core->conn_reading_shut(d->conn))
         result = RESULT_EOF;
     if (result == RESULT_AGAIN)
-        desc_hold(d);
+        *wait = wait_begin(d);
     helper_kick(d);
     desc_leave(d);
     return result;
@@ -93,9 +95,10 @@ ssize_t stream_receive(struct desc *d, int fd, const struct iovec *iov, int coun
     vec_init(&v, iov, count);
     while (done < want) {
         size_t got = 0;
+        unsigned wait = 0;
         int error = 0;
         enum result result =
-            done >= enough && !v.left ? RESULT_OK : receive_once(d, fd, &v, flags & MSG_PEEK, &got, &error);
+            done >= enough && !v.left ? RESULT_OK : receive_once(d, fd, &v, flags & MSG_PEEK, &got, &wait, &error);
         done += got;
         if (result == RESULT_EOF)
             break;
@@ -111,13 +114,13 @@ ssize_t stream_receive(struct desc *d, int fd, const struct iovec *iov, int coun
             return stream_special(error);
         }
         if (done >= enough) {
-            desc_release(d);
+            wait_end(d, wait);
             break;
         }
         if (deadline_ms == INT64_MAX)
             deadline_ms = stream_deadline_of(d, fd, SO_RCVTIMEO);
         error = stream_wait_readable(d, fd, flags, deadline_ms);
-        desc_release(d);
+        wait_end(d, wait);
         if (error && !done)
             return stream_special(error);
         if (error)
@@ -158,7 +161,8 @@ int stream_not_connected(struct desc *d, int fd)
 }
 
 /* One try, as receive_once. */
-static enum result send_once(struct desc *d, int fd, struct vec *v, bool more, bool roomy, size_t *put, int *error)
+static enum result send_once(struct desc *d, int fd, struct vec *v, bool more, bool roomy, size_t *put, unsigned *wait,
+                             int *error)
 {
     enum result result = RESULT_IO;
     *put = 0;
@@ -174,7 +178,7 @@ static enum result send_once(struct desc *d, int fd, struct vec *v, bool more, b
     if (atomic_load(&d->nodelay_forced) && *put && core->conn_state(d->conn) == RESULT_OK)
         restore_nagle(fd, d);
     if (result == RESULT_AGAIN)
-        desc_hold(d);
+        *wait = wait_begin(d);
     helper_kick(d);
     desc_leave(d);
     return result;
@@ -190,9 +194,10 @@ ssize_t stream_send(struct desc *d, int fd, const struct iovec *iov, int count, 
     vec_init(&v, iov, count);
     do {
         size_t put = 0;
+        unsigned wait = 0;
         int error = 0;
         bool more = (flags & MSG_MORE) || done + total_of(v.at, v.left) < want;
-        enum result result = send_once(d, fd, &v, more, roomy, &put, &error);
+        enum result result = send_once(d, fd, &v, more, roomy, &put, &wait, &error);
         roomy = false;
         done += put;
         vec_advance(&v, put);
@@ -203,7 +208,7 @@ ssize_t stream_send(struct desc *d, int fd, const struct iovec *iov, int count, 
         if (deadline_ms == INT64_MAX)
             deadline_ms = stream_deadline_of(d, fd, SO_SNDTIMEO);
         error = stream_wait_writable(d, fd, flags, deadline_ms, &roomy);
-        desc_release(d);
+        wait_end(d, wait);
         if (error)
             return stream_write_failed(fd, done, error, flags, saved);
     } while (done < want);

@@ -2,6 +2,7 @@
 
 #include "state.h"
 #include "sys.h"
+#include "waits.h"
 
 #include <errno.h>
 #include <linux/futex.h>
@@ -51,6 +52,7 @@ int desc_special(const struct desc *d)
 
 struct desc *table_find_slow(int fd, uintptr_t word)
 {
+    waits_look();
     while (word == WORD_UNKNOWN || word == WORD_MOVING) {
         if (thread.in_vfork_child)
             return &vfork_desc;
@@ -240,6 +242,7 @@ uintptr_t table_begin_move(int fd)
     if ((unsigned)fd >= table_size)
         return WORD_PLAIN;
     uintptr_t word;
+    waits_look();
     raise_high(fd);
     thread_enter();
     while ((word = atomic_exchange(&table[fd], WORD_MOVING)) == WORD_MOVING)

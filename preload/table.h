@@ -71,6 +71,7 @@ struct thread_state {
     volatile bool signals_held;
     bool in_vfork_child;
     volatile unsigned interruptions; /* handlers without SA_RESTART that have run in this thread */
+    volatile unsigned waits;         /* notes of waits.c */
     sigset_t mask_to_restore;
 };
 extern __thread struct thread_state thread __attribute__((tls_model("initial-exec")));

@@ -1,12 +1,12 @@
 /* Waiting: in the kernel's own blocking call on the socket, so that EINTR, SA_RESTART, timeouts and cancellation come
- * out as libc's. Nothing is pinned here; the caller has a hold on d. */
+ * out as libc's. Nothing is pinned here; the caller has begun a wait for d (waits.h). */
 #include "io.h"
 #include "stream.h"
 #include "sys.h"
+#include "waits.h"
 
 #include <errno.h>
 #include <netinet/tcp.h>
-#include <pthread.h>
 #include <sys/time.h>
 
 enum { FOREIGN_OWNER_MS = 100 };
@@ -172,30 +172,12 @@ int stream_wait_readable(struct desc *d, int fd, int flags, int64_t deadline_ms)
     return k < 0 ? errno : 0;
 }
 
-struct turn {
-    struct desc *d;
-    int fd;
-    bool sent;
-};
-
-static void end_turn(void *arg)
+/* Sends the one byte that must come next in a blocking call of the kernel. */
+static int wait_by_sending(struct desc *d, int fd, unsigned turn, uint8_t byte)
 {
-    struct turn *t = arg;
-    thread_enter();
-    core->conn_turn_end(t->d->conn, t->sent);
-    thread_leave();
-}
-
-/* Sends the one byte that must come next in a blocking call of the kernel. A cancelled thread gives its turn back. */
-static int wait_by_sending(struct desc *d, int fd, uint8_t byte)
-{
-    struct turn turn = {d, fd, false};
-    int error = 0;
-    pthread_cleanup_push(end_turn, &turn);
     ssize_t k = real()->send(fd, &byte, 1, MSG_NOSIGNAL | MSG_MORE);
-    turn.sent = k == 1;
-    error = k < 0 ? errno : 0;
-    pthread_cleanup_pop(1);
+    int error = k < 0 ? errno : 0;
+    wait_turn_end(d, turn, k == 1);
     return error;
 }
 
@@ -215,11 +197,12 @@ int stream_wait_writable(struct desc *d, int fd, int flags, int64_t deadline_ms,
         return wait_poll(fd, POLLOUT, left_until(deadline_ms));
     }
     thread_enter();
-    enum result turn = core->conn_turn_take(d->conn, &byte);
+    enum result taken = core->conn_turn_take(d->conn, &byte);
+    unsigned turn = taken == RESULT_OK ? wait_turn_begin(d, fd) : 0;
     thread_leave();
-    if (turn == RESULT_OK) {
+    if (taken == RESULT_OK) {
         *roomy = true;
-        return wait_by_sending(d, fd, byte);
+        return wait_by_sending(d, fd, turn, byte);
     }
     unsigned interruptions = thread.interruptions;
     int error = core->conn_wait_state(d->conn, FOREIGN_OWNER_MS);
@@ -233,9 +216,9 @@ void stream_wait_rest_out(struct desc *d, int fd, int flags)
 {
     if ((flags & MSG_DONTWAIT) || !desc_enter(d, fd))
         return;
-    desc_hold(d);
+    unsigned wait = wait_begin(d);
     desc_leave(d);
     while (stream_is_blocking(d, fd) && push_rest(d, fd) && wait_poll(fd, POLLOUT, REST_LOOK_MS) != EINTR)
         ;
-    desc_release(d);
+    wait_end(d, wait);
 }

@@ -111,9 +111,10 @@ MUST_USE enum result conn_write_from(struct conn *c, int fd, size_t len, conn_so
 
 /* Blocking writers wait by sending the one wire byte that must come next anyway (law 7: EINTR and SA_RESTART come out
  * as libc's). conn_turn_take gives it and excludes other writers until conn_turn_end; RESULT_AGAIN: somebody else has
- * the turn, or there is no byte that is known before sealing (wait by poll instead). sent: the byte has left. */
+ * the turn, or there is no byte that is known before sealing (wait by poll instead). sent: 1, the byte has left; 0, it
+ * has not; -1: nobody knows, and the connection is lost, since all that follows might be one byte off. */
 MUST_USE enum result conn_turn_take(struct conn *c, uint8_t *byte);
-void conn_turn_end(struct conn *c, bool sent);
+void conn_turn_end(struct conn *c, int sent);
 
 /* The program shuts a half down (SHUT_RD, SHUT_WR, SHUT_RDWR). 0 or the errno. */
 int conn_shutdown(struct conn *c, int fd, int how);

@@ -404,11 +404,15 @@ enum result conn_turn_take(struct conn *c, uint8_t *byte)
     return RESULT_OK;
 }
 
-void conn_turn_end(struct conn *c, bool sent)
+void conn_turn_end(struct conn *c, int sent)
 {
     struct writing w = {.c = c};
     if (sent && tx_lock(&w) == RESULT_OK) {
-        if (w.tx.rest_len) {
+        if (sent < 0) {
+            log_event(LOG_LEVEL_ERROR,
+                      "%s: a thread left a blocked write, and nobody knows what it sent: connection lost", c->peer);
+            w.tx.error = ECONNABORTED;
+        } else if (w.tx.rest_len) {
             w.tx.rest_off++;
             w.tx.rest_len--;
         } else {

@@ -104,6 +104,12 @@ torture_calls() { # plain|protected MODE
 # gcc's AddressSanitizer keeps the stack of a thread that pthread_cancel unwound poisoned, and reports its next user.
 # bats test_tags=unsanitized
 @test "cancelled threads leave the connection usable (law 7) (protected)" { protected cancel; }
+@test "siglongjmp out of blocked calls leaves the connection usable (law 7) (plain)" { plain longjmp; }
+# gcc's AddressSanitizer keeps what a jump left on an alternate stack poisoned.
+# bats test_tags=unsanitized
+@test "siglongjmp out of blocked calls leaves the connection usable (law 7) (protected)" {
+    protected longjmp
+}
 @test "a process that runs out of descriptors goes on (plain)" { plain exhaustion; }
 @test "a process that runs out of descriptors goes on (protected)" { protected exhaustion; }
 
