@@ -85,6 +85,27 @@ void helper_finish_at_quick_exit(void)
         helper_finish_all();
 }
 
+static void look_orphan(struct desc *d, void *arg)
+{
+    *(bool *)arg |= atomic_load(&d->orphan);
+}
+
+void helper_finish_orphans(void)
+{
+    enum { ORPHANS_MS = 1000 };
+    int64_t give_up_ms = io_now_ms() + ORPHANS_MS;
+    bool left = core != NULL;
+    while (left && helper_running() && io_now_ms() < give_up_ms) {
+        left = false;
+        thread_enter();
+        desc_each(look_orphan, &left);
+        thread_leave();
+        struct timespec t = {0, 1000000};
+        if (left)
+            sys2(SYS_nanosleep, &t, NULL);
+    }
+}
+
 static void look_unfinished(struct desc *d, void *arg)
 {
     if (core->conn_needs_tick(d->conn) && !atomic_load(&d->orphan) && !core->conn_unstarted(d->conn))

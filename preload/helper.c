@@ -338,18 +338,12 @@ void helper_pause(void)
     thread_leave();
 }
 
-/* Where no thread can be made any more, what only it held goes; orphans are looked after at exit. */
+/* Where no thread can be made any more, what only it held goes; orphans that are not through are closed. */
 static void drop_list(void)
 {
     take_inbox();
-    for (size_t i = count; i-- > 0;) {
-        struct desc *d = list[i];
-        if (atomic_load(&d->orphan))
-            continue;
-        list[i] = list[--count];
-        atomic_store(&d->helped, false);
-        desc_release(d);
-    }
+    while (count)
+        drop(count - 1);
 }
 
 void helper_resume(void)

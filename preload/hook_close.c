@@ -19,9 +19,11 @@ static bool mine_to_track(void)
 }
 
 /* epoll keeps a registration as long as the socket lives; our dup must not keep reporting a number that the program has
- * closed. */
+ * closed. While another process holds the socket, the registration is to stay: the set may be shared with it. */
 static void leave_epolls(struct desc *d, int fd)
 {
+    if (!core->conn_left_alone(d->conn))
+        return;
     for (struct epoll_note *n = d->epolls; n; n = n->next)
         sys4(SYS_epoll_ctl, (long)n->epfd, (long)EPOLL_CTL_DEL, (long)n->fd, NULL);
     int flags = (int)sys3(SYS_fcntl, (long)fd, F_GETFL, 0L);

@@ -2,6 +2,7 @@
 #include "io.h"
 
 #include "sys.h"
+#include "table.h"
 
 #include <asm/ioctls.h>
 #include <errno.h>
@@ -173,7 +174,17 @@ static ssize_t io_read(int fd, const struct iovec *iov, int count, bool peek)
     return done;
 }
 
-/* write(2) raises SIGPIPE, and the filter may not let it be taken back: what poll knows is not tried. */
+/* write(2) raises SIGPIPE, and the filter may not let it be taken back: what poll knows is tried only where the
+ * program's own call would have raised it. */
+static ssize_t io_write_broken(int fd, const struct iovec *iov, short events)
+{
+    if (!thread.pipe_wanted)
+        return events & POLLERR ? -ECONNRESET : -EPIPE;
+    long k = sys3(SYS_write, (long)fd, iov->iov_base, (long)iov->iov_len);
+    thread.pipe_raised = k == -EPIPE;
+    return k;
+}
+
 static ssize_t io_write(int fd, const struct iovec *iov, int count, bool more)
 {
     ssize_t done = 0;
@@ -181,7 +192,7 @@ static ssize_t io_write(int fd, const struct iovec *iov, int count, bool more)
     for (int i = 0; i < count; i++) {
         short events = io_events(fd, POLLOUT);
         if (events & (POLLERR | POLLHUP))
-            return done ? done : events & POLLERR ? -ECONNRESET : -EPIPE;
+            return done ? done : io_write_broken(fd, iov + i, events);
         if (!(events & POLLOUT))
             return done ? done : -EAGAIN;
         long k = sys3(SYS_write, (long)fd, iov[i].iov_base, (long)iov[i].iov_len);

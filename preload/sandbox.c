@@ -109,6 +109,8 @@ static struct sandbox judge(const struct sock_fprog *filter)
     s.bare |= s.ppoll;
 #endif
     s.bare |= s.defer && !allows(filter, SYS_rt_sigprocmask, SIG_SETMASK, ANY);
+    if (s.bare)
+        s.defer = false; /* no call of the library is worth blocking signals for */
     bool comes = (allows(filter, SYS_socket, AF_INET, SOCK_STREAM) && allows(filter, SYS_connect, ANY, ANY)) ||
                  allows(filter, SYS_accept, ANY, ANY) || allows(filter, SYS_accept4, ANY, ANY) ||
                  allows(filter, SYS_recvmsg, ANY, ANY);
@@ -195,6 +197,8 @@ void sandbox_filter_begin(const struct sock_fprog *filter)
         core_load_all();
     if (core)
         helper_finish_handshakes();
+    if (next.threads)
+        helper_finish_orphans();
     helper_pause();
     if (core)
         desc_each(get_ready, NULL);

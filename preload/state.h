@@ -56,6 +56,7 @@ void helper_forked(void);
 void helper_finish_all(void); /* bounded: at exit */
 void helper_finish_at_quick_exit(void);
 void helper_finish_handshakes(void);        /* before a fork whose parent ends */
+void helper_finish_orphans(void);           /* closed connections that the helper still works on; for a second */
 bool helper_orphan(struct desc *d, int fd); /* takes over an orphan; false: no helper can be made */
 
 /* hook_uring.c */

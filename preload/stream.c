@@ -133,7 +133,9 @@ ssize_t stream_receive(struct desc *d, int fd, const struct iovec *iov, int coun
 /* In a sandbox the kernel does it: the socket is shut, and so takes nothing. */
 static void raise_pipe(int fd)
 {
-    if (forbidden.raise)
+    if (thread.pipe_raised)
+        thread.pipe_raised = false;
+    else if (forbidden.raise)
         sys3(SYS_write, (long)fd, "\x17", 1L);
     else
         sys3(SYS_tgkill, (long)getpid(), sys0(SYS_gettid), (long)SIGPIPE);
@@ -197,7 +199,9 @@ ssize_t stream_send(struct desc *d, int fd, const struct iovec *iov, int count, 
         unsigned wait = 0;
         int error = 0;
         bool more = (flags & MSG_MORE) || done + total_of(v.at, v.left) < want;
+        thread.pipe_wanted = !(flags & MSG_NOSIGNAL);
         enum result result = send_once(d, fd, &v, more, roomy, &put, &wait, &error);
+        thread.pipe_wanted = false;
         roomy = false;
         done += put;
         vec_advance(&v, put);

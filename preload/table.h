@@ -70,6 +70,8 @@ struct thread_state {
     volatile int depth;
     volatile bool signals_held;
     bool in_vfork_child;
+    bool pipe_wanted; /* in a sandbox: this write may raise SIGPIPE; and it has */
+    bool pipe_raised;
     volatile unsigned interruptions; /* handlers without SA_RESTART that have run in this thread */
     volatile unsigned waits;         /* notes of waits.c */
     sigset_t mask_to_restore;

@@ -127,6 +127,8 @@ void conn_disconnect(struct conn *c);
  * kept and ticked until conn_need.idle (closing, or an open handshake); false: it may be closed now.
  * abort: SO_LINGER 0, nothing is flushed. */
 bool conn_leave(struct conn *c, int fd, bool abort);
+/* After conn_leave: nobody else holds the socket. */
+bool conn_left_alone(const struct conn *c);
 
 /* Background work: starts what is due, drives handshakes, flushes early writes and rests, drains refused and closed
  * connections, times out. Returns what it waits for. */

@@ -167,6 +167,11 @@ bool conn_leave(struct conn *c, int fd, bool abort)
     return !need.idle;
 }
 
+bool conn_left_alone(const struct conn *c)
+{
+    return atomic_load(&c->alone);
+}
+
 /* Closing goes on as long as the peer acknowledges something, and CONN_LINGER_MS after that. */
 static void tick_closing(struct conn *c, int fd, struct conn_need *need, int64_t now)
 {

@@ -39,6 +39,7 @@
     X(conn_leave)                                                                                                      \
     X(conn_disconnect)                                                                                                 \
     X(conn_unsent)                                                                                                     \
+    X(conn_left_alone)                                                                                                 \
     X(conn_tick)                                                                                                       \
     X(conn_needs_tick)                                                                                                 \
     X(conn_prepare_fork)                                                                                               \
