@@ -111,14 +111,14 @@ static void take_cork(int fd, struct desc *d)
 void restore_cork(int fd, struct desc *d)
 {
     int on = 1;
-    if (atomic_exchange(&d->cork_due, false))
+    if (!forbidden.options && atomic_exchange(&d->cork_due, false))
         sys5(SYS_setsockopt, (long)fd, IPPROTO_TCP, TCP_CORK, &on, (long)sizeof on);
 }
 
 void restore_nagle(int fd, struct desc *d)
 {
     int off = 0;
-    if (atomic_exchange(&d->nodelay_forced, false))
+    if (!forbidden.options && atomic_exchange(&d->nodelay_forced, false))
         sys5(SYS_setsockopt, (long)fd, IPPROTO_TCP, TCP_NODELAY, &off, (long)sizeof off);
 }
 

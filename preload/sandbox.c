@@ -171,6 +171,7 @@ static void get_ready(struct desc *d, void *arg)
         return;
     stream_note_modes(d, fd);
     restore_nagle(fd, d);
+    restore_cork(fd, d);
     core->conn_warm(d->conn);
     desc_leave(d);
 }
