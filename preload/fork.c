@@ -134,6 +134,7 @@ void fork_child(void)
     waits_forked();
     settle_moves();
     helper_forked();
+    aio_forked();
     table_gate_open(true);
     drop_others();
     thread_leave();

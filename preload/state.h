@@ -59,6 +59,9 @@ void helper_finish_handshakes(void);        /* before a fork whose parent ends *
 void helper_finish_orphans(void);           /* closed connections that the helper still works on; for a second */
 bool helper_orphan(struct desc *d, int fd); /* takes over an orphan; false: no helper can be made */
 
+/* aio_jobs.c */
+void aio_forked(void);
+
 /* hook_uring.c */
 int io_uring_refused(void); /* -ENOSYS, logged once */
 

@@ -12,3 +12,5 @@ load program_helpers
 @test "splice with pipes that have a name (protected)" { protected splices "$BATS_TEST_TMPDIR"; }
 @test "connect to AF_UNSPEC, fast open, corks from the first moment (plain)" { plain connects; }
 @test "connect to AF_UNSPEC, fast open, corks from the first moment (protected)" { protected connects; }
+@test "POSIX aio: order, lists with files in them, cancelling, each way to be told (plain)" { plain aio; }
+@test "POSIX aio: order, lists with files in them, cancelling, each way to be told (protected)" { protected aio; }
