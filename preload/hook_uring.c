@@ -1,10 +1,9 @@
-/* io_uring, which moves bytes in the kernel, past every hook: not there while a policy is active. */
+/* io_uring works on descriptors in the kernel, past every hook: it is not there while a policy is active. liburing
+ * makes its system calls inline, so its own set-up functions are met here too. They return -errno. */
 #include "state.h"
 
 #include <errno.h>
 
-/* io_uring works on descriptors in the kernel, past every hook. liburing makes its system calls inline, so its own
- * functions are met here too; they return -errno. */
 int io_uring_refused(void)
 {
     static _Atomic bool said;
@@ -16,36 +15,27 @@ int io_uring_refused(void)
 
 struct io_uring;
 struct io_uring_params;
-int io_uring_queue_init(unsigned entries, struct io_uring *ring, unsigned flags);
-int io_uring_queue_init_params(unsigned entries, struct io_uring *ring, struct io_uring_params *params);
-int io_uring_setup(unsigned entries, struct io_uring_params *params);
 
-HOOK int io_uring_queue_init(unsigned entries, struct io_uring *ring, unsigned flags)
-{
-    static int (*next)(unsigned, struct io_uring *, unsigned);
-    if (policy)
-        return io_uring_refused();
-    if (!next)
-        next = (__typeof__(next))dlsym(RTLD_NEXT, "io_uring_queue_init");
-    return next ? next(entries, ring, flags) : -ENOSYS;
-}
+/* The next library's function of that name, if there is one. */
+#define SET_UP(name, arguments, values)                                                                                \
+    int name arguments;                                                                                                \
+    HOOK int name arguments                                                                                            \
+    {                                                                                                                  \
+        static __typeof__(name) *next;                                                                                 \
+        if (policy)                                                                                                    \
+            return io_uring_refused();                                                                                 \
+        if (!next)                                                                                                     \
+            next = (__typeof__(name) *)dlsym(RTLD_NEXT, #name);                                                        \
+        return next ? next values : -ENOSYS;                                                                           \
+    }
 
-HOOK int io_uring_queue_init_params(unsigned entries, struct io_uring *ring, struct io_uring_params *params)
-{
-    static int (*next)(unsigned, struct io_uring *, struct io_uring_params *);
-    if (policy)
-        return io_uring_refused();
-    if (!next)
-        next = (__typeof__(next))dlsym(RTLD_NEXT, "io_uring_queue_init_params");
-    return next ? next(entries, ring, params) : -ENOSYS;
-}
-
-HOOK int io_uring_setup(unsigned entries, struct io_uring_params *params)
-{
-    static int (*next)(unsigned, struct io_uring_params *);
-    if (policy)
-        return io_uring_refused();
-    if (!next)
-        next = (__typeof__(next))dlsym(RTLD_NEXT, "io_uring_setup");
-    return next ? next(entries, params) : -ENOSYS;
-}
+SET_UP(io_uring_setup, (unsigned entries, struct io_uring_params *params), (entries, params))
+SET_UP(io_uring_queue_init, (unsigned entries, struct io_uring *ring, unsigned flags), (entries, ring, flags))
+SET_UP(io_uring_queue_init_params, (unsigned entries, struct io_uring *ring, struct io_uring_params *params),
+       (entries, ring, params))
+/* liburing 2.5 and 2.6 */
+SET_UP(io_uring_queue_init_mem,
+       (unsigned entries, struct io_uring *ring, struct io_uring_params *params, void *memory, size_t size),
+       (entries, ring, params, memory, size))
+SET_UP(io_uring_queue_init_try_nosqarr, (unsigned entries, struct io_uring *ring, struct io_uring_params *params),
+       (entries, ring, params))
