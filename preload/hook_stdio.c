@@ -154,3 +154,4 @@ HOOK void backtrace_symbols_fd(void *const *buffer, int size, int fd)
             break;
     close(memory);
 }
+HOOK_ALIAS(backtrace_symbols_fd, __backtrace_symbols_fd);

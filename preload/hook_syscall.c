@@ -59,6 +59,15 @@ static bool redirect(long n, const long a[6], long *r)
     case SYS_sendfile:
         *r = sendfile(fd, (int)a[1], (void *)a[2], (size_t)a[3]);
         return true;
+    case SYS_preadv2: /* the offset comes in two halves, the second unused where a register holds it whole */
+        *r = preadv2(fd, (void *)a[1], (int)a[2], (off_t)a[3], (int)a[5]);
+        return true;
+    case SYS_pwritev2:
+        *r = pwritev2(fd, (void *)a[1], (int)a[2], (off_t)a[3], (int)a[5]);
+        return true;
+    case SYS_socket:
+        *r = socket(fd, (int)a[1], (int)a[2]);
+        return true;
     case SYS_connect:
         *r = connect(fd, (void *)a[1], (socklen_t)a[2]);
         return true;
@@ -113,20 +122,55 @@ static bool redirect(long n, const long a[6], long *r)
     case SYS_vmsplice:
         *r = vmsplice(fd, (void *)a[1], (size_t)a[2], (unsigned)a[3]);
         return true;
+    case SYS_pidfd_getfd:
+        *r = pidfd_getfd(fd, (int)a[1], (unsigned)a[2]);
+        return true;
     case SYS_execve:
         *r = execve((void *)a[0], (void *)a[1], (void *)a[2]);
         return true;
     case SYS_execveat:
         *r = execveat(fd, (void *)a[1], (void *)a[2], (void *)a[3], (int)a[4]);
         return true;
-#ifdef SYS_poll
-    case SYS_poll:
-        *r = poll((void *)a[0], (nfds_t)a[1], (int)a[2]);
-        return true;
+#ifdef SYS_dup2
     case SYS_dup2:
         *r = dup2(fd, (int)a[1]);
         return true;
 #endif
+    default:
+        return false;
+    }
+}
+
+/* Calls that wait for descriptors. The kernel's ppoll and pselect6 also show the time that is left. */
+static bool redirect_waiting(long n, const long a[6], long *r)
+{
+    const struct timespec *timeout;
+    switch (n) {
+#ifdef SYS_poll
+    case SYS_poll:
+        *r = poll((void *)a[0], (nfds_t)a[1], (int)a[2]);
+        return true;
+    case SYS_select:
+        *r = select((int)a[0], (void *)a[1], (void *)a[2], (void *)a[3], (void *)a[4]);
+        return true;
+    case SYS_epoll_wait:
+        *r = epoll_wait((int)a[0], (void *)a[1], (int)a[2], (int)a[3]);
+        return true;
+#endif
+    case SYS_ppoll:
+        *r = ppoll((void *)a[0], (nfds_t)a[1], (void *)a[2], (void *)a[3]);
+        return true;
+    case SYS_pselect6: /* pselect6(2): the last argument points to the mask and its size */
+        timeout = (void *)a[4];
+        *r = pselect((int)a[0], (void *)a[1], (void *)a[2], (void *)a[3], timeout,
+                     a[5] ? *(const sigset_t *const *)a[5] : NULL);
+        return true;
+    case SYS_epoll_pwait:
+        *r = epoll_pwait((int)a[0], (void *)a[1], (int)a[2], (int)a[3], (void *)a[4]);
+        return true;
+    case SYS_epoll_pwait2:
+        *r = epoll_pwait2((int)a[0], (void *)a[1], (int)a[2], (void *)a[3], (void *)a[4]);
+        return true;
     default:
         return false;
     }
@@ -165,11 +209,6 @@ HOOK int io_submit(void *context, long count, struct iocb **batch)
     return next ? next(context, count, batch) : -ENOSYS;
 }
 
-static bool is_pread_family(long n)
-{
-    return n == SYS_preadv2 || n == SYS_pwritev2;
-}
-
 HOOK long syscall(long n, ...)
 {
     long a[6], r;
@@ -178,14 +217,17 @@ HOOK long syscall(long n, ...)
     for (int i = 0; i < 6; i++)
         a[i] = va_arg(args, long);
     va_end(args);
+#ifdef SYS_vfork
+    if (n == SYS_vfork && policy)
+        n = SYS_fork; /* its child would return from here on its parent's stack */
+#endif
     if (!policy)
         return answer(sys6(n, a[0], a[1], a[2], a[3], a[4], a[5]));
-    if (redirect(n, a, &r) || sandbox_syscall(n, a, &r))
+    if (redirect(n, a, &r) || redirect_waiting(n, a, &r) || sandbox_syscall(n, a, &r))
         return r;
     if (n == SYS_io_uring_setup)
         return answer(io_uring_refused());
-    if ((is_pread_family(n) && selected(a[0])) ||
-        (n == SYS_io_submit && submits_selected(a[1], (struct iocb **)a[2]))) {
+    if (n == SYS_io_submit && submits_selected(a[1], (struct iocb **)a[2])) {
         errno = EOPNOTSUPP;
         return -1;
     }
@@ -194,7 +236,5 @@ HOOK long syscall(long n, ...)
     if (n == SYS_exit_group)
         helper_finish_all();
     r = sys6(n, a[0], a[1], a[2], a[3], a[4], a[5]);
-    if (n == SYS_pidfd_getfd && r >= 0)
-        table_set((int)r, WORD_UNKNOWN);
     return answer(r);
 }

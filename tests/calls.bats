@@ -14,3 +14,5 @@ load program_helpers
 @test "connect to AF_UNSPEC, fast open, corks from the first moment (protected)" { protected connects; }
 @test "POSIX aio: order, lists with files in them, cancelling, each way to be told (plain)" { plain aio; }
 @test "POSIX aio: order, lists with files in them, cancelling, each way to be told (protected)" { protected aio; }
+@test "socket calls by their numbers (plain)" { plain raw_calls; }
+@test "socket calls by their numbers (protected)" { protected raw_calls; }
