@@ -312,13 +312,11 @@ bool aio_jobs_on(int fd)
     return l != NULL;
 }
 
-int aio_jobs_cancel(int fd, struct aiocb *cb)
+/* lock held. Takes what is queued and not begun, cb or all; a list of it. */
+static struct job *take_queued(struct lane *l, const struct aiocb *cb)
 {
-    struct job *gone = NULL;
-    enter();
-    struct lane *l = lane_of(fd);
-    bool busy = l && l->running && (!cb || l->running->cb == cb);
-    for (struct job **at = l ? &l->first : NULL; at && *at;) {
+    struct job *gone = NULL, **at = &l->first;
+    while (*at) {
         struct job *j = *at;
         if (cb && j->cb != cb) {
             at = &j->next;
@@ -328,6 +326,15 @@ int aio_jobs_cancel(int fd, struct aiocb *cb)
         j->next = gone;
         gone = j;
     }
+    return gone;
+}
+
+int aio_jobs_cancel(int fd, struct aiocb *cb)
+{
+    enter();
+    struct lane *l = lane_of(fd);
+    bool busy = l && l->running && (!cb || l->running->cb == cb);
+    struct job *gone = l ? take_queued(l, cb) : NULL;
     leave();
     int result = busy ? AIO_NOTCANCELED : gone ? AIO_CANCELED : AIO_ALLDONE;
     while (gone) {
