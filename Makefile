@@ -2,6 +2,7 @@
 # SANITIZE=address,undefined|thread for instrumented builds.
 VERSION   := 0.1.0
 CC        ?= gcc
+CXX       ?= g++
 PREFIX    ?= /usr/local
 LIBDIR    ?= $(PREFIX)/lib/p2ptls
 BINDIR    ?= $(PREFIX)/bin
@@ -34,7 +35,8 @@ CORE_OBJ  := $(call obj,$(CORE_SRC))
 HOOK_OBJ  := $(call obj,$(HOOK_SRC))
 
 UNIT_BIN  := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/unit/test_*.c))
-PROG_BIN  := $(patsubst tests/programs/%.c,$(BUILD)/tests/programs/%,$(wildcard tests/programs/*.c))
+PROG_BIN  := $(patsubst tests/programs/%.c,$(BUILD)/tests/programs/%,$(wildcard tests/programs/*.c)) \
+             $(patsubst tests/programs/%.cc,$(BUILD)/tests/programs/%,$(wildcard tests/programs/*.cc))
 
 .PHONY: all lib programs units unit check check-long lint format valgrind fuzz fuzz-replay install clean
 all: lib
@@ -69,6 +71,10 @@ $(BUILD)/tests/programs/%: tests/programs/%.c $(wildcard tests/programs/*.h)
 	@mkdir -p $(@D)
 	$(CC) -std=gnu11 -O2 -g -Wall -Wextra -D_GNU_SOURCE $(SANITIZERS) -o $@ $< -lpthread
 
+$(BUILD)/tests/programs/%: tests/programs/%.cc
+	@mkdir -p $(@D)
+	$(CXX) -std=gnu++17 -O2 -g -Wall -Wextra $(SANITIZERS) -o $@ $< -lpthread
+
 unit: units
 	@set -e; for t in $(UNIT_BIN); do echo "== $$t"; $$t; done
 
@@ -82,7 +88,7 @@ lint:
 	tools/lint
 
 format:
-	clang-format -i $(wildcard src/*.[ch] preload/*.[ch] tests/*/*.[ch])
+	clang-format -i $(wildcard src/*.[ch] preload/*.[ch] tests/*/*.[ch] tests/*/*.cc)
 
 # Reachable memory at exit is GnuTLS's own; what was lost is ours. Tests that make hundreds of handshakes take minutes
 # under valgrind and are left to the sanitizers.
