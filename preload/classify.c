@@ -85,7 +85,6 @@ static void select_twins(int fd, struct desc *d)
         if (!atomic_compare_exchange_strong(&table[i], &word, (uintptr_t)d))
             continue;
         atomic_fetch_add(&d->refs, 1);
-        streams_adopt((int)i);
     }
 }
 
@@ -156,7 +155,6 @@ struct desc *select_connection(int fd, const struct policy_rule *rule, bool conn
         take_cork(fd, d);
         atomic_store(&d->refs, 1);
         table_set(fd, (uintptr_t)d);
-        streams_adopt(fd);
         if (connected_side)
             select_twins(fd, d);
     } else if (conn) {
@@ -233,7 +231,6 @@ static bool either_selects(const struct sockaddr_storage *local, socklen_t local
 
 static uintptr_t refuse_inherited(int fd, const char *why)
 {
-    streams_adopt(fd);
     log_event(LOG_LEVEL_ERROR,
               "inherited descriptor %d is a connection that the policy selects, and %s: every use of it fails", fd,
               why);
@@ -313,6 +310,8 @@ void classify_unknown(int fd)
         thread_leave();
     else
         table_end_move(fd, classify(fd));
+    if (table_word(fd) != WORD_PLAIN) /* one that was closed below its stream, and came again */
+        streams_adopt(fd);
     errno = saved;
 }
 
@@ -331,6 +330,8 @@ void table_look(int fd)
         sys3(SYS_getsockname, (long)fd, &local, &local_len) != 0)
         return;
     bool refuse = either_selects(&local, local_len, &remote, remote_len);
+    if (refuse)
+        streams_adopt(fd);
     if (refuse)
         refuse_inherited(fd, "another process has connected it: it cannot be shared from before connect");
     atomic_compare_exchange_strong(&table[fd], &socket_word, refuse ? WORD_REFUSED : WORD_PLAIN);
@@ -358,7 +359,10 @@ void classify_inherited(void)
     }
     if (dir >= 0)
         sys1(SYS_close, dir);
-    for (int fd = 0; fd <= 2; fd++) /* stdio uses these behind the hooks: look now */
+    for (int fd = 0; fd <= 2; fd++) { /* stdio uses these behind the hooks: look now */
         if (table_word(fd) == WORD_UNKNOWN)
             classify_unknown(fd);
+        if (table_word(fd) != WORD_PLAIN)
+            streams_adopt(fd);
+    }
 }

@@ -140,16 +140,29 @@ void fork_child(void)
     thread_leave();
 }
 
+static void prepare_handler(void)
+{
+    streams_fork_prepare();
+    fork_prepare();
+}
+
 /* pthread_atfork does not tell whether fork failed: then no child joins, and the announcement runs out by itself. */
 static void parent_handler(void)
 {
     fork_parent(false);
+    streams_fork_parent();
+}
+
+static void child_handler(void)
+{
+    fork_child();
+    streams_fork_child();
 }
 
 void fork_init(void)
 {
     process_id = getpid();
-    pthread_atfork(fork_prepare, parent_handler, fork_child);
+    pthread_atfork(prepare_handler, parent_handler, child_handler);
 }
 
 /* Runs no atfork handlers (fork(3), POSIX.1-2024), and so bypasses ours. */

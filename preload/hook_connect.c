@@ -52,6 +52,7 @@ static int connect_protected(int fd, const struct sockaddr *to, socklen_t len, c
 {
     bool fast_open = no_fast_open(fd);
     /* Selected before the first packet leaves, so that no other thread's write slips through in between. */
+    streams_adopt(fd);
     struct desc *d = select_connection(fd, rule, true, to);
     if (!d) {
         set_fastopen_connect(fd, fast_open);
@@ -195,6 +196,7 @@ static int judge_accepted(int fd, const struct sockaddr *peer)
         (void)deny("connection from", peer, rule);
         return EACCES;
     }
+    streams_adopt(fd);
     struct desc *d = select_connection(fd, rule, false, peer);
     if (!d)
         return errno;

@@ -70,8 +70,13 @@ void signals_release(void);
 void signals_hold(void);
 
 /* streams.c: libc's stdio, which would go behind the hooks */
-void streams_adopt(int fd); /* from now on each stream over fd goes by the hooks, whatever fd is or becomes */
+/* From now on each stream over fd goes by the hooks, whatever fd is or becomes. Takes libc's lock of its list of
+ * streams, which other threads hold while they write: not while anything is pinned or moving. */
+void streams_adopt(int fd);
 void streams_flush(void);   /* writes what adopted streams have buffered: at exit */
+void streams_fork_prepare(void);
+void streams_fork_parent(void);
+void streams_fork_child(void);
 
 /* fork.c */
 extern bool fork_shared; /* this process has shared connections with another by fork */

@@ -25,6 +25,7 @@ typedef void *jump_table[JUMPS];
 extern FILE *_IO_list_all; /* all open streams, chained by _chain */
 extern void _IO_list_lock(void);
 extern void _IO_list_unlock(void);
+extern void _IO_list_resetlock(void);
 extern jump_table _IO_file_jumps, _IO_wfile_jumps;
 extern ssize_t _IO_file_read(FILE *f, void *buffer, ssize_t len);
 extern ssize_t _IO_file_write(FILE *f, const void *data, ssize_t len);
@@ -145,6 +146,23 @@ void streams_adopt(int fd)
                   fd);
     }
     _IO_list_unlock();
+}
+
+/* libc's fork takes this lock behind our handlers, with the gate closed, and fflush(NULL) holds it while it writes and
+ * so waits at the gate. So it is taken before the gate is closed; it counts. In the child libc may have reset it. */
+void streams_fork_prepare(void)
+{
+    _IO_list_lock();
+}
+
+void streams_fork_parent(void)
+{
+    _IO_list_unlock();
+}
+
+void streams_fork_child(void)
+{
+    _IO_list_resetlock();
 }
 
 /* As libc does at exit, without the streams' locks: a thread may wait in one of them for ever. */

@@ -30,6 +30,11 @@ load real_helpers
     protected stdio_iostream unsynced
 }
 
+@test "fflush of all streams, forks and new connections in three threads: no deadlock (plain)" { plain stdio_threads; }
+@test "fflush of all streams, forks and new connections in three threads: no deadlock (protected)" {
+    protected stdio_threads
+}
+
 # ---- the wire --------------------------------------------------------------------------------------------------------
 
 print_marker() { # PORT
