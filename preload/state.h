@@ -73,7 +73,7 @@ void signals_hold(void);
 /* From now on each stream over fd goes by the hooks, whatever fd is or becomes. Takes libc's lock of its list of
  * streams, which other threads hold while they write: not while anything is pinned or moving. */
 void streams_adopt(int fd);
-void streams_flush(void);   /* writes what adopted streams have buffered: at exit */
+void streams_flush(void); /* writes what adopted streams have buffered: at exit */
 void streams_fork_prepare(void);
 void streams_fork_parent(void);
 void streams_fork_child(void);

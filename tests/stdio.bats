@@ -66,7 +66,7 @@ under_superservers() { # INPUT COMMAND...; KINDS
     for kind in ${KINDS:-inetd inetd_with_stderr systemd socat}; do
         rm -f "$BATS_TEST_TMPDIR"/*.p2ptls
         "superserver_$kind" "${@:2}" || return
-        if [ $kind = inetd ]; then
+        if [ "$kind" = inetd ]; then
             assert_wire_hides_marker protected "$PORT" answered "$@" || return
         else
             answered "$@" && assert_both_protected "$PORT" || return
