@@ -25,10 +25,27 @@ int socket_option(int fd, int level, int name, int fallback)
     return sys5(SYS_getsockopt, (long)fd, (long)level, (long)name, &value, &len) == 0 ? value : fallback;
 }
 
+/* Errors that say what a descriptor is not, or is not yet. Any other is of a filter around this process: it says
+ * nothing, and what cannot be asked must not pass for unselected. */
+static bool is_verdict(long error)
+{
+    return error == -ENOTSOCK || error == -EBADF || error == -ENOTCONN || error == -EINVAL || error == -EOPNOTSUPP ||
+           error == -ENOPROTOOPT;
+}
+
+enum socket_kind socket_kind(int fd)
+{
+    int protocol = 0;
+    socklen_t len = sizeof protocol;
+    long r = forbidden.options ? -EPERM : sys5(SYS_getsockopt, (long)fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &len);
+    if (r == 0)
+        return protocol == IPPROTO_TCP || protocol == IPPROTO_MPTCP ? SOCKET_KIND_TCP : SOCKET_KIND_OTHER;
+    return is_verdict(r) ? SOCKET_KIND_OTHER : SOCKET_KIND_UNKNOWN;
+}
+
 bool is_tcp_stream(int fd)
 {
-    int protocol = socket_option(fd, SOL_SOCKET, SO_PROTOCOL, -1);
-    return protocol == IPPROTO_TCP || protocol == IPPROTO_MPTCP;
+    return socket_kind(fd) != SOCKET_KIND_OTHER;
 }
 
 void text_of_address(const struct sockaddr *a, char text[CONN_PEER_TEXT])
@@ -77,7 +94,7 @@ static uint64_t socket_cookie(int fd)
  * connection on 0 and 1). */
 static void select_twins(int fd, struct desc *d)
 {
-    for (unsigned i = 0; i < table_high; i++) {
+    for (unsigned i = 0; d->cookie && i < table_high; i++) {
         uintptr_t word = atomic_load_explicit(&table[i], memory_order_relaxed);
         bool candidate = word == WORD_SOCKET || word == WORD_BOUND || word == WORD_BOUND_PLAIN || word == WORD_UNKNOWN;
         if (!candidate || (int)i == fd || socket_cookie((int)i) != d->cookie)
@@ -194,8 +211,10 @@ void classify_listener(int fd)
 {
     struct sockaddr_storage a;
     socklen_t len = sizeof a;
-    bool match = sys3(SYS_getsockname, (long)fd, &a, &len) == 0 && is_tcp_stream(fd) &&
-                 policy_could_match(policy, POLICY_ACCEPT, (struct sockaddr *)&a, len);
+    long named = sys3(SYS_getsockname, (long)fd, &a, &len);
+    bool match =
+        is_tcp_stream(fd) &&
+        (named == 0 ? policy_could_match(policy, POLICY_ACCEPT, (struct sockaddr *)&a, len) : !is_verdict(named));
     table_set(fd, match ? WORD_LISTENER : WORD_BOUND_PLAIN);
     if (match) /* now, while files can be read and libraries loaded: daemons lower their privileges after listen */
         for (size_t i = 0; i < policy_count(policy); i++) {
@@ -265,11 +284,16 @@ static uintptr_t take_over(int fd, const struct sockaddr_storage *local, socklen
     return (uintptr_t)d;
 }
 
-/* In a sandbox: at most whether it is a socket at all. */
+/* In a sandbox: at most whether it is a socket at all, and of which family. */
 static uintptr_t cannot_look(int fd)
 {
     struct stat s;
+    struct sockaddr_storage a = {0};
+    socklen_t len = sizeof a;
     if (!forbidden.look && fstat(fd, &s) == 0 && !S_ISSOCK(s.st_mode))
+        return WORD_PLAIN;
+    if (!forbidden.options && sys3(SYS_getsockname, (long)fd, &a, &len) == 0 && a.ss_family != AF_INET &&
+        a.ss_family != AF_INET6)
         return WORD_PLAIN;
     log_event(LOG_LEVEL_ERROR,
               "descriptor %d came into a sandbox that forbids to look at it: every use of it fails, since the policy "
@@ -285,12 +309,12 @@ static uintptr_t classify(int fd)
     struct tcp_info info;
     socklen_t info_len = sizeof info;
     memset(&info, 0, sizeof info);
-    if (forbidden.options)
+    enum socket_kind kind = socket_kind(fd);
+    if (kind == SOCKET_KIND_OTHER)
+        return WORD_PLAIN;
+    if (kind == SOCKET_KIND_UNKNOWN || sys5(SYS_getsockopt, (long)fd, IPPROTO_TCP, TCP_INFO, &info, &info_len) != 0 ||
+        sys3(SYS_getsockname, (long)fd, &local, &local_len) != 0)
         return cannot_look(fd);
-    if (!is_tcp_stream(fd) || sys5(SYS_getsockopt, (long)fd, IPPROTO_TCP, TCP_INFO, &info, &info_len) != 0)
-        return WORD_PLAIN;
-    if (sys3(SYS_getsockname, (long)fd, &local, &local_len) != 0)
-        return WORD_PLAIN;
     if (info.tcpi_state == TCP_STATE_LISTEN) {
         classify_listener(fd);
         return table_word(fd);
@@ -322,13 +346,15 @@ void table_look(int fd)
     struct sockaddr_storage local, remote;
     socklen_t local_len = sizeof local, remote_len = sizeof remote;
     uintptr_t socket_word = WORD_SOCKET;
-    if (forbidden.options) {
+    if (thread.in_vfork_child)
+        return;
+    long connected = forbidden.options ? -EPERM : sys3(SYS_getpeername, (long)fd, &remote, &remote_len);
+    if (is_verdict(connected))
+        return;
+    if (connected != 0 || sys3(SYS_getsockname, (long)fd, &local, &local_len) != 0) {
         atomic_compare_exchange_strong(&table[fd], &socket_word, cannot_look(fd));
         return;
     }
-    if (thread.in_vfork_child || sys3(SYS_getpeername, (long)fd, &remote, &remote_len) != 0 ||
-        sys3(SYS_getsockname, (long)fd, &local, &local_len) != 0)
-        return;
     bool refuse = either_selects(&local, local_len, &remote, remote_len);
     if (refuse)
         streams_adopt(fd);

@@ -143,10 +143,7 @@ static size_t poll_set_fill(struct poll_set *set)
 static int sleep_until(struct poll_set *set, size_t n, int64_t wake_ms)
 {
     int64_t left = wake_ms - io_now_ms();
-    if (left < 0)
-        left = 0;
-    struct timespec t = {left / 1000, left % 1000 * 1000000};
-    long r = sys5(SYS_ppoll, set->fds, (long)(n + 1), &t, NULL, 0L);
+    long r = io_poll(set->fds, n + 1, left < 0 ? 0 : left);
     if (r > 0 && set->fds[0].revents) {
         uint64_t rung;
         sys3(SYS_read, (long)wake_fd, &rung, (long)sizeof rung);

@@ -138,7 +138,7 @@ HOOK int connect(int fd, const struct sockaddr *to, socklen_t len)
     if (d)
         return connect_again(d, fd, to, len);
     const struct policy_rule *rule = to ? policy_match(policy, POLICY_CONNECT, to, len) : NULL;
-    if (rule && rule->action != POLICY_PLAIN && forbidden.options)
+    if (rule && rule->action != POLICY_PLAIN && socket_kind(fd) == SOCKET_KIND_UNKNOWN)
         return fail(sandbox_refuses("connect"));
     if (!rule || rule->action == POLICY_PLAIN || !is_tcp_stream(fd))
         return connect_plain(fd, to, len);

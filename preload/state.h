@@ -31,7 +31,9 @@ struct identity *core_identity_of(const struct policy_rule *rule);
 void classify_unknown(int fd);  /* resolves WORD_UNKNOWN by looking at the socket */
 void classify_inherited(void);  /* at start: which numbers are open */
 void classify_listener(int fd); /* after listen(2): WORD_LISTENER or WORD_BOUND_PLAIN */
-bool is_tcp_stream(int fd);
+enum socket_kind { SOCKET_KIND_UNKNOWN = 0 /* a filter forbids to ask */, SOCKET_KIND_TCP, SOCKET_KIND_OTHER };
+enum socket_kind socket_kind(int fd);
+bool is_tcp_stream(int fd);                                                /* or it may be one */
 void text_of_address(const struct sockaddr *a, char text[CONN_PEER_TEXT]); /* for logs */
 int socket_option(int fd, int level, int name, int fallback);
 /* Makes fd a protected connection: the desc is in the table when this returns. peer may be NULL (asked from the

@@ -16,7 +16,7 @@ bool stream_is_blocking(const struct desc *d, int fd)
     if (forbidden.control)
         return !d->nonblocking;
     long flags = sys3(SYS_fcntl, (long)fd, F_GETFL, 0L);
-    return flags >= 0 && !(flags & O_NONBLOCK);
+    return flags < 0 || !(flags & O_NONBLOCK); /* not to be asked: the kernel's own calls know */
 }
 
 /* When a call that begins to wait now has to give up: by the socket's own SO_RCVTIMEO or SO_SNDTIMEO, asked from the

@@ -66,3 +66,78 @@ each_case() { # plain|protected FILTER CASE...
     plain privileges client "$BATS_TEST_TMPDIR/empty"
     protected privileges client "$BATS_TEST_TMPDIR/empty"
 }
+
+# ---- filters from outside, whose answers are errors ------------------------------------------------------------------
+
+SECRET='what-no-filter-may-let-out'
+
+# Starts rawpeer or endpoint, and sets PORT.
+start_listener() { # NAME COMMAND...
+    start "$@"
+    wait_until "grep -q '^port ' '$(log_of "$1")' || ! is_running '$1'"
+    PORT=$(sed -n 's/^port //p' "$(log_of "$1")")
+}
+
+# A protected client of a peer without TLS, and a protected server of one.
+nothing_in_clear() { # ERRNO CALLS
+    local saved=$BATS_TEST_TMPDIR/saved denied=("$PROGRAMS/deny_calls" "$1" "$2")
+    rm -f "$saved"
+    start_listener raw "$PROGRAMS/rawpeer" listen --save "$saved"
+    run timeout 20 "${denied[@]}" "${P2P[@]}" "$PROGRAMS/endpoint" "connect:$PORT" "send:$SECRET" all
+    assert_output_without "got" || fail "connecting, $2 says $1"
+    stop raw
+    [ ! -f "$saved" ] || ! grep -aqF "$SECRET" "$saved" || fail "in clear: connecting, $2 says $1"
+
+    start_listener server "${denied[@]}" "${P2P[@]}" "$PROGRAMS/endpoint" listen recv:9 "send:$SECRET"
+    [ -n "$PORT" ] || return 0 # it has asked for its port itself, in vain
+    run timeout 20 "$PROGRAMS/rawpeer" "connect:$PORT" --send text:FROMPLAIN --end fin --save "$saved"
+    finish server || :
+    refute_contains "$(cat "$(log_of server)")" FROMPLAIN || fail "taken in clear: $2 says $1"
+    ! grep -aqF "$SECRET" "$saved" || fail "in clear: accepting, $2 says $1"
+}
+
+@test "system calls that a filter from outside answers with an error never end in plaintext" {
+    local calls
+    policy 'any 127.0.0.0/8:* handshake-timeout=300ms'
+    for calls in getsockopt setsockopt getsockname getpeername getsockopt,getsockname,getpeername recvfrom \
+        sendto ppoll fcntl ioctl clone,clone3; do
+        nothing_in_clear 1 "$calls"
+    done
+    nothing_in_clear 38 getsockopt
+    nothing_in_clear 38 clone3,clone
+}
+
+# Whoever does not know its own name cannot know that it is not selected.
+@test "a listener whose address cannot be asked takes no plaintext" {
+    local port
+    port=$(free_port)
+    policy 'any 127.0.0.0/8:*'
+    start server "$PROGRAMS/deny_calls" 1 getsockname "${P2P[@]}" "$PYTHON" -c '
+import socket, sys
+s = socket.socket()
+s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+s.bind(("127.0.0.1", int(sys.argv[1])))
+s.listen()
+print("listening", flush=True)
+try:
+    print("got", s.accept()[0].recv(100))
+except OSError as error:
+    print("failed", error)
+' "$port"
+    wait_for_log server listening
+    run "$PROGRAMS/rawpeer" "connect:$port" --send text:FROMPLAIN --end fin
+    finish server
+    assert_contains "$(cat "$(log_of server)")" failed
+    refute_contains "$(cat "$(log_of server)")" FROMPLAIN
+}
+
+@test "without threads, timeouts to ask for, or ppoll, both ends still understand each other" {
+    local calls
+    policy 'any 127.0.0.0/8:*'
+    for calls in clone,clone3 eventfd2 ppoll fcntl ioctl setsockopt,getpeername get_robust_list,set_robust_list; do
+        start_listener server "$PROGRAMS/deny_calls" 1 "$calls" "${P2P[@]}" "$PROGRAMS/endpoint" listen echo
+        run p2p "$PROGRAMS/endpoint" "connect:$PORT" fill:300000 fin check:300000 all
+        assert_output_has 'checked 300000 eof' || fail "denied: $calls"
+        finish server
+    done
+}
