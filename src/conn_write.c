@@ -34,16 +34,21 @@ static enum result tx_fail(struct writing *w, int error)
     return RESULT_IO;
 }
 
-/* RESULT_AGAIN while a writer, of this process or another, waits for room: the byte that it sends must come next. */
-static enum result turn_check(struct writing *w)
+/* RESULT_AGAIN while another process has something of its own to send first: its early writes, or the byte of its turn
+ * (of a writer, also of this process, that waits for room). If it died, nobody can send that any more. */
+static enum result others_check(struct writing *w)
 {
-    uint32_t id = atomic_load(&w->c->slot->turn);
+    struct slot *slot = w->c->slot;
+    uint32_t id = atomic_load(&slot->turn);
+    if (!id && atomic_load(&slot->early_kept) && !owns_handshake(w->c))
+        id = atomic_load(&slot->owner);
     if (!id)
         return RESULT_OK;
     if (holder_alive(id))
         return RESULT_AGAIN;
     log_event(LOG_LEVEL_ERROR,
-              "%s: a process that shares this connection died while it waited to write: connection lost", w->c->peer);
+              "%s: a process that shares this connection died with bytes that it had still to send: connection lost",
+              w->c->peer);
     return tx_fail(w, ECONNABORTED);
 }
 
@@ -69,7 +74,7 @@ static void tx_unlock(struct writing *w)
 static enum result tx_begin(struct writing *w)
 {
     enum result result = tx_lock(w);
-    if (result == RESULT_OK && (result = turn_check(w)) != RESULT_OK)
+    if (result == RESULT_OK && (result = others_check(w)) != RESULT_OK)
         tx_unlock(w);
     return result;
 }
@@ -292,12 +297,6 @@ static enum result write_loop(struct writing *w, const struct iovec *iov, int co
     return result;
 }
 
-/* Another process still has early writes to send, and they come first. */
-static bool wire_is_taken(const struct conn *c)
-{
-    return atomic_load(&c->slot->early_kept) && !owns_handshake(c);
-}
-
 /* The kernel says that the peer is gone. If it refused us (a server judges the client's certificate after the client
  * has finished), its alert is still there to be read, and says more than EPIPE. */
 static int why_gone(struct conn *c, int fd, int error)
@@ -312,8 +311,6 @@ static enum result run_write(struct writing *w, const struct iovec *iov, int cou
                              size_t *put, int *error)
 {
     struct conn *c = w->c;
-    if (wire_is_taken(c))
-        return RESULT_AGAIN;
     enum result result = tx_begin(w);
     if (result == RESULT_OK) {
         result = want ? write_loop(w, iov, count, want, roomy, put) : RESULT_OK;

@@ -44,6 +44,17 @@ audited() {
     audited 7 --mode epoll-edge --forked-halves --sndbuf 1
 }
 
+# messages MODE: two processes that write at the same time. At least a record for each message.
+messages() {
+    export P2PTLS_NONCE_AUDIT_FILE=$BATS_TEST_TMPDIR/nonces
+    protected both_write "$1" || return
+    assert_at_least $(($(stat -c %s "$P2PTLS_NONCE_AUDIT_FILE") / 16)) 15000 "number of nonces" || return
+    assert_equal "$(count_doubles "$P2PTLS_NONCE_AUDIT_FILE")" 0 "number of doubles"
+}
+
+@test "both processes after fork write 10,000 messages each" { messages --fork; }
+@test "both processes after _Fork write 10,000 messages each" { messages --_Fork; }
+
 @test "a double that is planted in the file is found" {
     audited 3 --mode blocking --forked-halves
     head -c 32 "$P2PTLS_NONCE_AUDIT_FILE" | tail -c 16 | cat "$P2PTLS_NONCE_AUDIT_FILE" - >"$BATS_TEST_TMPDIR/planted"

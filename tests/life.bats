@@ -1,0 +1,26 @@
+#!/usr/bin/env bats
+# The life of processes that share connections: both write, one is killed. Each program runs on plain TCP first.
+
+load helpers
+load program_helpers
+
+@test "both processes after fork write 10,000 messages each, each arrives whole (plain)" { plain both_write --fork; }
+@test "both processes after fork write 10,000 messages each, each arrives whole (protected)" {
+    protected both_write --fork
+}
+@test "both processes after _Fork write 10,000 messages each, each arrives whole (plain)" { plain both_write --_Fork; }
+@test "both processes after _Fork write 10,000 messages each, each arrives whole (protected)" {
+    protected both_write --_Fork
+}
+
+@test "of two processes one is killed: the other goes on or gets an error, 50 times (plain)" { plain kills 50; }
+# bats test_tags=unsanitized
+@test "of two processes one is killed: the other goes on or gets an error, 50 times (protected)" {
+    protected kills 50
+    assert_survivors 10
+    refute_contains "$(cat "$BATS_TEST_TMPDIR/library.log")" 'bad record'
+}
+
+assert_survivors() { # MINIMUM that went on
+    assert_at_least "$(sed -n 's/^went on \([0-9]*\) of .*/\1/p' <<<"$output")" "$1" "survivors that went on"
+}

@@ -1,0 +1,11 @@
+#!/usr/bin/env bats
+# What tests/life.bats does, for longer.
+
+load ../helpers
+load ../program_helpers
+
+@test "of two processes one is killed: the other goes on or gets an error, 1,000 times" {
+    protected kills 1000 $RANDOM
+    assert_at_least "$(sed -n 's/^went on \([0-9]*\) of .*/\1/p' <<<"$output")" 200 "survivors that went on"
+    refute_contains "$(cat "$BATS_TEST_TMPDIR/library.log")" 'bad record'
+}
