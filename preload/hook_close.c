@@ -116,9 +116,9 @@ void table_forget(int fd)
     table_end_move(fd, WORD_PLAIN);
 }
 
-HOOK int close(int fd)
+static SLOW int close_known(int fd)
 {
-    if (table_word(fd) == WORD_PLAIN || thread.in_vfork_child)
+    if (thread.in_vfork_child)
         return real()->close(fd);
     int saved = errno, error = give_up(fd);
     if (error)
@@ -127,6 +127,11 @@ HOOK int close(int fd)
     table_end_move(fd, WORD_PLAIN);
     errno = r < 0 ? (int)-r : saved;
     return r < 0 ? -1 : 0;
+}
+
+HOOK int close(int fd)
+{
+    return table_is_plain(fd) ? real()->close(fd) : close_known(fd);
 }
 HOOK_ALIAS(close, __close);
 

@@ -42,10 +42,15 @@ static ssize_t receive_one(struct desc *d, int fd, void *buffer, size_t len, int
     return receive_vector(d, fd, &iov, 1, flags);
 }
 
-HOOK ssize_t read(int fd, void *buffer, size_t len)
+static SLOW ssize_t read_known(int fd, void *buffer, size_t len)
 {
     struct desc *d = table_find_data(fd);
     return d ? receive_one(d, fd, buffer, len, 0) : real()->read(fd, buffer, len);
+}
+
+HOOK ssize_t read(int fd, void *buffer, size_t len)
+{
+    return table_is_plain(fd) ? real()->read(fd, buffer, len) : read_known(fd, buffer, len);
 }
 HOOK_ALIAS(read, __read);
 
@@ -59,10 +64,15 @@ HOOK ssize_t readv(int fd, const struct iovec *iov, int count)
     return receive_vector(d, fd, iov, count, 0);
 }
 
-HOOK ssize_t recv(int fd, void *buffer, size_t len, int flags)
+static SLOW ssize_t recv_known(int fd, void *buffer, size_t len, int flags)
 {
     struct desc *d = table_find_data(fd);
     return d ? receive_one(d, fd, buffer, len, flags) : real()->recv(fd, buffer, len, flags);
+}
+
+HOOK ssize_t recv(int fd, void *buffer, size_t len, int flags)
+{
+    return table_is_plain(fd) ? real()->recv(fd, buffer, len, flags) : recv_known(fd, buffer, len, flags);
 }
 HOOK_ALIAS(recv, __recv);
 

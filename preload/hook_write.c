@@ -20,10 +20,15 @@ static ssize_t send_one(struct desc *d, int fd, const void *buffer, size_t len, 
     return send_vector(d, fd, &iov, 1, flags);
 }
 
-HOOK ssize_t write(int fd, const void *buffer, size_t len)
+static SLOW ssize_t write_known(int fd, const void *buffer, size_t len)
 {
     struct desc *d = table_find_data(fd);
     return d ? send_one(d, fd, buffer, len, 0) : real()->write(fd, buffer, len);
+}
+
+HOOK ssize_t write(int fd, const void *buffer, size_t len)
+{
+    return table_is_plain(fd) ? real()->write(fd, buffer, len) : write_known(fd, buffer, len);
 }
 HOOK_ALIAS(write, __write);
 
@@ -37,10 +42,15 @@ HOOK ssize_t writev(int fd, const struct iovec *iov, int count)
     return send_vector(d, fd, iov, count, 0);
 }
 
-HOOK ssize_t send(int fd, const void *buffer, size_t len, int flags)
+static SLOW ssize_t send_known(int fd, const void *buffer, size_t len, int flags)
 {
     struct desc *d = table_find_data(fd);
     return d ? send_one(d, fd, buffer, len, flags) : real()->send(fd, buffer, len, flags);
+}
+
+HOOK ssize_t send(int fd, const void *buffer, size_t len, int flags)
+{
+    return table_is_plain(fd) ? real()->send(fd, buffer, len, flags) : send_known(fd, buffer, len, flags);
 }
 HOOK_ALIAS(send, __send);
 

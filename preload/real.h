@@ -58,8 +58,12 @@ struct real {
     bool ready;
 };
 
-extern struct real real_table;
+/* Hidden, or each use would go through the global offset table. */
+extern struct real real_table __attribute__((visibility("hidden")));
 void real_resolve(void);
+
+/* What the way of an unselected descriptor should not carry along. */
+#define SLOW __attribute__((noinline))
 
 static inline struct real *real(void)
 {

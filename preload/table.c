@@ -69,6 +69,13 @@ struct desc *table_find_slow(int fd, uintptr_t word)
     return word == WORD_REFUSED ? &refused_desc : NULL;
 }
 
+struct desc *table_find_data_slow(int fd)
+{
+    if (atomic_load(&table[fd]) == WORD_SOCKET)
+        table_look(fd);
+    return table_find_slow(fd, atomic_load(&table[fd]));
+}
+
 void thread_enter(void)
 {
     if (__builtin_expect(forbidden.defer, 0) && thread.depth == 0)

@@ -61,6 +61,7 @@ struct desc {
 };
 
 extern const struct core_api *core;
+#pragma GCC visibility push(hidden)
 extern _Atomic(uintptr_t) *table;
 extern unsigned table_size;         /* 0: inert, no policy */
 extern _Atomic unsigned table_high; /* no number from here on has ever had a word: scans end here */
@@ -77,34 +78,32 @@ struct thread_state {
     sigset_t mask_to_restore;
 };
 extern __thread struct thread_state thread __attribute__((tls_model("initial-exec")));
+#pragma GCC visibility pop
 
 bool table_init(void);
 uintptr_t table_word(int fd);
 struct desc *table_find_slow(int fd, uintptr_t word);
+struct desc *table_find_data_slow(int fd);
 void table_look(int fd); /* classify.c: a WORD_SOCKET whose bytes are to move */
+
+/* Nothing of ours for certain. The rest of a hook belongs into a function of its own, or its registers and its stack
+ * frame are made ready first. */
+static inline bool table_is_plain(int fd)
+{
+    return __builtin_expect((unsigned)fd >= table_size, 0) ||
+           __builtin_expect(atomic_load_explicit(&table[fd], memory_order_relaxed) == WORD_PLAIN, 1);
+}
 
 /* The desc of a selected number, or a special one (desc_special) for those that must fail; NULL: go to libc. */
 static inline struct desc *table_find(int fd)
 {
-    if (__builtin_expect((unsigned)fd >= table_size, 1))
-        return NULL;
-    uintptr_t word = atomic_load_explicit(&table[fd], memory_order_acquire);
-    if (__builtin_expect(word == WORD_PLAIN, 1))
-        return NULL;
-    return table_find_slow(fd, word);
+    return table_is_plain(fd) ? NULL : table_find_slow(fd, atomic_load(&table[fd]));
 }
 
 /* The same for calls that move bytes: a socket that another process has connected meanwhile is noticed. */
 static inline struct desc *table_find_data(int fd)
 {
-    if (__builtin_expect((unsigned)fd >= table_size, 1))
-        return NULL;
-    uintptr_t word = atomic_load_explicit(&table[fd], memory_order_acquire);
-    if (__builtin_expect(word == WORD_PLAIN, 1))
-        return NULL;
-    if (word == WORD_SOCKET)
-        table_look(fd);
-    return table_find_slow(fd, atomic_load(&table[fd]));
+    return table_is_plain(fd) ? NULL : table_find_data_slow(fd);
 }
 
 /* The errno of a number that must fail (ours: EBADF, refused: EIO, in a vfork child: EIO); 0 for a real connection. */

@@ -95,3 +95,25 @@ compare_calls() { # POLICY
         '^getsockopt\(5, SOL_SOCKET, SO_PROTOCOL, .* = -1 ENOTSOCK'
     assert_equal "$(sed 1d "$BATS_TEST_TMPDIR/library")" "$(cat "$BATS_TEST_TMPDIR/plain")"
 }
+
+# ---- instructions ----------------------------------------------------------------------------------------------------
+
+# Prints "CALL INSTRUCTIONS" of the hundreds of calls that a program makes of each.
+instructions_of() { # OUTPUT-FILE VALGRIND-PREFIX...
+    require valgrind callgrind_annotate || return
+    "${@:2}" valgrind --tool=callgrind --callgrind-out-file="$1" "$PROGRAMS/instructions" >"$1.log" 2>&1 || return
+    callgrind_annotate --inclusive=yes --threshold=100 "$1" |
+        sed -nE 's/^ *([0-9,]+) \(.*instructions\.c:measure_([a-z]+) \[.*/\2 \1/p' | tr -d , | sort
+}
+
+@test "read, write, recv, send and close on an unselected descriptor cost at most 15 instructions more" {
+    local policy plain protected call more
+    plain=$(instructions_of "$BATS_TEST_TMPDIR/plain" env)
+    for policy in 'any 10.0.0.0/8:*' ''; do
+        protected=$(P2PTLS_POLICY=$policy instructions_of "$BATS_TEST_TMPDIR/protected" "${P2P[@]}")
+        more=$(join <(echo "$plain") <(echo "$protected") | awk '{ printf "%s %.1f\n", $1, ($3 - $2) / 500 }')
+        echo "$more"
+        assert_equal "$(wc -l <<<"$more")" 5 "calls that were measured"
+        assert_equal "$(awk '$2 <= 0 || $2 > 15' <<<"$more")" '' "calls that cost nothing, or too much"
+    done
+}

@@ -2,9 +2,9 @@
  * whose inclusive count of instructions tells what one call costs. */
 #include "common.h"
 
-enum { CALLS = 1000, COPIES = 500 };
+enum { CALLS = 500 };
 
-static int pair[2], copies[COPIES];
+static int pair[2], copies[CALLS];
 static char byte;
 
 #define MEASURED __attribute__((noinline, noclone)) static void
@@ -35,7 +35,7 @@ MEASURED measure_recv(void)
 
 MEASURED measure_close(void)
 {
-    for (volatile int i = 0; i < COPIES; i++)
+    for (volatile int i = 0; i < CALLS; i++)
         SYS(close(copies[i]));
 }
 
@@ -49,7 +49,7 @@ int main(void)
     SYS(send(pair[0], "x", 1, 0));
     SYS(recv(pair[1], &byte, 1, 0));
     SYS(close(dup(pair[0])));
-    for (int i = 0; i < COPIES; i++)
+    for (int i = 0; i < CALLS; i++)
         copies[i] = (int)SYS(dup(pair[0]));
     measure_write();
     measure_read();
