@@ -95,7 +95,7 @@ static int status_of(pid_t pid, const char *who)
 static void pause_us(size_t us)
 {
     struct timespec t = {0, (long)us * 1000};
-    nanosleep(&t, NULL);
+    ppoll(NULL, 0, &t, NULL);
 }
 
 /* True if the survivor went on. */
