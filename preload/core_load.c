@@ -37,6 +37,7 @@ static void write_nonce(void *ctx, const uint8_t *entry)
     if (atomic_load(&file) < 0 && name) {
         long fd = sys4(SYS_openat, (long)AT_FDCWD, name, (long)(O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC), 0600L);
         atomic_store(&file, fd < 0 ? -1 : hide_descriptor_number((int)fd));
+        hidden_own(&file);
     }
     if (atomic_load(&file) >= 0)
         sys3(SYS_write, (long)atomic_load(&file), entry, 16L);

@@ -20,17 +20,19 @@ static size_t inbox_count, inbox_room;
 static struct desc **list; /* the helper's own */
 static size_t count, room;
 static _Atomic bool running, stopping;
-static _Atomic unsigned paused; /* callers of helper_pause */
-static _Atomic bool refused;    /* the last attempt to make a thread failed */
-static _Atomic int helper_tid;  /* of the last one, 0 when it is known to be gone */
-static int wake_fd = -1;
+static _Atomic unsigned paused;  /* callers of helper_pause */
+static _Atomic bool refused;     /* the last attempt to make a thread failed */
+static _Atomic int helper_tid;   /* of the last one, 0 when it is known to be gone */
+static _Atomic int wake_fd = -1; /* moves only while no helper runs (hidden.c) */
 static _Atomic bool asleep, inbox_waiting;
 
 static void ring(void)
 {
     uint64_t one = 1;
+    library_enter();
     if (wake_fd >= 0)
         sys3(SYS_write, (long)wake_fd, &one, (long)sizeof one);
+    library_leave();
 }
 
 static bool fit(struct desc ***entries, size_t *space, size_t need)
@@ -210,6 +212,7 @@ static bool start_thread(void)
         long fd = sys2(SYS_eventfd2, 0L, (long)(EFD_CLOEXEC | EFD_NONBLOCK));
         if (fd < 0 || (wake_fd = hide_descriptor_number((int)fd)) < 0)
             return false;
+        hidden_own(&wake_fd);
     }
     sigset_t all, before;
     pthread_t helper_thread;

@@ -211,8 +211,9 @@ static int replace(int from, int to, int flags, bool is_dup3)
 {
     if (is_ours(from))
         return fail(EBADF);
-    if (is_ours(to)) /* dup2(2): EBUSY, "may be returned during a race" with somebody else's use of the number */
-        return fail(EBUSY);
+    /* dup2(2): EBUSY, "may be returned during a race" with somebody else's use of the number */
+    if (is_ours(to) && (sys3(SYS_fcntl, (long)from, F_GETFD, 0L) < 0 || !hidden_vacate(to)))
+        return fail(sys3(SYS_fcntl, (long)from, F_GETFD, 0L) < 0 ? EBADF : EBUSY);
     /* Nothing is given up for a copy that fails. An unselected target has nothing to give up (law 1). */
     bool fails = from != to && table_word(to) != WORD_PLAIN && !forbidden.control &&
                  sys3(SYS_fcntl, (long)from, F_GETFD, 0L) < 0;
@@ -254,15 +255,31 @@ static int close_span(unsigned first, unsigned last, unsigned flags)
     return first <= last ? real()->close_range(first, last, (int)flags) : 0;
 }
 
+/* A thread with a table of its own would have other descriptors than our table tells of. EINVAL is what close_range
+ * says of flags that it does not know. */
+static int close_unshared(unsigned first, unsigned last, int flags)
+{
+    sandbox_begin(false, true);
+    bool shared = threads_share_files();
+    if (shared)
+        log_event(LOG_LEVEL_ERROR, "close_range with CLOSE_RANGE_UNSHARE refused: other threads would not share the "
+                                   "descriptors of this one any more");
+    int r = shared ? fail(EINVAL) : close_range(first, last, flags & ~(int)CLOSE_RANGE_UNSHARE);
+    int saved = errno;
+    sandbox_end(true);
+    errno = saved;
+    return r;
+}
+
 /* Protected numbers are closed one by one, ours are gone around. */
 HOOK int close_range(unsigned first, unsigned last, int flags)
 {
     if (!mine_to_track() || first > last)
         return real()->close_range(first, last, flags);
-    if (flags & CLOSE_RANGE_UNSHARE) {
-        log_event(LOG_LEVEL_ERROR, "close_range with CLOSE_RANGE_UNSHARE refused: not covered yet");
-        return fail(EOPNOTSUPP);
-    }
+    if (flags & ~(int)(CLOSE_RANGE_UNSHARE | CLOSE_RANGE_CLOEXEC))
+        return fail(EINVAL);
+    if (flags & CLOSE_RANGE_UNSHARE)
+        return close_unshared(first, last, flags);
     unsigned from = first, end = table_high;
     for (unsigned fd = first; fd < end && fd <= last; fd++) {
         uintptr_t word = table_word((int)fd);

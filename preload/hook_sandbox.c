@@ -91,8 +91,13 @@ HOOK int unshare(int flags)
 {
     bool files = flags & (CLONE_NEWNS | CLONE_NEWUSER);
     sandbox_begin(files, true);
-    int r = real()->unshare(flags);
+    bool refused = policy && !thread.in_vfork_child && (flags & CLONE_FILES) && threads_share_files();
+    if (refused)
+        log_event(LOG_LEVEL_ERROR,
+                  "unshare(CLONE_FILES) refused: other threads would not share the descriptors of this one any more");
+    int r = refused ? -1 : real()->unshare(flags), error = refused ? EINVAL : errno;
     sandbox_end(true);
+    errno = error;
     return r;
 }
 

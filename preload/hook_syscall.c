@@ -209,6 +209,15 @@ HOOK int io_submit(void *context, long count, struct iocb **batch)
     return next ? next(context, count, batch) : -ENOSYS;
 }
 
+/* exit(2) ends a thread, and with the last one the process. */
+static bool is_last_thread(void)
+{
+    helper_pause();
+    bool last = !threads_share_files();
+    helper_resume();
+    return last;
+}
+
 HOOK long syscall(long n, ...)
 {
     long a[6], r;
@@ -233,7 +242,7 @@ HOOK long syscall(long n, ...)
     }
     if (is_fork(n, a))
         return answer(fork_by_syscall(n, a));
-    if (n == SYS_exit_group)
+    if (n == SYS_exit_group || (n == SYS_exit && is_last_thread()))
         helper_finish_all();
     r = sys6(n, a[0], a[1], a[2], a[3], a[4], a[5]);
     return answer(r);

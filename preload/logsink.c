@@ -17,7 +17,7 @@ enum log_level logsink_level = LOG_LEVEL_WARN;
 static enum target target;
 static struct stat stderr_at_start;
 static bool have_stderr;
-static int file_fd = -1;
+static _Atomic int file_fd = -1;
 static pid_t known_pid; /* in a sandbox that forbids to ask */
 static bool mute;
 
@@ -50,6 +50,7 @@ static bool parse_level(const char *word, size_t len)
 
 void logsink_open(const char *setting)
 {
+    hidden_own(&file_fd);
     have_stderr = fstat(2, &stderr_at_start) == 0;
     if (!setting || !*setting)
         return;
@@ -136,5 +137,7 @@ void logsink_write(enum log_level level, const char *line)
     int n = snprintf(text, sizeof text, "p2ptls[%d]: %s: %s\n", (int)own_pid(), levels[i].word, line);
     if (n > (int)sizeof text - 1)
         n = (int)sizeof text - 1;
+    library_enter(); /* our number stays ours until it is used */
     sys3(SYS_write, target == TARGET_FILE ? (long)file_fd : 2L, text, (long)n);
+    library_leave();
 }

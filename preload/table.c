@@ -296,6 +296,13 @@ static void wait_out(struct desc *d, void *arg)
     wait_unpinned(d);
 }
 
+void table_wait_out(struct desc *d)
+{
+    wait_unpinned(&library_desc);
+    if (d)
+        wait_unpinned(d);
+}
+
 void table_gate_close(void)
 {
     atomic_store(&gate, 1);

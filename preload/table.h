@@ -152,5 +152,14 @@ int close_copied(int from, int to);
 /* A hidden dup of a program's descriptor, -1 on failure. */
 int hidden_dup(int fd);
 void hidden_close(int fd);
+/* hidden.c: where a number of ours is kept; it is changed there when the program needs the number itself. Use it inside
+ * library_enter only. */
+void hidden_own(_Atomic int *where);
+/* Moves ours away from fd, which is then nobody's and still open. False: it cannot be. */
+bool hidden_vacate(int fd);
+/* Waits until every call that is inside the library now, or pins d (unless NULL), is out. */
+void table_wait_out(struct desc *d);
+/* Other threads use this process's descriptor table too. The helper is paused. */
+bool threads_share_files(void);
 
 #endif

@@ -16,3 +16,9 @@ load program_helpers
 @test "POSIX aio: order, lists with files in them, cancelling, each way to be told (protected)" { protected aio; }
 @test "socket calls by their numbers (plain)" { plain raw_calls; }
 @test "socket calls by their numbers (protected)" { protected raw_calls; }
+@test "a program that closes and overwrites every number, and close_range that unshares (plain)" {
+    plain hidden "$BATS_TEST_TMPDIR/file"
+}
+@test "a program that closes and overwrites every number, and close_range that unshares (protected)" {
+    protected hidden "$BATS_TEST_TMPDIR/file"
+}

@@ -10,6 +10,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 
 MARK = b"PLAINTEXT-MARK"
 libc = ctypes.CDLL(None, use_errno=True)
@@ -100,7 +101,28 @@ def urgent(client):
     client.send(MARK, socket.MSG_OOB)
 
 
+def beside_a_thread(call):
+    stop = threading.Event()
+    beside = threading.Thread(target=stop.wait)
+    beside.start()
+    try:
+        checked(call())
+    finally:
+        stop.set()
+        beside.join()
+
+
+def unshared(client):
+    beside_a_thread(lambda: libc.unshare(0x400))  # CLONE_FILES
+
+
+def closed_unshared(client):
+    beside_a_thread(lambda: libc.close_range(1000000, 1000001, 2))  # CLOSE_RANGE_UNSHARE
+
+
 WAYS = {
+    unshared: errno.EINVAL,
+    closed_unshared: errno.EINVAL,
     shared_before_connect: errno.EIO,
     given_to_a_program: errno.EOPNOTSUPP,
     given_by_file_action: errno.EOPNOTSUPP,

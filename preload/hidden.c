@@ -1,0 +1,86 @@
+/* Descriptors of the library itself: out of the program's way, and out of a number that the program wants. Whoever
+ * keeps one says where it keeps the number (hidden_own), and is told the new one there when it moves. */
+#include "state.h"
+
+#include "sys.h"
+
+#include <errno.h>
+#include <sys/single_threaded.h>
+#include <sys/stat.h>
+
+enum { OWNERS = 8 };
+
+static _Atomic(_Atomic int *) owners[OWNERS];
+
+void hidden_own(_Atomic int *where)
+{
+    for (int i = 0; i < OWNERS; i++) {
+        _Atomic int *nobody = NULL;
+        if (atomic_load(&owners[i]) == where || atomic_compare_exchange_strong(&owners[i], &nobody, where))
+            return;
+    }
+}
+
+struct move {
+    int from, to;
+    struct desc *orphan;
+    bool done;
+};
+
+static void move_orphan(struct desc *d, void *arg)
+{
+    struct move *m = arg;
+    int from = m->from;
+    if (!atomic_load(&d->orphan) || !atomic_compare_exchange_strong(&d->number, &from, m->to))
+        return;
+    m->orphan = d;
+    m->done = true;
+}
+
+static void tell_owner(struct move *m)
+{
+    for (int i = 0; i < OWNERS && !m->done; i++) {
+        _Atomic int *where = atomic_load(&owners[i]);
+        int from = m->from;
+        m->done = where && atomic_compare_exchange_strong(where, &from, m->to);
+    }
+}
+
+/* Nobody uses the old number any more when this returns: the helper is paused, and other uses are made inside the
+ * library, so those that began before the number changed are out. The descriptor of the holders' locks cannot move: the
+ * locks would go with the old one (fcntl(2)), and other processes would take this one for dead. */
+static bool move_away(struct move *m)
+{
+    m->to = hidden_dup(m->from);
+    if (m->to < 0)
+        return false;
+    tell_owner(m);
+    if (!m->done)
+        desc_each(move_orphan, m);
+    if (m->done)
+        table_wait_out(m->orphan);
+    else
+        hidden_close(m->to);
+    return m->done;
+}
+
+bool hidden_vacate(int fd)
+{
+    struct move m = {.from = fd};
+    int saved = errno;
+    helper_pause();
+    if (move_away(&m))
+        table_set(fd, WORD_PLAIN);
+    helper_resume();
+    errno = saved;
+    return m.done;
+}
+
+/* unshare(2) gives a thread a table of its own where another shares it. Called while no helper runs. */
+bool threads_share_files(void)
+{
+    struct stat s;
+    if (stat("/proc/self/task", &s) == 0)
+        return s.st_nlink != 3; /* ., .. and one for each thread */
+    return !__libc_single_threaded;
+}
