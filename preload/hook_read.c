@@ -1,4 +1,5 @@
 /* read(2), recv(2) and their relatives. */
+#include "addresses.h"
 #include "stream.h"
 
 #include <string.h>
@@ -28,10 +29,26 @@ static int refused_flags(int flags)
     return flags & MSG_ERRQUEUE ? EAGAIN : 0;
 }
 
+/* Waits for bytes as recv does, and leaves them. 0: the end of the stream. */
+static ssize_t await_bytes(struct desc *d, int fd, int flags)
+{
+    char byte;
+    struct iovec one = {&byte, 1};
+    return stream_receive(d, fd, &one, 1, flags | MSG_PEEK);
+}
+
 static ssize_t receive_vector(struct desc *d, int fd, const struct iovec *iov, int count, int flags)
 {
     int error = desc_special(d) ? desc_special(d) : refused_flags(flags);
-    return error ? stream_special(error) : stream_receive(d, fd, iov, count, flags);
+    bool on_use = false;
+    if (!error)
+        error = addresses_check(iov, count, &on_use);
+    if (error)
+        return stream_special(error);
+    if (!on_use)
+        return stream_receive(d, fd, iov, count, flags);
+    ssize_t n = await_bytes(d, fd, flags);
+    return n > 0 ? stream_special(EFAULT) : n;
 }
 
 static ssize_t receive_one(struct desc *d, int fd, void *buffer, size_t len, int flags)
@@ -39,13 +56,18 @@ static ssize_t receive_one(struct desc *d, int fd, void *buffer, size_t len, int
     struct iovec iov = {buffer, len};
     if ((flags & MSG_TRUNC) && !(flags & MSG_PEEK) && !desc_special(d))
         return discard(d, fd, len, flags & ~MSG_TRUNC);
+    if (!len && !(flags & MSG_ERRQUEUE) && !desc_special(d)) { /* recv(2) of nothing waits, unlike read */
+        ssize_t n = await_bytes(d, fd, flags & ~MSG_OOB);
+        return n > 0 ? 0 : n;
+    }
     return receive_vector(d, fd, &iov, 1, flags);
 }
 
 static SLOW ssize_t read_known(int fd, void *buffer, size_t len)
 {
     struct desc *d = table_find_data(fd);
-    return d ? receive_one(d, fd, buffer, len, 0) : real()->read(fd, buffer, len);
+    struct iovec iov = {buffer, len};
+    return d ? receive_vector(d, fd, &iov, 1, 0) : real()->read(fd, buffer, len);
 }
 
 HOOK ssize_t read(int fd, void *buffer, size_t len)
@@ -122,10 +144,12 @@ HOOK ssize_t recvmsg(int fd, struct msghdr *m, int flags)
             mark_received(m);
         return n;
     }
+    if (address_is_bad(m, sizeof *m))
+        return stream_special(EFAULT);
     if (m->msg_iovlen > 1024)
         return stream_special(EMSGSIZE);
     ssize_t n;
-    if (m->msg_iovlen == 1)
+    if (m->msg_iovlen == 1 && !address_is_bad(m->msg_iov, sizeof *m->msg_iov))
         n = receive_one(d, fd, m->msg_iov[0].iov_base, m->msg_iov[0].iov_len, flags);
     else
         n = receive_vector(d, fd, m->msg_iov, (int)m->msg_iovlen, flags);

@@ -1,4 +1,5 @@
 /* write(2), send(2) and their relatives. */
+#include "addresses.h"
 #include "stream.h"
 
 #include <string.h>
@@ -11,6 +12,9 @@ static ssize_t send_vector(struct desc *d, int fd, const struct iovec *iov, int 
         return stream_special(EOPNOTSUPP); /* urgent data cannot be protected */
     if (flags & MSG_FASTOPEN)
         return stream_special(core->conn_unstarted(d->conn) && core->conn_is_connector(d->conn) ? EALREADY : EISCONN);
+    bool on_use;
+    if (addresses_check(iov, count, &on_use) != 0 || on_use)
+        return stream_special(EFAULT);
     return stream_send(d, fd, iov, count, flags);
 }
 
@@ -107,6 +111,8 @@ bool passes_protected(const struct msghdr *m)
 HOOK ssize_t sendmsg(int fd, const struct msghdr *m, int flags)
 {
     struct desc *d = table_find_data(fd);
+    if (address_is_bad(m, sizeof *m))
+        return d ? stream_special(EFAULT) : real()->sendmsg(fd, m, flags);
     if (table_size && m->msg_controllen && passes_protected(m))
         return stream_special(EOPNOTSUPP);
     int r;

@@ -22,3 +22,5 @@ load program_helpers
 @test "a program that closes and overwrites every number, and close_range that unshares (protected)" {
     protected hidden "$BATS_TEST_TMPDIR/file"
 }
+@test "options, ioctls, flags, SIGIO and bad addresses (plain)" { plain options; }
+@test "options, ioctls, flags, SIGIO and bad addresses (protected)" { protected options; }
