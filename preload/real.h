@@ -27,12 +27,14 @@
 #include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
+#include <syslog.h>
 #include <unistd.h>
 #include <utmp.h>
 
 int capset(cap_user_header_t header, cap_user_data_t data);
 /* libc's headers declare these only where they put them in the place of the ones without _chk. */
 int __vdprintf_chk(int fd, int flag, const char *format, va_list args);
+void __vsyslog_chk(int priority, int flag, const char *format, va_list args);
 int __vasprintf_chk(char **text, int flag, const char *format, va_list args);
 
 /* clang-format would indent each line further, at each run. */
@@ -43,7 +45,8 @@ int __vasprintf_chk(char **text, int flag, const char *format, va_list args);
     X(sendfile) X(sendfile64) X(close) X(dup) X(dup2) X(dup3) X(fcntl) X(fcntl64) X(ioctl) X(close_range) \
     X(closefrom) X(poll) X(ppoll) X(select) X(pselect) X(epoll_ctl) X(splice) X(tee) X(vmsplice) X(preadv2) \
     X(pwritev2) X(preadv64v2) X(pwritev64v2) X(aio_read) X(aio_write) X(aio_read64) X(aio_write64) X(aio_suspend) X(aio_cancel) X(login_tty) X(forkpty) X(lio_listio) \
-    X(lio_listio64) X(fdopen) X(freopen) X(freopen64) X(vdprintf) X(__vdprintf_chk) X(perror) X(herror) X(psiginfo) \
+    X(lio_listio64) X(fdopen) X(freopen) X(freopen64) X(vdprintf) X(__vdprintf_chk) X(perror) X(herror) X(openlog) \
+    X(__vsyslog_chk) X(psiginfo) \
     X(backtrace_symbols_fd) X(pidfd_getfd) X(_Fork) X(clone) \
     X(chroot) X(setuid) X(seteuid) X(setreuid) X(setresuid) X(setgid) X(setegid) X(setregid) X(setresgid) X(unshare) \
     X(setns) X(capset) X(prctl) X(epoll_wait) X(epoll_pwait) X(epoll_pwait2) X(daemon) X(_exit) X(execve) X(execv) X(execvp) X(execvpe) X(fexecve) X(execveat) X(posix_spawn) \

@@ -35,6 +35,14 @@ load real_helpers
     protected stdio_threads
 }
 
+@test "a stream of popen over a connection fails, and says so (law 2)" {
+    plain stdio_standard popen
+    assert_output_has written
+    protected stdio_standard popen
+    assert_output_has EBADF
+    assert_contains "$(cat "$BATS_TEST_TMPDIR/library.log")" 'a stream of popen'
+}
+
 # ---- the wire --------------------------------------------------------------------------------------------------------
 
 print_marker() { # PORT

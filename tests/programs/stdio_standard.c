@@ -2,13 +2,16 @@
  * case in a process of its own; the other end is read without stdio.
  *
  *   stdio_standard            all cases
+ *   stdio_standard popen      a stream that the library cannot help
  *   stdio_standard marker     prints the argument MARKER by stdout on a connection to a listener on port PORT: for
  *                             a recorded wire:  stdio_standard marker PORT MARKER */
 #include "common.h"
 
 #include <err.h>
+#include <execinfo.h>
 #include <locale.h>
 #include <netdb.h>
+#include <syslog.h>
 #include <wchar.h>
 
 static int end[2];
@@ -97,11 +100,22 @@ static void messages(void)
     h_errno = HOST_NOT_FOUND;
     herror("herror");
     SYS(dprintf(2, "dprintf\n"));
+    openlog("stdio", LOG_PERROR, LOG_DAEMON);
+    errno = EPERM;
+    syslog(LOG_INFO, "syslog %d: %m", 5);
+    setlogmask(LOG_UPTO(LOG_ERR));
+    syslog(LOG_INFO, "masked");
+    void *here = messages;
+    backtrace_symbols_fd(&here, 1, 2);
     SYS(close(2));
     expect_from(end[1], "perror: No such file or directory\nNo such file or directory\nfprintf 1\n"
                         "perror again: Operation not permitted\npsignal: Terminated\n"
                         "stdio_standard: warn: Operation not permitted\nstdio_standard: warnx\n"
-                        "herror: Unknown host\ndprintf\n");
+                        "herror: Unknown host\ndprintf\n"
+                        "stdio: syslog 5: Operation not permitted\n");
+    char line[400] = "";
+    size_t n = read_full(end[1], line, sizeof(line) - 1);
+    CHECK(strstr(line, "stdio_standard(+0x") && line[n - 1] == '\n', "backtrace_symbols_fd wrote '%s'", line);
     expect_eof(end[1]);
 }
 
@@ -194,6 +208,19 @@ static void marker(uint16_t port, const char *text)
     exit(fflush(stdout) == 0 && dprintf(1, "%s by dprintf\n", text) > 0 ? 0 : 1);
 }
 
+/* A connection on the number of a stream by popen, whose functions are not those of other streams. */
+static void over_popen(void)
+{
+    FILE *f = popen("cat", "w");
+    CHECK(f, "popen");
+    fflush(stdout);
+    tcp_pair(end);
+    put_on(end[0], fileno(f));
+    fputs("by a stream of popen", f);
+    printf("%s\n", fflush(f) == 0 ? "written" : strerrorname_np(errno));
+    exit(0);
+}
+
 static void run(void (*body)(void), const char *name)
 {
     pid_t pid = fork_child();
@@ -208,6 +235,8 @@ int main(int argc, char **argv)
 {
     if (argc == 4)
         marker((uint16_t)atoi(argv[2]), argv[3]);
+    if (argc == 2)
+        over_popen();
     watchdog_start();
     cached = stdout;
     CHECK(setlocale(LC_ALL, "C.UTF-8"), "setlocale");
