@@ -78,6 +78,16 @@ void logsink_open(const char *setting)
     }
 }
 
+/* RLIMIT_FSIZE: a write behind it ends the program. */
+static bool too_large(int fd, int more)
+{
+    struct rlimit size;
+    struct stat s;
+    if (known_pid || getrlimit(RLIMIT_FSIZE, &size) != 0 || size.rlim_cur == RLIM_INFINITY)
+        return false;
+    return fstat(fd, &s) == 0 && S_ISREG(s.st_mode) && (rlim_t)s.st_size + (rlim_t)more > size.rlim_cur;
+}
+
 static pid_t own_pid(void)
 {
     return forbidden.self ? known_pid : getpid();
@@ -120,6 +130,12 @@ void logsink_before_filter(bool blind)
     mute = target != TARGET_FILE || (limited && keep < 0);
 }
 
+void logsink_no_filter(void)
+{
+    mute = false;
+    known_pid = 0;
+}
+
 void logsink_write(enum log_level level, const char *line)
 {
     if (mute)
@@ -138,6 +154,8 @@ void logsink_write(enum log_level level, const char *line)
     if (n > (int)sizeof text - 1)
         n = (int)sizeof text - 1;
     library_enter(); /* our number stays ours until it is used */
-    sys3(SYS_write, target == TARGET_FILE ? (long)file_fd : 2L, text, (long)n);
+    int fd = target == TARGET_FILE ? file_fd : 2;
+    if (!too_large(fd, n))
+        sys3(SYS_write, (long)fd, text, (long)n);
     library_leave();
 }

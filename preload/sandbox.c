@@ -233,6 +233,7 @@ void sandbox_filter_end(bool installed)
     int saved = errno;
     if (!installed) {
         forbidden = before;
+        logsink_no_filter();
         if (core)
             core->core_sandbox(&(struct core_sandbox){io_transport_under(&before), before.control, before.robust});
     }

@@ -19,6 +19,7 @@ void logsink_open(const char *setting); /* P2PTLS_LOG */
 extern enum log_level logsink_level;
 void logsink_write(enum log_level level, const char *line);
 void logsink_before_filter(bool blind); /* blind: it can look at nothing later */
+void logsink_no_filter(void);           /* it was not installed */
 
 /* core_load.c */
 bool core_load(void); /* true if the core is there; logs why not */

@@ -141,3 +141,13 @@ except OSError as error:
         finish server
     done
 }
+
+# sshd sets it to 0 before it enters its sandbox; a write behind it is SIGXFSZ.
+@test "RLIMIT_FSIZE ends the log and not the program" {
+    policy 'any 127.0.0.0/8:*'
+    start_listener server p2p "$PROGRAMS/endpoint" listen echo
+    export P2PTLS_LOG=debug:$BATS_TEST_TMPDIR/library.log
+    run prlimit --fsize=0 "${P2P[@]}" "$PROGRAMS/endpoint" "connect:$PORT" send:hello fin all
+    assert_status 0
+    assert_output_has 'got "hello" eof'
+}
