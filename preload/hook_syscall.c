@@ -242,7 +242,7 @@ HOOK long syscall(long n, ...)
     }
     if (is_fork(n, a))
         return answer(fork_by_syscall(n, a));
-    if (n == SYS_exit_group || (n == SYS_exit && is_last_thread()))
+    if (n == SYS_exit_group || (n == SYS_exit && !forbidden.look && is_last_thread()))
         helper_finish_all();
     r = sys6(n, a[0], a[1], a[2], a[3], a[4], a[5]);
     return answer(r);
