@@ -222,7 +222,7 @@ static int accept_matched(int fd, struct sockaddr *from, socklen_t *from_len, in
         struct sockaddr_storage peer;
         socklen_t peer_len = sizeof peer;
         int got = real()->accept4(fd, (struct sockaddr *)&peer, &peer_len, flags);
-        if (got < 0)
+        if (table_renew(got) < 0)
             return got;
         int saved = errno, error = thread.in_vfork_child ? EIO : judge_accepted(got, (struct sockaddr *)&peer);
         if (!error) {
@@ -253,7 +253,7 @@ HOOK int accept4(int fd, struct sockaddr *from, socklen_t *from_len, int flags)
         return fail(desc_special(d));
     if (is_listener(fd))
         return accept_matched(fd, from, from_len, flags);
-    return real()->accept4(fd, from, from_len, flags);
+    return table_renew(real()->accept4(fd, from, from_len, flags));
 }
 
 HOOK int accept(int fd, struct sockaddr *from, socklen_t *from_len)
@@ -263,7 +263,7 @@ HOOK int accept(int fd, struct sockaddr *from, socklen_t *from_len)
         return fail(desc_special(d));
     if (is_listener(fd))
         return accept_matched(fd, from, from_len, 0);
-    return real()->accept(fd, from, from_len);
+    return table_renew(real()->accept(fd, from, from_len));
 }
 
 HOOK int socket(int domain, int type, int protocol)

@@ -20,12 +20,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/select.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
+#include <sys/timerfd.h>
 #include <sys/uio.h>
 #include <syslog.h>
 #include <unistd.h>
@@ -51,7 +54,8 @@ int __vasprintf_chk(char **text, int flag, const char *format, va_list args);
     X(chroot) X(setuid) X(seteuid) X(setreuid) X(setresuid) X(setgid) X(setegid) X(setregid) X(setresgid) X(unshare) \
     X(setns) X(capset) X(prctl) X(epoll_wait) X(epoll_pwait) X(epoll_pwait2) X(daemon) X(_exit) X(execve) X(execv) X(execvp) X(execvpe) X(fexecve) X(execveat) X(posix_spawn) \
     X(posix_spawnp) X(posix_spawn_file_actions_adddup2) X(system) X(popen) X(sigaction) X(syscall) \
-    X(longjmp) X(_longjmp) X(siglongjmp) X(sigaltstack)
+    X(longjmp) X(_longjmp) X(siglongjmp) X(sigaltstack) X(socketpair) X(pipe) X(pipe2) X(eventfd) X(epoll_create) \
+    X(epoll_create1) X(timerfd_create) X(memfd_create)
 /* clang-format on */
 
 struct real {

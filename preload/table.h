@@ -148,6 +148,8 @@ void table_gate_open(bool in_child);
 int hide_descriptor_number(int fd);
 /* hook_close.c: the number was closed behind our back; forgets what it was. */
 void table_forget(int fd);
+/* hook_create.c: the kernel has just made fd (or says -1): whatever we know about it is out of date. Returns it. */
+int table_renew(int fd);
 int close_copied(int from, int to);
 /* A hidden dup of a program's descriptor, -1 on failure. */
 int hidden_dup(int fd);

@@ -9,7 +9,7 @@
 #include <netinet/tcp.h>
 #include <sys/time.h>
 
-enum { FOREIGN_OWNER_MS = 100 };
+enum { FOREIGN_OWNER_MS = 100, OWN_LOOK_MS = 1000 };
 
 bool stream_is_blocking(const struct desc *d, int fd)
 {
@@ -108,8 +108,8 @@ static int wait_to_read(struct desc *d, int fd, int flags, int64_t deadline_ms)
     return deadline_ms == INT64_MAX ? unless_restarted(error, interruptions) : error;
 }
 
-/* The owner of the handshake moves on by itself: the helper of this process, or another process. The wait without a
- * timeout is restarted by the kernel after a handler with SA_RESTART, as the call of the program would be. */
+/* The owner of the handshake moves on by itself: the helper of this process, or another process. A look now and then:
+ * a hostile co-holder changes the word that is waited on, and wakes nobody. */
 int stream_wait_handshake(struct desc *d, int fd, int64_t timeout_ms)
 {
     int64_t deadline = timeout_ms < 0 ? INT64_MAX : io_now_ms() + timeout_ms;
@@ -135,7 +135,9 @@ int stream_wait_handshake(struct desc *d, int fd, int64_t timeout_ms)
         if (ours && !helper_running())
             error = wait_poll(fd, POLLIN, left < 0 || left > 1000 ? 1000 : left);
         else
-            error = core->conn_wait_state(d->conn, ours ? (int)left : FOREIGN_OWNER_MS);
+            error = core->conn_wait_state(d->conn, !ours                            ? FOREIGN_OWNER_MS
+                                                   : left < 0 || left > OWN_LOOK_MS ? OWN_LOOK_MS
+                                                                                    : (int)left);
         if (deadline == INT64_MAX)
             error = unless_restarted(error, interruptions);
         if (error == EINTR)

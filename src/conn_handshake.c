@@ -72,9 +72,11 @@ enum result conn_start(struct conn *c, int fd)
     uint32_t nobody = 0;
     if (atomic_load(&c->slot->state) != SLOT_UNSTARTED)
         return RESULT_OK;
-    if (!atomic_compare_exchange_strong(&c->slot->owner, &nobody, holder_self()))
-        return RESULT_OK;
     pthread_mutex_lock(&c->hs_lock);
+    if (!atomic_compare_exchange_strong(&c->slot->owner, &nobody, holder_self())) {
+        pthread_mutex_unlock(&c->hs_lock);
+        return RESULT_OK;
+    }
     atomic_store(&c->hopeless, 0);
     c->deadline_ms = conn_transport->now_ms() + c->rule->handshake_timeout_ms;
     set_state(c, SLOT_HANDSHAKE);
@@ -246,17 +248,34 @@ static enum result drive(struct conn *c, int fd)
 }
 
 /* Another process does the handshake: if it died, nobody can go on, since its secrets died with it. */
+enum { OWNER_TIMEOUTS = 2 }; /* he has a timeout of his own, unless he is hostile */
 static enum result watch_owner(struct conn *c, int fd)
 {
-    if (holder_alive(atomic_load(&c->slot->owner)))
+    int64_t now = conn_transport->now_ms(), nothing = 0;
+    atomic_compare_exchange_strong(&c->watched_ms, &nothing, now);
+    bool in_time = now < atomic_load(&c->watched_ms) + OWNER_TIMEOUTS * (int64_t)c->rule->handshake_timeout_ms;
+    uint32_t owner = atomic_load(&c->slot->owner), expected = atomic_load(&c->slot->state);
+    bool is_process = owner && owner != HOLDER_NOBODY;
+    if (in_time && (!is_process || holder_alive(owner)))
         return RESULT_AGAIN;
-    uint32_t expected = SLOT_HANDSHAKE;
-    if (atomic_compare_exchange_strong(&c->slot->state, &expected, SLOT_FAILED)) {
-        log_event(LOG_LEVEL_ERROR, "%s %s lost: the process that did its handshake died", direction(c), c->peer);
+    if ((expected == SLOT_HANDSHAKE || expected == SLOT_UNSTARTED) &&
+        atomic_compare_exchange_strong(&c->slot->state, &expected, SLOT_FAILED)) {
+        log_event(LOG_LEVEL_ERROR, "%s %s lost: the process that did its handshake died, or did not do it",
+                  direction(c), c->peer);
         conn_fail(c, RESULT_IO, ECONNABORTED);
         conn_transport->shut(fd, SHUT_WR);
         conn_transport->shut(fd, SHUT_RD);
     }
+    return conn_state(c);
+}
+
+/* Claimed by us, it says, and not begun: conn_start has the lock from the claim to the session. */
+static enum result refuse_forged(struct conn *c)
+{
+    pthread_mutex_lock(&c->hs_lock);
+    if (atomic_load(&c->slot->state) == SLOT_UNSTARTED && owns_handshake(c))
+        conn_fail(c, RESULT_IO, ECONNABORTED);
+    pthread_mutex_unlock(&c->hs_lock);
     return conn_state(c);
 }
 
@@ -275,6 +294,8 @@ enum result conn_drive(struct conn *c, int fd)
         if (c->connected_side && !conn_established(fd))
             return RESULT_AGAIN;
         enum result result = conn_start(c, fd);
+        if (result == RESULT_OK && atomic_load(&c->slot->state) == SLOT_UNSTARTED)
+            return owns_handshake(c) ? refuse_forged(c) : watch_owner(c, fd);
         return result == RESULT_OK ? conn_state(c) : result;
     }
     if (state != SLOT_HANDSHAKE)
@@ -283,8 +304,7 @@ enum result conn_drive(struct conn *c, int fd)
         return watch_owner(c, fd);
     if (pthread_mutex_trylock(&c->hs_lock) != 0)
         return RESULT_AGAIN;
-    /* Ours to do, and not begun: a co-holder has overwritten the slot. (conn_start has the lock from claim to session.)
-     */
+    /* Ours to do, and not begun: a co-holder has overwritten the slot. */
     if (!c->hs && atomic_load(&c->slot->state) == SLOT_HANDSHAKE)
         conn_fail(c, RESULT_IO, ECONNABORTED);
     enum result result = c->hs ? drive(c, fd) : conn_state(c);

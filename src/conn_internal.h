@@ -53,6 +53,7 @@ struct conn {
     _Atomic uint32_t rest_due;    /* the slot may hold the rest of a record */
     _Atomic uint32_t shut_rd_due; /* SHUT_RD waits for our FIN to be acknowledged */
     int64_t born_ms;
+    _Atomic int64_t watched_ms; /* when we first waited for another process to do the handshake */
     _Atomic int64_t deadline_ms, rest_ms;
     _Atomic long last_unacked;
     _Atomic uint32_t alert_due; /* a bad record was read: this alert goes out, and nothing after it */

@@ -21,6 +21,21 @@ load program_helpers
     refute_contains "$(cat "$BATS_TEST_TMPDIR/library.log")" 'bad record'
 }
 
+@test "a child that scribbles over all shared memory neither crashes nor hangs its parent (plain)" {
+    plain hostile_child 1 2
+}
+# bats test_tags=unsanitized
+@test "a child that scribbles over all shared memory neither crashes nor hangs its parent (protected)" {
+    protected hostile_child $RANDOM 6
+    assert_contains "$output" 'areas 1' # it found what there is to scribble on
+}
+
+@test "a number that was closed unseen is not taken for its old connection (plain)" { plain stale; }
+@test "a number that was closed unseen is not taken for its old connection (protected)" { protected stale; }
+
+@test "threads that use, dup, close and connect again on the same numbers (plain)" { plain threads_churn 2; }
+@test "threads that use, dup, close and connect again on the same numbers (protected)" { protected threads_churn 5; }
+
 assert_survivors() { # MINIMUM that went on
     assert_at_least "$(sed -n 's/^went on \([0-9]*\) of .*/\1/p' <<<"$output")" "$1" "survivors that went on"
 }

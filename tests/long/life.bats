@@ -9,3 +9,10 @@ load ../program_helpers
     assert_at_least "$(sed -n 's/^went on \([0-9]*\) of .*/\1/p' <<<"$output")" 200 "survivors that went on"
     refute_contains "$(cat "$BATS_TEST_TMPDIR/library.log")" 'bad record'
 }
+
+@test "a child that scribbles over all shared memory neither crashes nor hangs its parent, 60 seeds" {
+    local seed
+    for seed in {1..60}; do
+        protected hostile_child $((seed * 100 + RANDOM % 100)) 6
+    done
+}
