@@ -152,47 +152,48 @@ HOOK int shutdown(int fd, int how)
     return error ? fail(error) : 0;
 }
 
-/* Gives the word of one number to a copy of it. */
-static void share_word(int from, int to)
+/* Before a copy is made: the word for it. A connection is pinned until copy_end, so that no other thread closes the
+ * original in between, and the copy is left without its word: it would be plain. */
+uintptr_t copy_begin(int from)
 {
     uintptr_t word = table_word(from);
-    if (word >= WORD_FIRST_POINTER) {
-        struct desc *d = (struct desc *)word;
-        if (desc_enter(d, from)) {
-            atomic_fetch_add(&d->refs, 1);
-            desc_leave(d);
-        } else {
-            word = WORD_UNKNOWN; /* closed while it was copied */
-        }
-    } else if (word == WORD_OURS || word == WORD_MOVING) {
-        word = WORD_UNKNOWN;
-    }
-    table_end_move(to, word);
+    if (word >= WORD_FIRST_POINTER && mine_to_track())
+        return desc_enter((struct desc *)word, from) ? word : WORD_UNKNOWN;
+    return word == WORD_OURS || word == WORD_MOVING ? WORD_UNKNOWN : word;
 }
 
-/* A number above the table cannot be watched: a copy of a protected one must not be there. */
-static bool above_table(int from, int to)
+static void copy_end(uintptr_t word, bool made)
 {
-    if ((unsigned)to < table_size || table_word(from) == WORD_PLAIN)
-        return false;
-    log_event(LOG_LEVEL_ERROR, "descriptor %d is above the table of %u: closed", to, table_size);
-    sys1(SYS_close, (long)to);
-    return true;
+    struct desc *d = (struct desc *)word;
+    if (word < WORD_FIRST_POINTER || !mine_to_track())
+        return;
+    if (made)
+        atomic_fetch_add(&d->refs, 1);
+    desc_leave(d);
 }
 
-/* A copy that the kernel has just made on a fresh number. */
-static int copied(int from, int to)
+/* A copy that the kernel has just made on a fresh number (-1: it has not), with the word of copy_begin. Where the table
+ * ends, it cannot be watched: a copy of a protected number must not be there. */
+int copy_made(uintptr_t word, int to)
 {
-    if (to < 0 || !mine_to_track() || (table_word(from) == WORD_PLAIN && table_word(to) == WORD_PLAIN))
-        return to;
-    if (above_table(from, to))
+    int error = errno;
+    bool above = to >= 0 && (unsigned)to >= table_size && word != WORD_PLAIN && mine_to_track();
+    if (above)
+        sys1(SYS_close, (long)to);
+    copy_end(word, to >= 0 && !above);
+    if (above) {
+        log_event(LOG_LEVEL_ERROR, "descriptor %d is above the table of %u: closed", to, table_size);
         return fail(EMFILE);
-    if (table_word(to) != WORD_PLAIN)
-        table_forget(to);
-    if (table_word(from) != WORD_PLAIN)
+    }
+    errno = error;
+    if (to < 0 || !mine_to_track() || (word == WORD_PLAIN && table_word(to) == WORD_PLAIN))
+        return to;
+    table_renew(to);
+    if (word != WORD_PLAIN)
         streams_adopt(to);
     table_begin_move(to);
-    share_word(from, to);
+    table_end_move(to, word);
+    errno = error;
     return to;
 }
 
@@ -203,7 +204,10 @@ static bool is_ours(int fd)
 
 HOOK int dup(int fd)
 {
-    return is_ours(fd) ? fail(EBADF) : copied(fd, real()->dup(fd));
+    if (is_ours(fd))
+        return fail(EBADF);
+    uintptr_t word = copy_begin(fd);
+    return copy_made(word, real()->dup(fd));
 }
 
 /* Replaces to by a copy of from; the call is made while nobody of this process can use to. */
@@ -225,11 +229,10 @@ static int replace(int from, int to, int flags, bool is_dup3)
     int error = give_up(to);
     if (error)
         return fail(error);
+    uintptr_t word = copy_begin(from);
     int r = is_dup3 ? real()->dup3(from, to, flags) : real()->dup2(from, to);
-    if (r < 0)
-        table_end_move(to, WORD_PLAIN);
-    else
-        share_word(from, to);
+    copy_end(word, r >= 0);
+    table_end_move(to, r < 0 ? WORD_PLAIN : word);
     return r;
 }
 
@@ -242,12 +245,6 @@ HOOK_ALIAS(dup2, __dup2);
 HOOK int dup3(int from, int to, int flags)
 {
     return replace(from, to, flags, true);
-}
-
-/* fcntl(F_DUPFD) and F_DUPFD_CLOEXEC, from hook_control.c. */
-int close_copied(int from, int to)
-{
-    return copied(from, to);
 }
 
 static int close_span(unsigned first, unsigned last, unsigned flags)

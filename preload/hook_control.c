@@ -33,11 +33,13 @@ static int control(int fd, int command, void *arg)
     uintptr_t word = table_word(fd);
     if (word == WORD_OURS && !thread.in_vfork_child)
         return fail(EBADF);
+    if (command == F_DUPFD || command == F_DUPFD_CLOEXEC) {
+        word = copy_begin(fd);
+        return copy_made(word, real()->fcntl64(fd, command, arg));
+    }
     int r = real()->fcntl64(fd, command, arg);
     if (command == F_SETFL && r == 0)
         note_blocking(fd, (long)arg & O_NONBLOCK);
-    if (command == F_DUPFD || command == F_DUPFD_CLOEXEC)
-        return close_copied(fd, r);
     return r;
 }
 

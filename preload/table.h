@@ -150,7 +150,10 @@ int hide_descriptor_number(int fd);
 void table_forget(int fd);
 /* hook_create.c: the kernel has just made fd (or says -1): whatever we know about it is out of date. Returns it. */
 int table_renew(int fd);
-int close_copied(int from, int to);
+/* hook_close.c, around a call that copies a number: copy_made(copy_begin(from), the copy or -1) gives the copy its
+ * word, and returns it. A connection is pinned in between. */
+uintptr_t copy_begin(int from);
+int copy_made(uintptr_t word, int to);
 /* A hidden dup of a program's descriptor, -1 on failure. */
 int hidden_dup(int fd);
 void hidden_close(int fd);
