@@ -24,20 +24,19 @@ TRACED_CALLS=read,write,readv,writev,pread64,pwrite64,preadv,pwritev,preadv2,pwr
 TRACED_CALLS+=,recvmmsg,sendmmsg,sendfile,splice,tee,copy_file_range,io_submit,io_uring_enter
 TRACED_CALLS+=,socket,bind,connect,accept,accept4
 
-# As both_ends; `traced` is protected with both ends under strace, for assert_mediated.
+# As both_ends, with clients that end when they hang; `traced` is protected with both ends under strace, for
+# assert_mediated.
 ends() { # plain|protected|traced
-    if [ "$1" != traced ]; then
-        both_ends "$1"
-        return
+    both_ends "${1/traced/protected}"
+    if [ "$1" = traced ]; then
+        require strace || return
+        TRACES=$BATS_TEST_TMPDIR/traces
+        mkdir -p "$TRACES"
+        local strace=(strace -ff -k -y -s 0 -qqq --signal=none -e "trace=$TRACED_CALLS")
+        SERVER=("${strace[@]}" -o "$TRACES/server" "${SERVER[@]}")
+        CLIENT=("${strace[@]}" -o "$TRACES/client" "${CLIENT[@]}")
     fi
-    require strace || return
-    both_ends protected
-    TRACES=$BATS_TEST_TMPDIR/traces
-    mkdir -p "$TRACES"
-    chmod 777 "$TRACES"
-    local strace=(strace -ff -k -y -s 0 -qqq --signal=none -e "trace=$TRACED_CALLS")
-    SERVER=("${strace[@]}" -o "$TRACES/server" "${SERVER[@]}")
-    CLIENT=("${strace[@]}" -o "$TRACES/client" "${CLIENT[@]}")
+    CLIENT=(timeout $((2 * DEADLINE)) "${CLIENT[@]}")
 }
 
 # Each read-like and write-like call on a protected socket was made by the library, on either end. Programs that are
