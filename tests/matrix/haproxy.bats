@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# HAProxy between curl and lighttpd: it accepts and connects, and both sides are protected.
+# HAProxy between curl and nginx: it accepts and connects, and both sides are protected.
 #
 # program: HAProxy
 # runs: TCP and HTTP mode, with and without splice; 100 MB down and 20 MB up; 200 requests, 20 at once
@@ -8,7 +8,7 @@ load helpers
 
 setup() {
     common_setup
-    require haproxy lighttpd curl || return
+    require haproxy nginx curl || return
     mkdir "$BATS_TEST_TMPDIR/files"
     printf '%s\n' "$MARKER" >"$BATS_TEST_TMPDIR/files/marker"
     WEB_PORT=$(free_port)
@@ -17,13 +17,18 @@ setup() {
 
 start_proxy() { # plain|protected|traced tcp|http [GLOBAL OPTION]
     ends "$1"
-    cat >"$BATS_TEST_TMPDIR/lighttpd.conf" <<END
-server.bind = "127.0.0.1"
-server.port = $WEB_PORT
-server.document-root = "$BATS_TEST_TMPDIR/files"
-server.modules = ("mod_webdav")
-webdav.activate = "enable"
-server.upload-dirs = ("$BATS_TEST_TMPDIR")
+    cat >"$BATS_TEST_TMPDIR/nginx.conf" <<END
+user root;
+daemon off;
+pid $BATS_TEST_TMPDIR/pid;
+events { }
+http {
+    access_log off;
+    sendfile on;
+    client_max_body_size 0;
+    client_body_temp_path $BATS_TEST_TMPDIR/bodies;
+    server { listen 127.0.0.1:$WEB_PORT; root $BATS_TEST_TMPDIR/files; dav_methods PUT; }
+}
 END
     cat >"$BATS_TEST_TMPDIR/haproxy.conf" <<END
 global
@@ -39,7 +44,7 @@ listen web
     bind 127.0.0.1:$PORT
     server only 127.0.0.1:$WEB_PORT
 END
-    start web "${SERVER[@]}" lighttpd -D -f "$BATS_TEST_TMPDIR/lighttpd.conf"
+    start web "${SERVER[@]}" nginx -c "$BATS_TEST_TMPDIR/nginx.conf" -e stderr
     start proxy "${SERVER[@]}" haproxy -db -f "$BATS_TEST_TMPDIR/haproxy.conf"
     wait_for_port "$WEB_PORT" web
     wait_for_port "$PORT" proxy

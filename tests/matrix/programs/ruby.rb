@@ -21,7 +21,7 @@ if ARGV[0] == 'server'
   puts "port #{listener.addr[1]}"
   loop { Thread.new(listener.accept) { |connection| serve(connection) } }
 end
-answer = Net::HTTP.post(URI(ARGV[1]), File.binread(ARGV[2]))
+answer = Net::HTTP.post(URI(ARGV[1]), File.binread(ARGV[2]), 'Content-Type' => 'application/octet-stream')
 raise answer.code unless answer.code == '200'
 $stdout.binmode
 print answer.body
