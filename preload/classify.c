@@ -1,4 +1,5 @@
 /* Which sockets are selected: by what they are, where they are bound or connected, and what the policy says. */
+#include "handover.h"
 #include "state.h"
 
 #include "sys.h"
@@ -83,7 +84,7 @@ static const char *expected_name(const struct policy_rule *rule, bool connected_
     return room;
 }
 
-static uint64_t socket_cookie(int fd)
+uint64_t socket_cookie(int fd)
 {
     uint64_t cookie = 0;
     socklen_t len = sizeof cookie;
@@ -186,6 +187,37 @@ struct desc *select_connection(int fd, const struct policy_rule *rule, bool conn
 void set_fastopen_connect(int fd, int on)
 {
     sys5(SYS_setsockopt, (long)fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, &on, (long)sizeof on);
+}
+
+struct desc *select_imported(int fd, const struct conn_passport *passport, enum conn_arrival arrival)
+{
+    /* For an open connection without a rule here: what it was proven by is settled. */
+    static const struct policy_rule handed = {
+        .action = POLICY_PROTECT, .source = "a connection handed over", .handshake_timeout_ms = 10000};
+    struct sockaddr_storage a;
+    socklen_t len = sizeof a;
+    bool connected = passport->connected_side;
+    if (sys3(connected ? SYS_getpeername : SYS_getsockname, (long)fd, &a, &len) != 0)
+        len = 0;
+    const struct policy_rule *rule =
+        policy_match(policy, connected ? POLICY_CONNECT : POLICY_ACCEPT, (struct sockaddr *)&a, len);
+    if (rule && rule->action == POLICY_DENY)
+        return NULL;
+    bool judged = rule && rule->action == POLICY_PROTECT;
+    struct conn_params params = {.rule = judged ? rule : &handed, .connected_side = connected};
+    memcpy(params.peer, passport->peer, sizeof params.peer);
+    struct conn *conn = core->conn_import(&params, passport, arrival);
+    if (!conn)
+        return NULL;
+    char name[CONN_PEER_TEXT];
+    struct identity *identity = NULL;
+    bool usable = !core->conn_unstarted(conn);
+    if (!usable && judged && (identity = core_identity_of(rule)))
+        usable = core->conn_equip(conn, identity, expected_name(rule, connected, params.peer, name, sizeof name));
+    struct desc *d = usable ? desc_new(conn, params.rule) : NULL;
+    if (!d)
+        core->conn_free(conn);
+    return d;
 }
 
 void unselect(int fd, struct desc *d)
@@ -385,6 +417,7 @@ void classify_inherited(void)
     }
     if (dir >= 0)
         sys1(SYS_close, dir);
+    handover_adopt();
     for (int fd = 0; fd <= 2; fd++) { /* stdio uses these behind the hooks: look now */
         if (table_word(fd) == WORD_UNKNOWN)
             classify_unknown(fd);

@@ -1,5 +1,5 @@
-/* Will the library be in the program that an exec starts? An unstarted connection is left to the new image only then;
- * in any other it would go on in clear. Whoever cannot be judged counts as no. */
+/* Will the library be in the program that an exec starts? A protected connection goes on there only then; in any other
+ * it would go on in clear. Whoever cannot be judged counts as no. */
 #include "exec_image.h"
 
 #include "state.h"
@@ -32,19 +32,69 @@ static const char *value_in(char *const envp[], const char *name)
     return NULL;
 }
 
-static bool same(const char *a, const char *b)
-{
-    return a && b ? strcmp(a, b) == 0 : a == b;
-}
-
-static bool environment_keeps(char *const envp[])
+static const char *own_path(void)
 {
     Dl_info self;
-    const char *preload = value_in(envp, "LD_PRELOAD");
-    if (!preload || !dladdr((void *)exec_image_init, &self) || !self.dli_fname || !strstr(preload, self.dli_fname))
-        return false;
-    return same(value_in(envp, "P2PTLS_POLICY"), policy_at_start) &&
-           same(value_in(envp, "P2PTLS_CONFIG"), config_at_start);
+    return dladdr((void *)exec_image_init, &self) ? self.dli_fname : NULL;
+}
+
+static bool preloads_us(char *const envp[])
+{
+    const char *preload = value_in(envp, "LD_PRELOAD"), *own = own_path();
+    return preload && own && strstr(preload, own);
+}
+
+static bool has_policy(char *const envp[])
+{
+    const char *text = value_in(envp, "P2PTLS_POLICY"), *file = value_in(envp, "P2PTLS_CONFIG");
+    return (text && *text) || (file && *file);
+}
+
+bool exec_image_environment_keeps(char *const envp[])
+{
+    return preloads_us(envp) && has_policy(envp);
+}
+
+static char *setting(const char *name, const char *value, const char *behind)
+{
+    char *text = NULL;
+    return asprintf(&text, "%s=%s%s%s", name, value, behind ? ":" : "", behind ? behind : "") < 0 ? NULL : text;
+}
+
+/* Ours come first in the copy, each on the heap; what follows is the caller's. A later LD_PRELOAD is left out. */
+enum { OWN_SETTINGS = 3 };
+
+char **exec_image_environment(char *const envp[])
+{
+    size_t n = 0, at = 0;
+    while (envp && envp[n])
+        n++;
+    char **copy = calloc(n + OWN_SETTINGS + 2, sizeof *copy);
+    const char *preload = value_in(envp, "LD_PRELOAD"), *own = own_path();
+    if (!copy || !own)
+        return free(copy), NULL;
+    copy[at++] = preloads_us(envp) ? setting("LD_PRELOAD", preload, NULL) : setting("LD_PRELOAD", own, preload);
+    bool ours = !has_policy(envp);
+    copy[at++] = setting("P2PTLS_POLICY", ours && policy_at_start ? policy_at_start : "", NULL);
+    copy[at++] = setting("P2PTLS_CONFIG", ours && config_at_start ? config_at_start : "", NULL);
+    for (size_t i = 0; i < n; i++) {
+        bool replaced =
+            strncmp(envp[i], "LD_PRELOAD=", 11) == 0 ||
+            (ours && (strncmp(envp[i], "P2PTLS_POLICY=", 14) == 0 || strncmp(envp[i], "P2PTLS_CONFIG=", 14) == 0));
+        if (!replaced)
+            copy[at++] = envp[i];
+    }
+    if (copy[0] && copy[1] && copy[2])
+        return copy;
+    exec_image_environment_free(copy);
+    return NULL;
+}
+
+void exec_image_environment_free(char **envp)
+{
+    for (int i = 0; envp && i < OWN_SETTINGS; i++)
+        free(envp[i]);
+    free(envp);
 }
 
 /* glibc's loader, which obeys LD_PRELOAD with our library. */
@@ -129,10 +179,20 @@ static bool search_keeps(const char *file)
     return false;
 }
 
-bool exec_image_keeps(const char *file, bool search, char *const envp[])
+static bool is_executable(const char *file)
+{
+    struct stat s;
+    return access(file, X_OK) == 0 && stat(file, &s) == 0 && S_ISREG(s.st_mode);
+}
+
+enum exec_image exec_image_of(const char *file, bool search)
 {
     int saved = errno;
-    bool keeps = file && environment_keeps(envp) && (search ? search_keeps(file) : file_keeps(file, 0));
+    enum exec_image image = EXEC_IMAGE_UNCOVERABLE;
+    if (file && (search ? search_keeps(file) : file_keeps(file, 0)))
+        image = EXEC_IMAGE_COVERABLE;
+    else if (file && !search && !is_executable(file))
+        image = EXEC_IMAGE_IMPOSSIBLE;
     errno = saved;
-    return keeps;
+    return image;
 }

@@ -1,15 +1,23 @@
-/* Will the library be in the program that an exec starts? */
+/* What the program that an exec starts will be: with the library in it or without. */
 #ifndef P2PTLS_EXEC_IMAGE_H
 #define P2PTLS_EXEC_IMAGE_H
 
 #include <stdbool.h>
 
-/* Notes the policy's variables as they were at the start of this program. */
+/* Keeps what the environment said at the start: programs change and clear theirs. */
 void exec_image_init(void);
 
-/* True if the program file (looked for in PATH if search, as execvp(3) does) is dynamically linked against glibc for
- * this architecture, neither set-uid nor with file capabilities (scripts: their interpreter), and envp names this
- * library and the same policy. NULL: cannot be told, false. */
-bool exec_image_keeps(const char *file, bool search, char *const envp[]);
+/* Can the library be in that program? Not in static, set-uid, set-gid and file-capability programs, nor in those of
+ * another architecture or libc; what cannot be judged counts as no. search: along PATH, as execvp(3) does. */
+enum exec_image { EXEC_IMAGE_UNCOVERABLE = 0, EXEC_IMAGE_COVERABLE, EXEC_IMAGE_IMPOSSIBLE /* the exec will fail */ };
+enum exec_image exec_image_of(const char *file, bool search);
+
+/* Does this environment bring the library in, with a policy? */
+bool exec_image_environment_keeps(char *const envp[]);
+
+/* A copy of envp that does: LD_PRELOAD and the policy put back. Free it with exec_image_environment_free. NULL: no
+ * memory. */
+char **exec_image_environment(char *const envp[]);
+void exec_image_environment_free(char **envp);
 
 #endif

@@ -10,6 +10,7 @@
 /* At exit: what was acknowledged to the program goes out, handshakes that early writes wait for included. Bounded by
  * the connections' own deadlines. */
 struct finishing {
+    bool (*which)(struct desc *d); /* NULL: all */
     struct pollfd *fds;
     size_t n, room;
     int64_t next;
@@ -29,15 +30,17 @@ static bool fit(struct finishing *f)
 
 static void leave_one(struct desc *d, void *arg)
 {
-    (void)arg;
+    struct finishing *f = arg;
     int fd = desc_any_number(d);
-    if (fd < 0 || atomic_load(&d->orphan) || !desc_enter(d, fd))
+    d->need.idle = false;
+    if (fd < 0 || atomic_load(&d->orphan))
         return;
-    if (core->conn_leave(d->conn, fd, d->linger_abort))
-        d->need.idle = false;
-    else
+    if (f->which && !f->which(d)) {
         d->need.idle = true;
-    desc_leave(d);
+    } else if (desc_enter(d, fd)) {
+        d->need.idle = !core->conn_leave(d->conn, fd, d->linger_abort);
+        desc_leave(d);
+    }
 }
 
 static void finish_one(struct desc *d, void *arg)
@@ -55,14 +58,14 @@ static void finish_one(struct desc *d, void *arg)
         f->next = d->need.deadline_ms;
 }
 
-void helper_finish_all(void)
+void helper_finish(bool (*which)(struct desc *d))
 {
     if (!core || thread.in_vfork_child || forbidden.bare || fork_is_foreign())
         return;
     thread_enter();
     helper_stop();
-    desc_each(leave_one, NULL);
-    struct finishing f = {0};
+    struct finishing f = {.which = which};
+    desc_each(leave_one, &f);
     for (;;) {
         f.n = 0;
         f.next = INT64_MAX;
@@ -77,6 +80,11 @@ void helper_finish_all(void)
     }
     free(f.fds);
     thread_leave();
+}
+
+void helper_finish_all(void)
+{
+    helper_finish(NULL);
 }
 
 void helper_finish_at_quick_exit(void)

@@ -1,5 +1,7 @@
 /* fork in its forms. Before it, every thread is out of the library and each live connection expects a child; after it,
  * the child has an id of its own, and none of its parent's handshakes, which it could not continue. */
+#include "exec_plan.h"
+#include "handover.h"
 #include "state.h"
 
 #include "sys.h"
@@ -7,7 +9,6 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <sched.h>
 
 /* One fork at a time: glibc runs the prepare handlers of two threads side by side, and the gate is one. Held from
  * prepare to the end of the fork. */
@@ -59,6 +60,20 @@ static void notice(struct desc *d, void *arg)
         any_live = true;
 }
 
+void fork_close_gate(void)
+{
+    thread_enter();
+    pthread_mutex_lock(&forking);
+    table_gate_close();
+}
+
+void fork_open_gate(void)
+{
+    table_gate_open(false);
+    pthread_mutex_unlock(&forking);
+    thread_leave();
+}
+
 void fork_prepare(void)
 {
     if (!policy || thread.in_vfork_child)
@@ -69,8 +84,10 @@ void fork_prepare(void)
     table_gate_close(); /* also waits for a thread that is loading the core */
     any_live = false;
     desc_each_forking(notice, NULL);
-    if (any_live)
+    if (any_live) {
         core->core_prepare_fork();
+        handover_prepare_fork();
+    }
     fork_shared |= any_live;
     desc_each_forking(prepare_one, NULL);
 }
@@ -133,6 +150,8 @@ void fork_child(void)
     desc_each_forking(child_one, NULL);
     waits_forked();
     settle_moves();
+    vfork_forked();
+    exec_plan_forked();
     helper_forked();
     aio_forked();
     table_gate_open(true);
@@ -181,39 +200,6 @@ HOOK pid_t _Fork(void)
     return pid;
 }
 
-/* clone(2) without CLONE_VM is a fork that runs no handlers. */
-struct cloned {
-    int (*fn)(void *);
-    void *arg;
-};
-
-static int in_clone(void *arg)
-{
-    struct cloned c = *(struct cloned *)arg; /* the child's own copy of its parent's stack */
-    fork_child();
-    return c.fn(c.arg);
-}
-
-HOOK int clone(int (*fn)(void *), void *stack, int flags, void *arg, ...)
-{
-    va_list args;
-    va_start(args, arg);
-    pid_t *parent_tid = va_arg(args, pid_t *);
-    void *tls = va_arg(args, void *);
-    pid_t *child_tid = va_arg(args, pid_t *);
-    va_end(args);
-    if (!policy || (flags & CLONE_VM) || !fn)
-        return real()->clone(fn, stack, flags, arg, parent_tid, tls, child_tid);
-    struct cloned c = {fn, arg};
-    fork_prepare();
-    int pid = real()->clone(in_clone, stack, flags, &c, parent_tid, tls, child_tid);
-    int saved = errno;
-    fork_parent(pid < 0);
-    errno = saved;
-    return pid;
-}
-HOOK_ALIAS(clone, __clone);
-
 long fork_by_syscall(long n, const long a[6])
 {
     fork_prepare();
@@ -224,27 +210,3 @@ long fork_by_syscall(long n, const long a[6])
         fork_parent(r < 0);
     return r;
 }
-
-/* Called by vfork.S in the child, which runs in its parent's memory until it execs or exits, and by the parent when it
- * comes back: descriptors that the child closes or moves are its own, and our table describes the parent's. */
-__attribute__((visibility("hidden"))) void vfork_enter(void);
-__attribute__((visibility("hidden"))) void vfork_leave(void);
-
-void vfork_enter(void)
-{
-    thread.in_vfork_child = true;
-}
-
-void vfork_leave(void)
-{
-    thread.in_vfork_child = false;
-}
-
-#if !defined(__x86_64__)
-/* No stub for this architecture: a vfork that is a fork is what POSIX allows. */
-HOOK pid_t vfork(void)
-{
-    return fork();
-}
-HOOK_ALIAS(vfork, __vfork);
-#endif

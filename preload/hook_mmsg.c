@@ -1,12 +1,13 @@
 /* sendmmsg(2) and recvmmsg(2): several messages by one call. On a stream each is a sendmsg or recvmsg of its own. */
+#include "passing.h"
 #include "stream.h"
 
 #include <time.h>
 
-static bool any_passes_protected(const struct mmsghdr *messages, unsigned count)
+static bool any_passes(const struct mmsghdr *messages, unsigned count)
 {
     for (unsigned i = 0; i < count; i++)
-        if (messages[i].msg_hdr.msg_controllen && passes_protected(&messages[i].msg_hdr))
+        if (messages[i].msg_hdr.msg_controllen && passing_needed(&messages[i].msg_hdr))
             return true;
     return false;
 }
@@ -41,10 +42,8 @@ static int send_each(int fd, struct mmsghdr *messages, unsigned count, int flags
 HOOK int sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags)
 {
     enum { COUNT_MAX = 1024 }; /* sendmmsg(2): capped to UIO_MAXIOV */
-    if (table_find_data(fd) || (policy && (flags & MSG_FASTOPEN)))
+    if (table_find_data(fd) || (policy && (flags & MSG_FASTOPEN)) || (table_size && any_passes(messages, count)))
         return send_each(fd, messages, count < COUNT_MAX ? count : COUNT_MAX, flags);
-    if (table_size && any_passes_protected(messages, count))
-        return (int)stream_special(EOPNOTSUPP);
     return real()->sendmmsg(fd, messages, count, flags);
 }
 
@@ -102,6 +101,6 @@ HOOK int recvmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags, s
     int n = real()->recvmmsg(fd, messages, count, flags, timeout);
     for (int i = 0; table_size && i < n; i++)
         if (messages[i].msg_hdr.msg_controllen)
-            mark_received(&messages[i].msg_hdr);
+            passing_received(&messages[i].msg_hdr, flags);
     return n;
 }

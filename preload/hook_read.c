@@ -1,5 +1,6 @@
 /* read(2), recv(2) and their relatives. */
 #include "addresses.h"
+#include "passing.h"
 #include "stream.h"
 
 #include <string.h>
@@ -109,23 +110,6 @@ HOOK ssize_t recvfrom(int fd, void *buffer, size_t len, int flags, struct sockad
     return n;
 }
 
-/* Descriptors that come by SCM_RIGHTS are looked at when first used. */
-void mark_received(const struct msghdr *m)
-{
-    for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR((struct msghdr *)m, c)) {
-        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
-            continue;
-        for (size_t at = 0; at + sizeof(int) <= c->cmsg_len - CMSG_LEN(0); at += sizeof(int)) {
-            int fd;
-            memcpy(&fd, CMSG_DATA(c) + at, sizeof fd);
-            if (fd >= 0)
-                table_set(fd, WORD_UNKNOWN);
-            if (fd >= 0 && fd <= 2) /* one of these was closed, and its stream is still there */
-                streams_adopt(fd);
-        }
-    }
-}
-
 /* A descriptor taken from another process. */
 HOOK int pidfd_getfd(int pidfd, int fd, unsigned flags)
 {
@@ -141,7 +125,7 @@ HOOK ssize_t recvmsg(int fd, struct msghdr *m, int flags)
     if (!d) {
         ssize_t n = real()->recvmsg(fd, m, flags);
         if (n >= 0 && table_size && m->msg_controllen)
-            mark_received(m);
+            passing_received(m, flags);
         return n;
     }
     if (address_is_bad(m, sizeof *m))

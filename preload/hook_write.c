@@ -1,5 +1,6 @@
 /* write(2), send(2) and their relatives. */
 #include "addresses.h"
+#include "passing.h"
 #include "stream.h"
 
 #include <string.h>
@@ -89,32 +90,9 @@ HOOK ssize_t sendto(int fd, const void *buffer, size_t len, int flags, const str
     return real()->sendto(fd, buffer, len, flags, to, to_len);
 }
 
-/* A protected connection cannot be given to another process yet: it would arrive there without its keys. */
-bool passes_protected(const struct msghdr *m)
-{
-    for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR((struct msghdr *)m, c)) {
-        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
-            continue;
-        for (size_t at = 0; at + sizeof(int) <= c->cmsg_len - CMSG_LEN(0); at += sizeof(int)) {
-            int fd;
-            memcpy(&fd, CMSG_DATA(c) + at, sizeof fd);
-            if (!table_find(fd))
-                continue;
-            log_event(LOG_LEVEL_ERROR, "passing protected descriptor %d to another process refused: not covered yet",
-                      fd);
-            return true;
-        }
-    }
-    return false;
-}
-
-HOOK ssize_t sendmsg(int fd, const struct msghdr *m, int flags)
+static ssize_t send_message(int fd, const struct msghdr *m, int flags)
 {
     struct desc *d = table_find_data(fd);
-    if (address_is_bad(m, sizeof *m))
-        return d ? stream_special(EFAULT) : real()->sendmsg(fd, m, flags);
-    if (table_size && m->msg_controllen && passes_protected(m))
-        return stream_special(EOPNOTSUPP);
     int r;
     if (!d && fast_open(fd, flags, m->msg_name, m->msg_namelen, &r))
         return r < 0 ? -1 : sendmsg(fd, m, flags & ~MSG_FASTOPEN);
@@ -123,4 +101,20 @@ HOOK ssize_t sendmsg(int fd, const struct msghdr *m, int flags)
     if (m->msg_iovlen > 1024)
         return stream_special(EMSGSIZE);
     return send_vector(d, fd, m->msg_iov, (int)m->msg_iovlen, flags);
+}
+
+HOOK ssize_t sendmsg(int fd, const struct msghdr *m, int flags)
+{
+    struct passing *passing;
+    if (address_is_bad(m, sizeof *m))
+        return table_find_data(fd) ? stream_special(EFAULT) : real()->sendmsg(fd, m, flags);
+    if (!table_size || !m->msg_controllen || address_is_bad(m->msg_control, m->msg_controllen))
+        return send_message(fd, m, flags);
+    const struct msghdr *boxed = passing_begin(m, &passing);
+    if (!boxed)
+        return -1;
+    ssize_t n = send_message(fd, boxed, flags);
+    if (passing)
+        passing_end(passing, n >= 0);
+    return n;
 }

@@ -53,7 +53,7 @@ int __vasprintf_chk(char **text, int flag, const char *format, va_list args);
     X(backtrace_symbols_fd) X(pidfd_getfd) X(_Fork) X(clone) \
     X(chroot) X(setuid) X(seteuid) X(setreuid) X(setresuid) X(setgid) X(setegid) X(setregid) X(setresgid) X(unshare) \
     X(setns) X(capset) X(prctl) X(epoll_wait) X(epoll_pwait) X(epoll_pwait2) X(daemon) X(_exit) X(execve) X(execv) X(execvp) X(execvpe) X(fexecve) X(execveat) X(posix_spawn) \
-    X(posix_spawnp) X(posix_spawn_file_actions_adddup2) X(system) X(popen) X(sigaction) X(syscall) \
+    X(posix_spawnp) X(system) X(popen) X(pclose) X(sigaction) X(syscall) \
     X(longjmp) X(_longjmp) X(siglongjmp) X(sigaltstack) X(socketpair) X(pipe) X(pipe2) X(eventfd) X(epoll_create) \
     X(epoll_create1) X(timerfd_create) X(memfd_create)
 /* clang-format on */

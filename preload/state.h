@@ -46,6 +46,12 @@ void restore_nagle(int fd, struct desc *d); /* after the first write on an open 
 void set_fastopen_connect(int fd, int on);
 void restore_cork(int fd, struct desc *d); /* before it; pinned */
 
+uint64_t socket_cookie(int fd);
+struct conn_passport;
+/* The same for a connection that another program has handed over, with the rule that this one's policy has for it. The
+ * desc has no number yet. */
+struct desc *select_imported(int fd, const struct conn_passport *passport, enum conn_arrival arrival);
+
 /* helper.c */
 void helper_add(struct desc *d);  /* background work may have come up for d */
 void helper_kick(struct desc *d); /* the same, cheap when there is none */
@@ -56,6 +62,8 @@ void helper_pause(void);  /* until helper_resume there is no helper thread in th
 void helper_resume(void);
 void helper_forked(void);
 /* finish.c */
+/* Ends those connections, and waits for those that are ending already. */
+void helper_finish(bool (*which)(struct desc *d));
 void helper_finish_all(void); /* bounded: at exit */
 void helper_finish_at_quick_exit(void);
 void helper_finish_handshakes(void);        /* before a fork whose parent ends */
@@ -87,8 +95,12 @@ void fork_init(void);
 void fork_prepare(void);
 void fork_parent(bool failed);
 void fork_child(void);
+/* Keeps every other thread out of the library, as during a fork. The caller is out. */
+void fork_close_gate(void);
+void fork_open_gate(void);
 /* This process shares another's memory, or was forked unseen: the connections in it are not its own to end. */
 bool fork_is_foreign(void);
+void vfork_forked(void);                          /* fork_in_place.c: in the child of any fork */
 long fork_by_syscall(long n, const long args[6]); /* as the raw call: -errno */
 
 #endif

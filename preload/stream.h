@@ -58,8 +58,4 @@ void stream_wait_rest_out(struct desc *d, int fd, int flags);
 /* Pinned. Before TCP is up: what the kernel says of a write then. 0: it is up, or coming. */
 int stream_not_connected(struct desc *d, int fd);
 
-/* SCM_RIGHTS, in hook_write.c and hook_read.c. */
-bool passes_protected(const struct msghdr *m);
-void mark_received(const struct msghdr *m);
-
 #endif

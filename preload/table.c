@@ -11,7 +11,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 
-enum { TABLE_MAX = 1 << 20, OURS_BELOW = 1024, OURS_SPAN = 64 };
+enum { TABLE_MAX = 1 << 20, OURS_BELOW = 1024, OURS_SPAN = 256 };
 
 _Atomic(uintptr_t) *table;
 unsigned table_size;
@@ -172,6 +172,7 @@ struct desc *desc_new(struct conn *conn, const struct policy_rule *rule)
         d->linger_abort = d->lingers = false;
         d->rcvlowat = 1;
         d->epolls = NULL;
+        d->box = -1;
         atomic_store(&d->nodelay_forced, false);
         atomic_store(&d->cork_due, false);
         d->fastopen_connect = false;
@@ -201,6 +202,8 @@ void desc_release(struct desc *d)
     wait_unpinned(d);
     pthread_mutex_lock(&descs_lock);
     core->conn_free(d->conn);
+    if (d->box >= 0)
+        hidden_close(d->box);
     if (d->prev_live)
         d->prev_live->next_live = d->next_live;
     else
@@ -334,7 +337,7 @@ int hide_descriptor_number(int fd)
     struct rlimit limit = {OURS_BELOW, OURS_BELOW};
     getrlimit(RLIMIT_NOFILE, &limit);
     long top = limit.rlim_cur < OURS_BELOW ? (long)limit.rlim_cur : OURS_BELOW;
-    long from = top > OURS_SPAN ? top - OURS_SPAN : 3;
+    long from = top - (top < 4 * OURS_SPAN ? top / 4 : OURS_SPAN);
     long moved = sys3(SYS_fcntl, (long)fd, F_DUPFD_CLOEXEC, from);
     if (moved < 0)
         moved = sys3(SYS_fcntl, (long)fd, F_DUPFD_CLOEXEC, 3L);

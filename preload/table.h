@@ -56,6 +56,7 @@ struct desc {
     _Atomic bool again;          /* the helper shall look at it now */
     _Atomic bool told_started;   /* the helper knows that the handshake has begun */
     struct conn_need need;       /* the helper's own */
+    int box;                     /* ours: with it another program can go on (handover.c); -1 */
     struct desc *next_free;
     struct desc *next_live, *prev_live;
 };

@@ -9,6 +9,13 @@
 vfork:
 __vfork:
     .cfi_startproc
+    subq $8, %rsp
+    .cfi_adjust_cfa_offset 8
+    call vfork_must_fork
+    addq $8, %rsp
+    .cfi_adjust_cfa_offset -8
+    testb %al, %al
+    jne vfork_by_fork
     /* Set before the call: parent and child share the flag, and the parent sleeps while the child runs. */
     subq $8, %rsp
     .cfi_adjust_cfa_offset 8

@@ -198,10 +198,10 @@ int stream_wait_writable(struct desc *d, int fd, int flags, int64_t deadline_ms,
         *roomy = !forbidden.send;
         return wait_poll(fd, POLLOUT, left_until(deadline_ms));
     }
-    thread_enter();
+    library_enter(); /* the slot does not move meanwhile */
     enum result taken = core->conn_turn_take(d->conn, &byte);
     unsigned turn = taken == RESULT_OK ? wait_turn_begin(d, fd) : 0;
-    thread_leave();
+    library_leave();
     if (taken == RESULT_OK) {
         *roomy = true;
         return wait_by_sending(d, fd, turn, byte);

@@ -100,10 +100,10 @@ static void pop(void)
 /* Ends the note, and whatever is above it: that was left. */
 static void pop_down_to(unsigned token)
 {
-    thread_enter();
+    library_enter(); /* no slot moves meanwhile */
     for (bool last = !find(token); !last; pop())
         last = notes[thread.waits - 1].token == token;
-    thread_leave();
+    library_leave();
 }
 
 unsigned wait_begin(struct desc *d)
@@ -132,13 +132,13 @@ unsigned wait_turn_begin(const struct desc *d, int fd)
 
 void wait_turn_end(struct desc *d, unsigned token, bool sent)
 {
-    thread_enter();
+    library_enter();
     struct note *n = find(token);
     if (!token || (n && n->turn))
         core->conn_turn_end(d->conn, sent);
     if (n)
         n->turn = false;
-    thread_leave();
+    library_leave();
 }
 
 static bool on_altstack(uintptr_t address)

@@ -1,37 +1,61 @@
 #include "chunk.h"
 
 #include "bytes.h"
+#include "sys.h"
 
+#include <fcntl.h>
 #include <pthread.h>
+#include <stddef.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#ifndef MFD_NOEXEC_SEAL
+#define MFD_NOEXEC_SEAL 8U
+#endif
 
 struct chunk {
     struct chunk *next;
     struct slot *slots;
-    uint32_t used; /* one bit for each slot that this process holds */
-    bool shared;   /* mapped by another process too */
+    uint32_t used;     /* one bit for each slot that this process holds */
+    uint32_t exported; /* one bit for each that is on a memfd of its own */
+    bool shared;       /* mapped by another process too */
+    bool single;       /* one slot, imported */
 };
 
 _Static_assert(CHUNK_SLOTS <= 32, "one bit for each slot");
+_Static_assert(sizeof(struct slot) % 4096 == 0, "slots can be mapped one by one");
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct chunk *chunks;
 
-static struct chunk *chunk_new(void)
+static size_t chunk_size(const struct chunk *c)
 {
-    struct chunk *c = calloc(1, sizeof *c);
+    return (c->single ? 1 : CHUNK_SLOTS) * sizeof(struct slot);
+}
+
+static struct chunk *chunk_add(void *mapping)
+{
+    struct chunk *c = mapping == MAP_FAILED ? NULL : calloc(1, sizeof *c);
     if (!c)
         return NULL;
-    size_t size = CHUNK_SLOTS * sizeof(struct slot);
-    c->slots = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (c->slots == MAP_FAILED) {
-        free(c);
-        return NULL;
-    }
-    madvise(c->slots, size, MADV_DONTDUMP); /* keys do not belong in core files */
+    c->slots = mapping;
     c->next = chunks;
     chunks = c;
+    return c;
+}
+
+static struct chunk *chunk_new(void)
+{
+    size_t size = CHUNK_SLOTS * sizeof(struct slot);
+    void *m = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    struct chunk *c = chunk_add(m);
+    if (!c && m != MAP_FAILED)
+        munmap(m, size);
+    if (c)
+        madvise(m, size, MADV_DONTDUMP); /* keys do not belong in core files */
     return c;
 }
 
@@ -41,7 +65,7 @@ static void chunk_unmap(struct chunk *gone)
         if (*p != gone)
             continue;
         *p = gone->next;
-        munmap(gone->slots, CHUNK_SLOTS * sizeof(struct slot));
+        munmap(gone->slots, chunk_size(gone));
         free(gone);
         return;
     }
@@ -73,15 +97,155 @@ static void slot_erase(struct slot *slot)
         wipe(slot, sizeof *slot);
 }
 
+/* The memfd is not ours any more: anonymous memory comes back to the slot's place. False: it stays taken. */
+static bool slot_reset(struct slot *slot)
+{
+    void *m =
+        mmap(slot, sizeof *slot, PROT_READ | PROT_WRITE, MAP_FIXED | MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (m != MAP_FAILED)
+        madvise(slot, sizeof *slot, MADV_DONTDUMP);
+    return m != MAP_FAILED;
+}
+
+static uint32_t bit_of(const struct chunk *c, const struct slot *slot)
+{
+    return 1u << (unsigned)(slot - c->slots);
+}
+
 void chunk_drop(struct chunk *chunk, struct slot *slot)
 {
+    uint32_t bit = bit_of(chunk, slot);
+    bool free_again = true;
     pthread_mutex_lock(&lock);
-    if (!chunk->shared)
+    if (chunk->exported & bit)
+        free_again = chunk->single || slot_reset(slot);
+    else if (!chunk->shared)
         slot_erase(slot);
-    chunk->used &= ~(1u << (unsigned)(slot - chunk->slots));
+    if (free_again) {
+        chunk->used &= ~bit;
+        chunk->exported &= ~bit;
+    }
     if (!chunk->used && chunk->shared)
         chunk_unmap(chunk);
     pthread_mutex_unlock(&lock);
+}
+
+/* A process under RLIMIT_FSIZE would be killed by ftruncate. */
+static int new_memfd(size_t size)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur < size)
+        return -1;
+    long fd = sys2(SYS_memfd_create, "p2ptls", (long)(MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL));
+    if (fd < 0) /* before Linux 6.3 */
+        fd = sys2(SYS_memfd_create, "p2ptls", (long)(MFD_CLOEXEC | MFD_ALLOW_SEALING));
+    if (fd < 0)
+        return -1;
+    if (sys2(SYS_ftruncate, fd, (long)size) == 0 &&
+        sys3(SYS_fcntl, fd, F_ADD_SEALS, (long)(F_SEAL_SHRINK | F_SEAL_GROW)) == 0)
+        return (int)fd;
+    sys1(SYS_close, fd);
+    return -1;
+}
+
+/* Most of a slot was never touched, and reading it would make pages of zeroes. */
+static void copy_used(struct slot *to, const struct slot *from)
+{
+    const struct slot_rx *rx = &from->rx;
+    const struct slot_tx *tx = &from->tx;
+    memcpy(to, from, offsetof(struct slot, rx_buffer));
+    if (slot_rx_valid(rx)) {
+        memcpy(to->rx_buffer, from->rx_buffer, rx->half_len);
+        memcpy(to->rx_buffer + rx->plain_off, from->rx_buffer + rx->plain_off, rx->plain_len);
+    }
+    if (slot_tx_valid(tx))
+        memcpy(to->tx_buffer + tx->rest_off, from->tx_buffer + tx->rest_off, tx->rest_len);
+}
+
+/* Whoever sleeps on the old memory would never be woken. */
+static void wake_sleepers(struct slot *slot)
+{
+    shared_wake(&slot->state);
+    shared_wake(&slot->early_kept);
+    shared_wake(&slot->turn);
+}
+
+/* The slot's address never stops being mapped, since others look at its state without a lock. The old pages are
+ * reached by a second mapping (mremap(2), old_size 0), and erased. */
+static bool move_to(struct slot *slot, int fd)
+{
+    size_t size = sizeof *slot;
+    struct slot *fresh = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    struct slot *old = mremap(slot, 0, size, MREMAP_MAYMOVE);
+    bool moved = false;
+    if (fresh != MAP_FAILED && old != MAP_FAILED) {
+        copy_used(fresh, slot);
+        moved = mmap(slot, size, PROT_READ | PROT_WRITE, MAP_FIXED | MAP_SHARED, fd, 0) != MAP_FAILED;
+    }
+    if (moved) {
+        madvise(slot, size, MADV_DONTDUMP);
+        wake_sleepers(old);
+        slot_erase(old);
+    }
+    if (fresh != MAP_FAILED)
+        munmap(fresh, size);
+    if (old != MAP_FAILED)
+        munmap(old, size);
+    return moved;
+}
+
+int chunk_export(struct chunk *chunk, struct slot *slot)
+{
+    int fd = -1;
+    pthread_mutex_lock(&lock);
+    if (!chunk->shared && !(chunk->exported & bit_of(chunk, slot)) && (fd = new_memfd(sizeof *slot)) >= 0) {
+        if (move_to(slot, fd)) {
+            chunk->exported |= bit_of(chunk, slot);
+        } else {
+            sys1(SYS_close, (long)fd);
+            fd = -1;
+        }
+    }
+    pthread_mutex_unlock(&lock);
+    return fd;
+}
+
+bool chunk_exported(const struct chunk *chunk, const struct slot *slot)
+{
+    return chunk->exported & bit_of(chunk, slot);
+}
+
+/* What cannot shrink under us, and has the size of a slot of ours. */
+static bool is_slot(int fd)
+{
+    struct stat s;
+    long seals = sys2(SYS_fcntl, (long)fd, (long)F_GET_SEALS);
+    return seals >= 0 && (seals & (F_SEAL_SHRINK | F_SEAL_GROW)) == (F_SEAL_SHRINK | F_SEAL_GROW) &&
+           fstat(fd, &s) == 0 && s.st_size == (off_t)sizeof(struct slot);
+}
+
+struct slot *chunk_import(int fd, struct chunk **where)
+{
+    if (!is_slot(fd))
+        return NULL;
+    struct slot *slot = mmap(NULL, sizeof *slot, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (slot == MAP_FAILED)
+        return NULL;
+    madvise(slot, sizeof *slot, MADV_DONTDUMP);
+    struct chunk *c = NULL;
+    if (slot->layout == SLOT_LAYOUT) {
+        pthread_mutex_lock(&lock);
+        c = chunk_add(slot);
+        if (c) {
+            c->used = c->exported = 1;
+            c->shared = c->single = true;
+        }
+        pthread_mutex_unlock(&lock);
+    }
+    *where = c;
+    if (!c)
+        munmap(slot, sizeof *slot);
+    return c ? slot : NULL;
 }
 
 void chunk_forked(void)

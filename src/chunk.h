@@ -1,10 +1,15 @@
 /* Shared mappings that hold slots. A chunk takes no new connections once its process has forked, so that a child
  * never maps the keys of connections that its parent makes later, and it is unmapped when this process holds nothing
- * in it any more. Anonymous shared memory: it has no name that another process of the user could open. */
+ * in it any more. Chunks are anonymous shared memory: it has no name that another process of the user could open.
+ *
+ * A slot that is to be handed to another program moves to a memfd of its own, at its old address (chunk_export): so
+ * whoever receives it can map this connection and no other. */
 #ifndef P2PTLS_CHUNK_H
 #define P2PTLS_CHUNK_H
 
 #include "slot.h"
+
+#include <stdbool.h>
 
 enum { CHUNK_SLOTS = 32 };
 
@@ -15,6 +20,15 @@ struct slot *chunk_take(struct chunk **where);
 
 /* This process lets go of the slot: wiped if no other process ever mapped it. */
 void chunk_drop(struct chunk *chunk, struct slot *slot);
+
+/* Puts the slot on a memfd of its own, sealed at its size, and returns a descriptor of it, which the caller closes; -1
+ * if another process maps the slot where it is, it is on one already, or without descriptors or memory. Nobody may use
+ * the slot meanwhile; a sleeper on one of its words is woken, and must look again within a bounded time. */
+int chunk_export(struct chunk *chunk, struct slot *slot);
+bool chunk_exported(const struct chunk *chunk, const struct slot *slot);
+
+/* Maps a slot that another process exported. The descriptor stays the caller's. NULL: it is not one, or no memory. */
+struct slot *chunk_import(int fd, struct chunk **where);
 
 /* Around fork(2): every chunk is shared from now on. Called in parent and child. */
 void chunk_forked(void);

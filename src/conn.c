@@ -10,19 +10,10 @@ void conn_set_io(const struct conn_io *io)
     conn_transport = io;
 }
 
-struct conn *conn_new(const struct conn_params *params)
+bool conn_init(struct conn *c, const struct conn_params *params)
 {
-    struct conn *c = calloc(1, sizeof *c);
-    if (!c)
-        return NULL;
-    c->slot = chunk_take(&c->chunk);
-    const char *name = params->dialled_name;
-    if (!c->slot || (name && !(c->dialled_name = strdup(name)))) {
-        if (c->slot)
-            chunk_drop(c->chunk, c->slot);
-        free(c);
-        return NULL;
-    }
+    if (params->dialled_name && !(c->dialled_name = strdup(params->dialled_name)))
+        return false;
     c->rule = params->rule;
     c->identity = params->identity;
     c->connected_side = params->connected_side;
@@ -31,6 +22,23 @@ struct conn *conn_new(const struct conn_params *params)
     c->tx_batch = 4 * RECORD_PLAIN_MAX;
     c->born_ms = conn_transport->now_ms();
     pthread_mutex_init(&c->hs_lock, NULL);
+    return true;
+}
+
+struct conn *conn_new(const struct conn_params *params)
+{
+    struct conn *c = calloc(1, sizeof *c);
+    if (!c)
+        return NULL;
+    c->family = family_own();
+    c->slot = chunk_take(&c->chunk);
+    if (!c->slot || !conn_init(c, params)) {
+        if (c->slot)
+            chunk_drop(c->chunk, c->slot);
+        free(c);
+        return NULL;
+    }
+    c->slot->layout = SLOT_LAYOUT;
     atomic_store(&c->slot->state, SLOT_UNSTARTED);
     return c;
 }
@@ -94,8 +102,6 @@ int conn_wait_state(struct conn *c, int timeout_ms)
 
 int conn_error(const struct conn *c)
 {
-    if (atomic_load(&c->slot->state) == SLOT_GIVEN_BACK)
-        return EBADF;
     int error = atomic_load(&c->slot->error);
     return error > 0 && error < 4096 ? error : EPROTO;
 }
@@ -107,10 +113,13 @@ int conn_take_error(struct conn *c)
     return conn_error(c);
 }
 
+/* How long a child that was announced and has not taken an id yet counts as a holder. */
+enum { FORK_GRACE_MS = 2000 };
+
 void conn_prepare_fork(struct conn *c)
 {
     if (!atomic_load(&c->left))
-        holders_announce(c->slot, conn_transport->now_ms());
+        holders_announce(c->family, c->slot, conn_transport->now_ms() + FORK_GRACE_MS);
 }
 
 /* A superserver forks so that the child, or what it executes, serves the connection: neither may start the handshake by
@@ -138,7 +147,7 @@ void conn_fork_child(struct conn *c)
     atomic_store(&c->rest_due, 0);
     atomic_store(&c->shut_rd_due, 0);
     if (!atomic_load(&c->left))
-        holders_join(c->slot);
+        holders_join(c->family, c->slot);
 }
 
 bool conn_reading_shut(const struct conn *c)
@@ -169,24 +178,4 @@ void conn_warm(struct conn *c)
         return;
     warm_cipher(c, &c->slot->rx_lock, &c->rx_cipher, &c->slot->rx.keys);
     warm_cipher(c, &c->slot->tx_lock, &c->tx_cipher, &c->slot->tx.keys);
-}
-
-bool conn_give_back(struct conn *c)
-{
-    uint32_t nobody = 0;
-    if (atomic_load(&c->slot->state) == SLOT_GIVEN_BACK)
-        return true;
-    if (atomic_load(&c->slot->state) != SLOT_UNSTARTED ||
-        !atomic_compare_exchange_strong(&c->slot->owner, &nobody, HOLDER_NOBODY))
-        return false;
-    atomic_store(&c->slot->state, SLOT_GIVEN_BACK);
-    return true;
-}
-
-void conn_take_back(struct conn *c)
-{
-    uint32_t given = SLOT_GIVEN_BACK, nobody = HOLDER_NOBODY;
-    if (!atomic_compare_exchange_strong(&c->slot->state, &given, SLOT_UNSTARTED))
-        return;
-    atomic_compare_exchange_strong(&c->slot->owner, &nobody, 0);
 }

@@ -48,6 +48,39 @@ struct conn_params {
 /* A connection in state unstarted. NULL without memory. */
 struct conn *conn_new(const struct conn_params *params);
 
+/* What another program needs to go on with a connection, beside the socket (conn_pass.c). */
+struct conn_passport {
+    int memory;          /* the slot's own memfd */
+    int family_file;     /* of the holders; -1 in an import: the family is known */
+    uint8_t family[16];  /* its name */
+    bool connected_side; /* as conn_params */
+    char peer[CONN_PEER_TEXT];
+};
+
+/* Moves the slot to a memfd, once. The caller gets passport->memory and closes it; family_file is only lent. False:
+ * it has been exported before, or it cannot be: another process shares the memory already, or descriptors are out.
+ * Nobody may be inside the module meanwhile (as around fork). */
+MUST_USE bool conn_export(struct conn *c, struct conn_passport *passport);
+/* Does an import need the family's file? Else pass -1, since a copy of the file must never be closed. */
+bool conn_import_needs_family(const struct conn_passport *passport);
+/* A connection that was exported, in whatever state it is. Consumes family_file, not memory. An unstarted one needs
+ * conn_equip before anything else. */
+enum conn_arrival { CONN_BY_EXEC = 0, CONN_BY_MESSAGE, CONN_BY_PEEK /* a message that is still there */ };
+struct conn *conn_import(const struct conn_params *params, const struct conn_passport *passport,
+                         enum conn_arrival arrival);
+MUST_USE bool conn_equip(struct conn *c, struct identity *identity, const char *dialled_name);
+/* Does nobody else hold the socket? */
+bool conn_alone(struct conn *c);
+/* It was received by a process that holds it already. */
+void conn_arrived(struct conn *c);
+
+/* Around exec(2), for a connection that the new program will go on with. */
+void conn_prepare_exec(struct conn *c);
+void conn_exec_failed(struct conn *c);
+/* Around sending it by SCM_RIGHTS; conn_return if that failed. */
+void conn_depart(struct conn *c);
+void conn_return(struct conn *c);
+
 /* Forgets it in this process: no I/O. Call after conn_leave or when the socket was closed by force. */
 void conn_free(struct conn *c);
 
@@ -158,11 +191,5 @@ bool conn_leftover(const struct conn *c);
 
 /* Bytes that writes have accepted and the kernel has not: kept for after the handshake, or the rest of a record. */
 size_t conn_unsent(struct conn *c);
-
-/* Makes an unstarted connection nobody's: true if it was unstarted. The socket is then as fresh as the kernel made it,
- * and a new image may take it over. */
-bool conn_give_back(struct conn *c);
-/* The exec failed: takes it back. */
-void conn_take_back(struct conn *c);
 
 #endif

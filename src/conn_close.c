@@ -139,12 +139,12 @@ static bool handed_over(const struct conn *c)
 
 bool conn_leave(struct conn *c, int fd, bool abort)
 {
-    bool last = holders_leave(c->slot, conn_transport->now_ms());
+    bool last = holders_leave(c->family, c->slot, conn_transport->now_ms());
     atomic_store(&c->left, 1);
     atomic_store(&c->alone, last);
     if (abort && atomic_load(&c->slot->state) == SLOT_HANDSHAKE && owns_handshake(c))
         conn_fail(c, RESULT_IO, ECONNABORTED); /* who else holds it would wait for its end */
-    if (abort || atomic_load(&c->slot->state) == SLOT_GIVEN_BACK)
+    if (abort)
         return false;
     if (!last)
         return !handed_over(c);

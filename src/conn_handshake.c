@@ -73,7 +73,7 @@ enum result conn_start(struct conn *c, int fd)
     if (atomic_load(&c->slot->state) != SLOT_UNSTARTED)
         return RESULT_OK;
     pthread_mutex_lock(&c->hs_lock);
-    if (!atomic_compare_exchange_strong(&c->slot->owner, &nobody, holder_self())) {
+    if (!atomic_compare_exchange_strong(&c->slot->owner, &nobody, holder_self(c->family))) {
         pthread_mutex_unlock(&c->hs_lock);
         return RESULT_OK;
     }
@@ -255,8 +255,7 @@ static enum result watch_owner(struct conn *c, int fd)
     atomic_compare_exchange_strong(&c->watched_ms, &nothing, now);
     bool in_time = now < atomic_load(&c->watched_ms) + OWNER_TIMEOUTS * (int64_t)c->rule->handshake_timeout_ms;
     uint32_t owner = atomic_load(&c->slot->owner), expected = atomic_load(&c->slot->state);
-    bool is_process = owner && owner != HOLDER_NOBODY;
-    if (in_time && (!is_process || holder_alive(owner)))
+    if (in_time && (!owner || holder_alive(c->family, owner)))
         return RESULT_AGAIN;
     if ((expected == SLOT_HANDSHAKE || expected == SLOT_UNSTARTED) &&
         atomic_compare_exchange_strong(&c->slot->state, &expected, SLOT_FAILED)) {
@@ -329,7 +328,7 @@ void conn_time_out(struct conn *c, int fd)
 
 void conn_disconnect(struct conn *c)
 {
-    holders_leave(c->slot, conn_transport->now_ms());
+    holders_leave(c->family, c->slot, conn_transport->now_ms());
     pthread_mutex_lock(&c->hs_lock);
     conn_drop_private(c);
     c->shut_wr_wanted = false;

@@ -32,6 +32,7 @@ enum conn_phase {
 struct conn {
     struct chunk *chunk;
     struct slot *slot;
+    struct family *family;
     const struct policy_rule *rule;
     struct identity *identity;
     bool connected_side;
@@ -71,8 +72,11 @@ void scratch_give(uint8_t *buffer); /* holds nothing but ciphertext: plaintext i
 
 static inline bool owns_handshake(const struct conn *c)
 {
-    return atomic_load(&c->slot->owner) == holder_self();
+    return atomic_load(&c->slot->owner) == holder_self(c->family);
 }
+
+/* What params say, in a conn that has its slot. False: no memory. */
+bool conn_init(struct conn *c, const struct conn_params *params);
 
 bool slot_take(struct conn *c, struct slotlock *lock);
 

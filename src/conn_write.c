@@ -44,7 +44,7 @@ static enum result others_check(struct writing *w)
         id = atomic_load(&slot->owner);
     if (!id)
         return RESULT_OK;
-    if (holder_alive(id))
+    if (holder_alive(w->c->family, id))
         return RESULT_AGAIN;
     log_event(LOG_LEVEL_ERROR,
               "%s: a process that shares this connection died with bytes that it had still to send: connection lost",
@@ -382,7 +382,7 @@ enum result conn_turn_take(struct conn *c, uint8_t *byte)
     uint32_t nobody = 0;
     if (conn_state(c) != RESULT_OK || atomic_load(&c->slot->early_kept))
         return RESULT_AGAIN;
-    if (!atomic_compare_exchange_strong(&c->slot->turn, &nobody, holder_self()))
+    if (!atomic_compare_exchange_strong(&c->slot->turn, &nobody, holder_self(c->family)))
         return RESULT_AGAIN;
     struct writing w = {.c = c};
     enum result result = tx_lock(&w);

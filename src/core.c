@@ -54,7 +54,7 @@ enum result core_identity(const struct policy_rule *rule, const char *state_dir,
 
 void core_prepare_fork(void)
 {
-    holders_prepare_fork();
+    family_found();
 }
 
 void core_forked(bool in_child)

@@ -17,6 +17,16 @@
     X(core_sandbox)                                                                                                    \
     X(conn_new)                                                                                                        \
     X(conn_free)                                                                                                       \
+    X(conn_export)                                                                                                     \
+    X(conn_import_needs_family)                                                                                        \
+    X(conn_import)                                                                                                     \
+    X(conn_equip)                                                                                                      \
+    X(conn_alone)                                                                                                      \
+    X(conn_arrived)                                                                                                    \
+    X(conn_prepare_exec)                                                                                               \
+    X(conn_exec_failed)                                                                                                \
+    X(conn_depart)                                                                                                     \
+    X(conn_return)                                                                                                     \
     X(conn_peer)                                                                                                       \
     X(conn_start)                                                                                                      \
     X(conn_drive)                                                                                                      \
@@ -47,9 +57,7 @@
     X(conn_fork_child)                                                                                                 \
     X(conn_reading_shut)                                                                                               \
     X(conn_warm)                                                                                                       \
-    X(conn_leftover)                                                                                                   \
-    X(conn_take_back)                                                                                                  \
-    X(conn_give_back)
+    X(conn_leftover)
 
 /* The identity of a rule, loaded at its first use and kept for the life of the process. state_dir: see identity.h. */
 MUST_USE enum result core_identity(const struct policy_rule *rule, const char *state_dir, struct identity **out,

@@ -17,6 +17,7 @@ enum {
     /* The rest of one record that the kernel took a part of. */
     SLOT_TX_ROOM = 5 * 4096,
     SLOT_HOLDERS = 64,
+    SLOT_LAYOUT = 0x70320001, /* the last digits count changes of struct slot or of what they mean */
     SLOT_SUBJECT = 200,
 };
 
@@ -25,12 +26,8 @@ enum slot_state {
     SLOT_UNSTARTED, /* any process may claim it */
     SLOT_HANDSHAKE, /* the owner holds the GnuTLS sessions; others wait on the state word */
     SLOT_OPEN,
-    SLOT_FAILED,     /* error says why */
-    SLOT_GIVEN_BACK, /* left to a new image by exec: no business of this family any more */
+    SLOT_FAILED, /* error says why */
 };
-
-/* No process has this id (holders.c). */
-enum { HOLDER_NOBODY = 0x7fffffff };
 
 enum slot_rx_end { RX_LIVE = 0, RX_CLOSE_NOTIFY, RX_ERROR };
 
@@ -53,6 +50,7 @@ struct slot_tx {
 };
 
 struct slot {
+    uint32_t layout;              /* SLOT_LAYOUT: processes that share it were built for the same one */
     _Atomic uint32_t state;       /* enum slot_state; futex word */
     _Atomic uint32_t owner;       /* holder id of the process that does the handshake */
     _Atomic uint32_t early_kept;  /* the owner still has early writes to send: nobody else may write. futex word */
@@ -65,6 +63,7 @@ struct slot {
     _Atomic uint32_t untailed;    /* plaintext is left over, and no byte in the kernel tells of it (conn_leftover) */
     _Atomic uint32_t holders_unknown;
     _Atomic uint32_t forks, joins;          /* children announced, and those that have taken an id of their own */
+    _Atomic uint32_t departures, arrivals;  /* sockets sent by SCM_RIGHTS, and received */
     _Atomic int64_t fork_until_ms;          /* while the two differ: until then a child counts as a holder */
     _Atomic uint32_t holders[SLOT_HOLDERS]; /* ids (holders.h); all 0 while one process alone has ever held it */
     _Atomic uint64_t bytes_in, bytes_out;

@@ -52,51 +52,6 @@ def shared_before_connect(client):
         raise OSError(code, os.strerror(code))
 
 
-def given_to_a_program(client):
-    subprocess.run(["/bin/echo", MARK.decode()], stdout=client, check=True)
-
-
-def given_by_file_action(client):
-    os.waitpid(os.posix_spawn("/bin/echo", ["echo", MARK.decode()], os.environ,
-                              file_actions=[(os.POSIX_SPAWN_DUP2, client.fileno(), 1)]), 0)
-
-
-def executed(client):
-    child = os.fork()
-    if not child:
-        client.set_inheritable(True)
-        try:
-            os.execv("/bin/true", ["true"])
-        except OSError as e:
-            os._exit(e.errno)
-    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    if code:
-        raise OSError(code, os.strerror(code))
-
-
-def accepted_and_executed_without_library(client):
-    listener = socket.create_server(("127.0.0.1", 0))
-    dialled = socket.create_connection(listener.getsockname())
-    accepted = listener.accept()[0]
-    child = os.fork()
-    if not child:
-        accepted.set_inheritable(True)
-        try:
-            os.execve("/bin/true", ["true"], {})
-        except OSError as e:
-            os._exit(e.errno)
-    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    dialled.close()
-    if code:
-        raise OSError(code, os.strerror(code))
-
-
-def passed_on(client):
-    unix, other = socket.socketpair()
-    with unix, other:
-        unix.sendmsg([b"x"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [client.fileno()]))])
-
-
 def urgent(client):
     client.send(MARK, socket.MSG_OOB)
 
@@ -124,11 +79,6 @@ WAYS = {
     unshared: errno.EINVAL,
     closed_unshared: errno.EINVAL,
     shared_before_connect: errno.EIO,
-    given_to_a_program: errno.EOPNOTSUPP,
-    given_by_file_action: errno.EOPNOTSUPP,
-    executed: errno.EOPNOTSUPP,
-    accepted_and_executed_without_library: errno.EOPNOTSUPP,
-    passed_on: errno.EOPNOTSUPP,
     urgent: errno.EOPNOTSUPP,
 }
 

@@ -1,0 +1,294 @@
+/* posix_spawn, system, popen: libc's own exec inside them goes past the hooks. Where something protected could get into
+ * the new program, the same is done by fork and the exec that is hooked; otherwise libc does it. */
+#include "exec_plan.h"
+#include "handover.h"
+#include "spawn_actions.h"
+#include "state.h"
+
+#include "sys.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/wait.h>
+
+static bool by_ourselves(const posix_spawn_file_actions_t *actions)
+{
+    if (!policy || thread.in_vfork_child || !handover_matters())
+        return false;
+    return exec_plan_needed() || (actions && (!spawn_actions_known() || spawn_actions_copy(actions)));
+}
+
+static int set_scheduling(const posix_spawnattr_t *attr, short flags)
+{
+    struct sched_param param;
+    int how;
+    posix_spawnattr_getschedparam(attr, &param);
+    posix_spawnattr_getschedpolicy(attr, &how);
+    if (flags & POSIX_SPAWN_SETSCHEDULER)
+        return sched_setscheduler(0, how, &param) < 0 ? errno : 0;
+    if (flags & POSIX_SPAWN_SETSCHEDPARAM)
+        return sched_setparam(0, &param) < 0 ? errno : 0;
+    return 0;
+}
+
+static void set_default_signals(const posix_spawnattr_t *attr)
+{
+    sigset_t set;
+    posix_spawnattr_getsigdefault(attr, &set);
+    for (int signo = 1; signo < NSIG; signo++)
+        if (sigismember(&set, signo) == 1)
+            signal(signo, SIG_DFL);
+}
+
+/* In the order of posix_spawn(3): attributes, then file actions. */
+static int set_attributes(const posix_spawnattr_t *attr, short flags)
+{
+    pid_t group;
+    if (flags & POSIX_SPAWN_SETSIGDEF)
+        set_default_signals(attr);
+    int error = set_scheduling(attr, flags);
+    if (error)
+        return error;
+    if ((flags & POSIX_SPAWN_SETSID) && setsid() < 0)
+        return errno;
+    if (flags & POSIX_SPAWN_SETPGROUP) {
+        posix_spawnattr_getpgroup(attr, &group);
+        if (setpgid(0, group) != 0)
+            return errno;
+    }
+    if ((flags & POSIX_SPAWN_RESETIDS) && (setegid(getgid()) != 0 || seteuid(getuid()) != 0))
+        return errno;
+    return 0;
+}
+
+struct spawning {
+    const char *file;
+    bool search;
+    const posix_spawn_file_actions_t *actions;
+    const posix_spawnattr_t *attr;
+    char *const *argv;
+    char *const *envp;
+    sigset_t mask; /* of the caller */
+    int report;    /* the child tells here why there is no new program; close-on-exec says that there is one */
+};
+
+static void spawn_child(const struct spawning *s) __attribute__((noreturn));
+static void spawn_child(const struct spawning *s)
+{
+    short flags = 0;
+    sigset_t mask = s->mask;
+    if (s->attr)
+        posix_spawnattr_getflags(s->attr, &flags);
+    int error = s->attr ? set_attributes(s->attr, flags) : 0;
+    if (!error)
+        error = spawn_actions_run(s->actions);
+    if (flags & POSIX_SPAWN_SETSIGMASK)
+        posix_spawnattr_getsigmask(s->attr, &mask);
+    if (!error) {
+        sigprocmask(SIG_SETMASK, &mask, NULL);
+        error = (s->search ? execvpe(s->file, s->argv, s->envp) : execve(s->file, s->argv, s->envp)) < 0 ? errno : 0;
+    }
+    sys3(SYS_write, (long)s->report, &error, (long)sizeof error);
+    _exit(127);
+}
+
+static int wait_for_report(int fd)
+{
+    int error = 0;
+    long n;
+    while ((n = sys3(SYS_read, (long)fd, &error, (long)sizeof error)) == -EINTR)
+        ;
+    return n == (long)sizeof error ? error : 0;
+}
+
+static int spawn(pid_t *pid, struct spawning *s)
+{
+    int ends[2], report = -1;
+    sigset_t all;
+    if (s->actions && !spawn_actions_known()) {
+        log_event(LOG_LEVEL_ERROR, "posix_spawn of %s refused: this libc's file actions are not known", s->file);
+        return EOPNOTSUPP;
+    }
+    if (sys2(SYS_pipe2, ends, (long)O_CLOEXEC) != 0)
+        return EMFILE;
+    report = hide_descriptor_number(ends[1]); /* where no file action puts anything */
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, &s->mask);
+    pid_t child = report < 0 ? -1 : fork();
+    int error = child < 0 ? errno : 0;
+    if (child == 0) {
+        s->report = report;
+        spawn_child(s);
+    }
+    if (report >= 0)
+        hidden_close(report);
+    if (child > 0 && (error = wait_for_report(ends[0])) != 0)
+        waitpid(child, NULL, 0);
+    sys1(SYS_close, (long)ends[0]);
+    pthread_sigmask(SIG_SETMASK, &s->mask, NULL);
+    if (!error && pid)
+        *pid = child;
+    return error;
+}
+
+HOOK int posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
+                     const posix_spawnattr_t *attr, char *const argv[], char *const envp[])
+{
+    struct spawning s = {.file = path, .actions = actions, .attr = attr, .argv = argv, .envp = envp};
+    int saved = errno;
+    if (!by_ourselves(actions))
+        return real()->posix_spawn(pid, path, actions, attr, argv, envp);
+    int error = spawn(pid, &s);
+    errno = saved;
+    return error;
+}
+
+HOOK int posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_actions_t *actions,
+                      const posix_spawnattr_t *attr, char *const argv[], char *const envp[])
+{
+    struct spawning s = {.file = file, .search = true, .actions = actions, .attr = attr, .argv = argv, .envp = envp};
+    int saved = errno;
+    if (!by_ourselves(actions))
+        return real()->posix_spawnp(pid, file, actions, attr, argv, envp);
+    int error = spawn(pid, &s);
+    errno = saved;
+    return error;
+}
+
+static int wait_for(pid_t pid)
+{
+    int status = -1;
+    while (waitpid(pid, &status, 0) < 0)
+        if (errno != EINTR)
+            return -1;
+    return status;
+}
+
+/* system(3): the caller ignores SIGINT and SIGQUIT and blocks SIGCHLD meanwhile. */
+static int shell(const char *command)
+{
+    struct sigaction ignore = {.sa_handler = SIG_IGN}, interrupt, quit;
+    sigset_t child_signal, before;
+    sigemptyset(&child_signal);
+    sigaddset(&child_signal, SIGCHLD);
+    sigaction(SIGINT, &ignore, &interrupt);
+    sigaction(SIGQUIT, &ignore, &quit);
+    pthread_sigmask(SIG_BLOCK, &child_signal, &before);
+    pid_t pid = fork();
+    if (pid == 0) {
+        sigaction(SIGINT, &interrupt, NULL);
+        sigaction(SIGQUIT, &quit, NULL);
+        pthread_sigmask(SIG_SETMASK, &before, NULL);
+        execl("/bin/sh", "sh", "-c", command, (char *)NULL);
+        _exit(127);
+    }
+    int status = pid < 0 ? -1 : wait_for(pid);
+    sigaction(SIGINT, &interrupt, NULL);
+    sigaction(SIGQUIT, &quit, NULL);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return status;
+}
+
+HOOK int system(const char *command)
+{
+    return command && by_ourselves(NULL) ? shell(command) : real()->system(command);
+}
+
+/* popen's streams, so that pclose finds their processes, and later children do not get them (popen(3)). */
+struct pipe_stream {
+    struct pipe_stream *next;
+    FILE *stream;
+    pid_t pid;
+};
+static struct pipe_stream *pipe_streams;
+static pthread_mutex_t pipe_streams_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static void run_piped(const char *command, int end, int onto) __attribute__((noreturn));
+static void run_piped(const char *command, int end, int onto)
+{
+    for (struct pipe_stream *p = pipe_streams; p; p = p->next)
+        close(fileno(p->stream));
+    if (end != onto) {
+        dup2(end, onto);
+        close(end);
+    } else {
+        fcntl(end, F_SETFD, 0);
+    }
+    execl("/bin/sh", "sh", "-c", command, (char *)NULL);
+    _exit(127);
+}
+
+static FILE *start_piped(struct pipe_stream *p, const char *command, bool reads, bool close_on_exec)
+{
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) != 0)
+        return NULL;
+    int ours = ends[!reads], theirs = ends[reads];
+    p->stream = fdopen(ours, reads ? "r" : "w");
+    p->pid = p->stream ? fork() : -1;
+    if (p->pid == 0)
+        run_piped(command, theirs, reads ? STDOUT_FILENO : STDIN_FILENO);
+    int saved = errno;
+    close(theirs);
+    if (p->pid > 0) {
+        if (!close_on_exec)
+            fcntl(ours, F_SETFD, 0);
+        return p->stream;
+    }
+    if (p->stream)
+        fclose(p->stream);
+    else
+        close(ours);
+    errno = saved;
+    return NULL;
+}
+
+static FILE *piped_shell(const char *command, const char *mode)
+{
+    bool reads = false, writes = false, close_on_exec = false;
+    for (const char *m = mode; *m; m++) {
+        reads |= *m == 'r';
+        writes |= *m == 'w';
+        close_on_exec |= *m == 'e';
+        if (*m != 'r' && *m != 'w' && *m != 'e')
+            return errno = EINVAL, NULL;
+    }
+    if (reads == writes)
+        return errno = EINVAL, NULL;
+    struct pipe_stream *p = malloc(sizeof *p);
+    if (!p)
+        return NULL;
+    pthread_mutex_lock(&pipe_streams_lock);
+    FILE *stream = start_piped(p, command, reads, close_on_exec);
+    if (stream) {
+        p->next = pipe_streams;
+        pipe_streams = p;
+    }
+    pthread_mutex_unlock(&pipe_streams_lock);
+    if (!stream)
+        free(p);
+    return stream;
+}
+
+HOOK FILE *popen(const char *command, const char *mode)
+{
+    return by_ourselves(NULL) ? piped_shell(command, mode) : real()->popen(command, mode);
+}
+
+HOOK int pclose(FILE *stream)
+{
+    struct pipe_stream **at = &pipe_streams, *p;
+    pthread_mutex_lock(&pipe_streams_lock);
+    while (*at && (*at)->stream != stream)
+        at = &(*at)->next;
+    if ((p = *at))
+        *at = p->next;
+    pthread_mutex_unlock(&pipe_streams_lock);
+    if (!p)
+        return real()->pclose(stream);
+    pid_t pid = p->pid;
+    free(p);
+    fclose(stream);
+    return wait_for(pid);
+}

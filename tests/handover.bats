@@ -1,0 +1,76 @@
+#!/usr/bin/env bats
+# Connections that go on in other programs: each case runs on plain TCP, and under the library with the same result.
+
+load helpers
+load program_helpers
+
+both() { # CASE of programs/handover.py
+    run "$PYTHON" "$BATS_TEST_DIRNAME/programs/handover.py" "$1"
+    assert_status 0
+    P2PTLS_POLICY='any 127.0.0.0/8:*' P2PTLS_LOG=info:$BATS_TEST_TMPDIR/log run \
+        p2p "$PYTHON" "$BATS_TEST_DIRNAME/programs/handover.py" "$1"
+    assert_status 0
+    grep -q TLS_ "$BATS_TEST_TMPDIR/log" || fail "no handshake is in the log"
+}
+
+# bats file_tags=unsanitized
+
+@test "exec in mid-stream: the new program goes on with the connection (law 6)" { both exec_in_mid_stream; }
+@test "exec before the handshake: the new program makes it" { both exec_before_the_handshake; }
+@test "exec with an empty environment: the library is put back where a connection survives" {
+    both exec_with_an_empty_environment
+}
+@test "exec of a shell: its children share the connection with it" { both exec_of_a_shell_and_its_children; }
+@test "exec hands over plaintext that was opened and not read" { both exec_keeps_plaintext_that_was_not_read_yet; }
+@test "exec in a forked child with the connection on 0 and 1" { both exec_of_itself; }
+@test "exec that fails leaves the connection as it was" { both exec_that_fails; }
+@test "exec ends connections with close-on-exec in an orderly way (laws 5, 8)" {
+    both exec_closes_what_has_close_on_exec
+}
+@test "posix_spawn with the connection as standard input and output" { both spawned_programs; }
+@test "posix_spawn that fails leaves the connection as it was" { both spawn_that_fails; }
+@test "system: the shell shares the connection" { both shell_of_system; }
+@test "SCM_RIGHTS to a relative in mid-stream" { both passed_to_a_relative; }
+@test "SCM_RIGHTS to a program that was started apart: two connections, one not begun" { both passed_to_a_stranger; }
+@test "SCM_RIGHTS to itself, peeked at before: one connection, with one state (law 6)" { both passed_there_and_back; }
+@test "SCM_RIGHTS of a listener: what is accepted is protected" { both a_listener_passed; }
+@test "parent and executed child write at once: no message is torn (law 6)" { both both_go_on_after_exec; }
+
+starting() { # MODE of programs/spawning
+    plain spawning "$1"
+    protected spawning "$1"
+}
+
+@test "vfork and exec" { starting vfork; }
+@test "vfork children that change their descriptors, or whose exec fails, leave the parent's alone" {
+    starting vfork-harmless
+}
+@test "clone with CLONE_VM and CLONE_VFORK, and exec" { starting clone-vfork; }
+@test "clone as fork, and exec" { starting clone; }
+@test "posix_spawnp with dup2, closefrom, process group and signal mask" { starting spawn; }
+@test "popen and pclose: the shell shares the connection" { starting popen; }
+@test "execvp, execl, execle, fexecve, execveat" {
+    local form
+    for form in execvp execl execle fexecve execveat execveat-path; do
+        starting "$form"
+    done
+}
+
+@test "exec of a static program: it gets an unconnected socket, and nothing of it passes (law 2)" {
+    local static=$BATS_TEST_TMPDIR/spill
+    gcc -static -o "$static" "$BATS_TEST_DIRNAME/programs/spill.c"
+    P2PTLS_POLICY='any 127.0.0.0/8:*' P2PTLS_LOG=info:$BATS_TEST_TMPDIR/log run \
+        p2p "$PYTHON" "$BATS_TEST_DIRNAME/programs/handover.py" exec_of_what_cannot_be_covered "$static"
+    assert_status 0
+    grep -q 'does not go on in it' "$BATS_TEST_TMPDIR/log" || fail "$(cat "$BATS_TEST_TMPDIR/log")"
+    # The same program reaches a plain connection: the test can fail.
+    run "$PYTHON" "$BATS_TEST_DIRNAME/programs/handover.py" exec_of_what_cannot_be_covered "$static"
+    assert_status 1
+    assert_output_has spilled-in-clear
+}
+
+@test "SCM_RIGHTS to a program without the library: it gets no socket (law 2)" {
+    P2PTLS_POLICY='any 127.0.0.0/8:*' P2PTLS_LOG=info:$BATS_TEST_TMPDIR/log run \
+        p2p "$PYTHON" "$BATS_TEST_DIRNAME/programs/handover.py" passed_to_the_unprotected
+    assert_status 0
+}

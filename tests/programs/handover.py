@@ -1,0 +1,329 @@
+"""Connections that go on in other programs: by exec, spawn, system, popen and SCM_RIGHTS. Run on plain TCP and protected,
+with the same results. Usage: handover.py CASE"""
+import os
+import signal
+import socket
+import subprocess
+import sys
+
+CAT = "/bin/cat"
+WHOLE = 300000
+
+
+def pair():
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(5)
+    here = socket.create_connection(listener.getsockname())
+    there, _ = listener.accept()
+    listener.close()
+    return here, there
+
+
+def receive(end, size):
+    got = b""
+    while len(got) < size:
+        part = end.recv(size - len(got))
+        assert part, f"end of stream after {len(got)} of {size} bytes"
+        got += part
+    return got
+
+
+def expect(end, text):
+    got = receive(end, len(text))
+    assert got == text, (got[:80], text[:80])
+
+
+def expect_end(end):
+    got = end.recv(10)
+    assert got == b"", got
+
+
+def talk(here, there):
+    """Brings the connection into mid-stream, with records of both directions."""
+    here.sendall(b"hello")
+    expect(there, b"hello")
+    there.sendall(b"world")
+    expect(here, b"world")
+
+
+def echo_through(here, process):
+    """The other end is a cat in another program: everything comes back, and then the end."""
+    data = os.urandom(WHOLE)
+    pid = os.fork()
+    if pid == 0:
+        here.sendall(data)
+        here.shutdown(socket.SHUT_WR)
+        os._exit(0)
+    expect(here, data)
+    expect_end(here)
+    os.waitpid(pid, 0)
+    assert process.wait() == 0
+
+
+def exec_in_mid_stream():
+    here, there = pair()
+    talk(here, there)
+    process = subprocess.Popen([CAT], stdin=there, stdout=there)
+    there.close()
+    echo_through(here, process)
+
+
+def exec_before_the_handshake():
+    here, there = pair()
+    process = subprocess.Popen([CAT], stdin=there, stdout=there)
+    there.close()
+    echo_through(here, process)
+
+
+def exec_with_an_empty_environment():
+    here, there = pair()
+    talk(here, there)
+    process = subprocess.Popen([CAT], stdin=there, stdout=there, env={})
+    there.close()
+    echo_through(here, process)
+
+
+def exec_of_a_shell_and_its_children():
+    here, there = pair()
+    talk(here, there)
+    script = "read first; echo $first | cat; cat; echo end | cat"
+    process = subprocess.Popen(["/bin/sh", "-c", script], stdin=there, stdout=there, bufsize=0)
+    there.close()
+    here.sendall(b"one\ntwo\nthree\n")
+    expect(here, b"one\ntwo\nthree\n")
+    here.shutdown(socket.SHUT_WR)
+    expect(here, b"end\n")
+    expect_end(here)
+    assert process.wait() == 0
+
+
+def exec_keeps_plaintext_that_was_not_read_yet():
+    here, there = pair()
+    here.sendall(b"taken, left over")
+    expect(there, b"taken, ")
+    process = subprocess.Popen([CAT], stdin=there, stdout=there)
+    there.close()
+    expect(here, b"left over")
+    echo_through(here, process)
+
+
+def exec_of_itself():
+    here, there = pair()
+    talk(here, there)
+    pid = os.fork()
+    if pid == 0:
+        here.close()
+        os.dup2(there.fileno(), 0)
+        os.dup2(there.fileno(), 1)
+        os.execv(CAT, [CAT])
+    there.close()
+    here.sendall(b"abc")
+    expect(here, b"abc")
+    here.shutdown(socket.SHUT_WR)
+    expect_end(here)
+    assert os.waitpid(pid, 0)[1] == 0
+
+
+def exec_that_fails():
+    here, there = pair()
+    talk(here, there)
+    there.set_inheritable(True)
+    for path in ("/nonexistent", "/", "/etc/passwd"):
+        try:
+            os.execv(path, ["x"])
+        except OSError:
+            pass
+    talk(here, there)
+    there.close()
+    expect_end(here)
+
+
+def exec_closes_what_has_close_on_exec():
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(5)
+    here = socket.create_connection(listener.getsockname())
+    pid = os.fork()
+    if pid == 0:
+        here.close()
+        there, _ = listener.accept()
+        there.sendall(b"bye")
+        os.execv("/bin/true", ["true"])
+    listener.close()
+    expect(here, b"bye")
+    expect_end(here)
+    os.waitpid(pid, 0)
+
+
+def spawned_programs():
+    here, there = pair()
+    talk(here, there)
+    actions = [(os.POSIX_SPAWN_DUP2, there.fileno(), 0), (os.POSIX_SPAWN_DUP2, there.fileno(), 1)]
+    pid = os.posix_spawn(CAT, [CAT], os.environ, file_actions=actions, setsigmask=[], setsigdef=[signal.SIGUSR1])
+    there.close()
+    here.sendall(b"spawned")
+    expect(here, b"spawned")
+    here.shutdown(socket.SHUT_WR)
+    expect_end(here)
+    assert os.waitpid(pid, 0)[1] == 0
+
+
+def spawn_that_fails():
+    here, there = pair()
+    talk(here, there)
+    there.set_inheritable(True)
+    try:
+        os.posix_spawn("/nonexistent", ["x"], os.environ)
+        raise AssertionError("spawned")
+    except FileNotFoundError:
+        pass
+    talk(here, there)
+
+
+def shell_of_system():
+    here, there = pair()
+    talk(here, there)
+    there.set_inheritable(True)
+    number = there.fileno()
+    assert os.system("exit 3") >> 8 == 3
+    assert os.system(f"echo text | cat >&{number}") == 0
+    expect(here, b"text\n")
+    talk(here, there)
+    there.close()
+    expect_end(here)
+
+
+def passed_to_a_relative():
+    left, right = socket.socketpair()
+    here, there = pair()
+    talk(here, there)
+    pid = os.fork()
+    if pid == 0:
+        here.close()
+        there.close()
+        _, fds, _, _ = socket.recv_fds(right, 10, 1)
+        got = socket.socket(fileno=fds[0])
+        got.sendall(b"child " + got.recv(10))
+        got.close()
+        os._exit(0)
+    socket.send_fds(left, [b"m"], [there.fileno()])
+    there.close()
+    here.sendall(b"text")
+    expect(here, b"child text")
+    expect_end(here)
+    assert os.waitpid(pid, 0)[1] == 0
+
+
+RECEIVER = """
+import socket, sys
+way = socket.socket(fileno=int(sys.argv[1]))
+_, fds, _, _ = socket.recv_fds(way, 10, 2)
+got = [socket.socket(fileno=fd) for fd in fds]
+for end in got:
+    end.sendall(b"stranger " + end.recv(10) + b" " + str(end.getpeername()[1]).encode())
+    end.close()
+"""
+
+
+def passed_to_a_stranger():
+    left, right = socket.socketpair()
+    first, second = pair(), pair()
+    talk(*first)
+    process = subprocess.Popen([sys.executable, "-c", RECEIVER, str(right.fileno())], pass_fds=[right.fileno()])
+    socket.send_fds(left, [b"m"], [first[1].fileno(), second[1].fileno()])
+    for here, there in (first, second):
+        there.close()
+        here.sendall(b"text")
+        expect(here, b"stranger text " + str(here.getsockname()[1]).encode())
+        expect_end(here)
+    assert process.wait() == 0
+
+
+def passed_there_and_back():
+    left, right = socket.socketpair()
+    here, there = pair()
+    talk(here, there)
+    socket.send_fds(left, [b"m"], [there.fileno()])
+    _, control, _, _ = right.recvmsg(10, socket.CMSG_LEN(4), socket.MSG_PEEK)
+    os.close(int.from_bytes(control[0][2], sys.byteorder))
+    _, fds, _, _ = socket.recv_fds(right, 10, 1)
+    again = socket.socket(fileno=fds[0])
+    talk(here, again)
+    there.close()
+    talk(here, again)
+    again.close()
+    expect_end(here)
+
+
+def a_listener_passed():
+    left, right = socket.socketpair()
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(5)
+    socket.send_fds(left, [b"m"], [listener.fileno()])
+    address = listener.getsockname()
+    listener.close()
+    _, fds, _, _ = socket.recv_fds(right, 10, 1)
+    received = socket.socket(fileno=fds[0])
+    here = socket.create_connection(address)
+    there, _ = received.accept()
+    talk(here, there)
+
+
+def both_go_on_after_exec():
+    """Parent and executed child use one connection at once."""
+    here, there = pair()
+    talk(here, there)
+    child = "import os\nfor i in range(200): os.write(1, b'c' * 100)"
+    process = subprocess.Popen([sys.executable, "-c", child], stdout=there)
+    for _ in range(200):
+        there.sendall(b"p" * 100)
+    there.close()
+    got = receive(here, 40000)
+    assert got.count(b"c") == got.count(b"p") == 20000
+    for at in range(0, 40000, 100):
+        assert len(set(got[at : at + 100])) == 1, "a message was torn"
+    expect_end(here)
+    assert process.wait() == 0
+
+
+def exec_of_what_cannot_be_covered():
+    """argv[2]: a program that writes a marker to all its descriptors. Nothing may arrive of it."""
+    here, there = pair()
+    talk(here, there)
+    process = subprocess.Popen([sys.argv[2]], stdin=there, stdout=there)
+    assert process.wait() in (0, -signal.SIGPIPE)
+    talk(here, there)
+    there.close()
+    expect_end(here)
+
+
+UNPROTECTED = """
+import os, socket, sys
+way = socket.socket(fileno=int(sys.argv[1]))
+_, fds, _, _ = socket.recv_fds(way, 10, 1)
+assert b"p2ptls" in os.read(fds[0], 400)
+try:
+    os.write(fds[0], b"in clear")
+    sys.exit("written")
+except BrokenPipeError:
+    pass
+"""
+
+
+def passed_to_the_unprotected():
+    left, right = socket.socketpair()
+    here, there = pair()
+    talk(here, there)
+    env = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
+    process = subprocess.Popen([sys.executable, "-c", UNPROTECTED, str(right.fileno())], pass_fds=[right.fileno()],
+                               env=env)
+    socket.send_fds(left, [b"m"], [there.fileno()])
+    assert process.wait() == 0
+    talk(here, there)
+
+
+if __name__ == "__main__":
+    signal.alarm(50)
+    globals()[sys.argv[1]]()
