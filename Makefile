@@ -36,7 +36,8 @@ HOOK_OBJ  := $(call obj,$(HOOK_SRC))
 
 UNIT_BIN  := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/unit/test_*.c))
 PROG_BIN  := $(patsubst tests/programs/%.c,$(BUILD)/tests/programs/%,$(wildcard tests/programs/*.c)) \
-             $(patsubst tests/programs/%.cc,$(BUILD)/tests/programs/%,$(wildcard tests/programs/*.cc))
+             $(patsubst tests/programs/%.cc,$(BUILD)/tests/programs/%,$(wildcard tests/programs/*.cc)) \
+             $(BUILD)/tests/programs/differential
 
 .PHONY: all lib programs units unit check check-long lint format valgrind fuzz fuzz-replay install clean
 all: lib
@@ -75,6 +76,10 @@ $(BUILD)/tests/programs/%: tests/programs/%.cc
 	@mkdir -p $(@D)
 	$(CXX) -std=gnu++17 -O2 -g -Wall -Wextra $(SANITIZERS) -o $@ $< -lpthread
 
+$(BUILD)/tests/programs/differential: $(wildcard tests/programs/differential/*.[ch]) tests/programs/common.h
+	@mkdir -p $(@D)
+	$(CC) -std=gnu11 -O2 -g -Wall -Wextra -D_GNU_SOURCE $(SANITIZERS) -o $@ $(filter %.c,$^) -lpthread
+
 unit: units
 	@set -e; for t in $(UNIT_BIN); do echo "== $$t"; $$t; done
 
@@ -88,7 +93,7 @@ lint:
 	tools/lint
 
 format:
-	clang-format -i $(wildcard src/*.[ch] preload/*.[ch] tests/*/*.[ch] tests/*/*.cc)
+	clang-format -i $(wildcard src/*.[ch] preload/*.[ch] tests/*/*.[ch] tests/*/*/*.[ch] tests/*/*.cc)
 
 # Reachable memory at exit is GnuTLS's own; what was lost is ours. Tests that make hundreds of handshakes take minutes
 # under valgrind and are left to the sanitizers.

@@ -221,6 +221,7 @@ static int replace(int from, int to, int flags, bool is_dup3)
     /* Nothing is given up for a copy that fails. An unselected target has nothing to give up (law 1). */
     bool fails = from != to && table_word(to) != WORD_PLAIN && !forbidden.control &&
                  sys3(SYS_fcntl, (long)from, F_GETFD, 0L) < 0;
+    fails |= is_dup3 && (flags & ~O_CLOEXEC);
     bool plain = table_word(from) == WORD_PLAIN && table_word(to) == WORD_PLAIN;
     if (!mine_to_track() || from == to || fails || plain || (unsigned)to >= table_size)
         return is_dup3 ? real()->dup3(from, to, flags) : real()->dup2(from, to);
@@ -271,7 +272,8 @@ static int close_unshared(unsigned first, unsigned last, int flags)
 /* Protected numbers are closed one by one, ours are gone around. */
 HOOK int close_range(unsigned first, unsigned last, int flags)
 {
-    if (!mine_to_track() || first > last)
+    unsigned known = CLOSE_RANGE_CLOEXEC | CLOSE_RANGE_UNSHARE;
+    if (!mine_to_track() || first > last || ((unsigned)flags & ~known))
         return real()->close_range(first, last, flags);
     if (flags & ~(int)(CLOSE_RANGE_UNSHARE | CLOSE_RANGE_CLOEXEC))
         return fail(EINVAL);

@@ -2,6 +2,7 @@
 #include "stream.h"
 
 #include "io.h"
+#include "memory.h"
 #include "sys.h"
 #include "waits.h"
 
@@ -78,7 +79,7 @@ static int connect_protected(int fd, const struct sockaddr *to, socklen_t len, c
 
 static bool is_unspec(const struct sockaddr *to, socklen_t len)
 {
-    return to && len >= sizeof to->sa_family && to->sa_family == AF_UNSPEC;
+    return to && len >= sizeof to->sa_family && memory_plausible(to, len) && to->sa_family == AF_UNSPEC;
 }
 
 /* connect to AF_UNSPEC resets the connection (connect(2)); the socket may be connected again, and is judged anew. */
@@ -137,7 +138,8 @@ HOOK int connect(int fd, const struct sockaddr *to, socklen_t len)
     struct desc *d = table_find(fd);
     if (d)
         return connect_again(d, fd, to, len);
-    const struct policy_rule *rule = to ? policy_match(policy, POLICY_CONNECT, to, len) : NULL;
+    const struct policy_rule *rule =
+        to && memory_plausible(to, len) ? policy_match(policy, POLICY_CONNECT, to, len) : NULL;
     if (rule && rule->action != POLICY_PLAIN && socket_kind(fd) == SOCKET_KIND_UNKNOWN)
         return fail(sandbox_refuses("connect"));
     if (!rule || rule->action == POLICY_PLAIN || !is_tcp_stream(fd))

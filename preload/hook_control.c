@@ -2,6 +2,7 @@
  * what the library relies on. */
 #include "stream.h"
 
+#include "memory.h"
 #include "sys.h"
 #include "waits.h"
 
@@ -100,7 +101,7 @@ HOOK int ioctl(int fd, unsigned long request, ...)
     struct desc *d = table_find(fd);
     if (d && desc_special(d))
         return fail(desc_special(d));
-    if (d && request == FIONREAD && arg)
+    if (d && request == FIONREAD && memory_writable(arg, sizeof(int)))
         return count_readable(d, fd, arg);
     if (d && (request == SIOCOUTQ || request == SIOCOUTQNSD) && arg)
         return count_unsent(d, fd, request, arg);
@@ -140,17 +141,22 @@ static void note_linger(struct desc *d, const struct linger *l)
 static int set_option(struct desc *d, int fd, int level, int name, const void *value, socklen_t len)
 {
     int error = refusal(level, name);
+    if (error && len && !memory_readable(value, len < sizeof(int) ? len : sizeof(int)))
+        return fail(EFAULT);
+    if (error && !len)
+        return fail(EINVAL);
     if (error) {
         log_event(LOG_LEVEL_DEBUG, "%s: socket option %d of level %d refused", core->conn_peer(d->conn), name, level);
         return fail(error);
     }
-    if (level == SOL_SOCKET && name == SO_RCVLOWAT && value && len >= sizeof(int)) {
+    bool is_number = len >= sizeof(int) && memory_readable(value, sizeof(int));
+    if (level == SOL_SOCKET && name == SO_RCVLOWAT && is_number) {
         int low;
         memcpy(&low, value, sizeof low);
         d->rcvlowat = low < 0 ? INT_MAX : low ? low : 1; /* socket(7): kept here, the kernel's stays 1 */
         return 0;
     }
-    if (level == IPPROTO_TCP && name == TCP_NODELAY && value && len >= sizeof(int) && atomic_load(&d->nodelay_forced)) {
+    if (level == IPPROTO_TCP && name == TCP_NODELAY && is_number && atomic_load(&d->nodelay_forced)) {
         int on;
         memcpy(&on, value, sizeof on);
         atomic_store(&d->nodelay_forced, !on); /* it is on already; off again after the first write unless wanted */

@@ -2,6 +2,7 @@
  * in a sandbox has left over (conn_leftover), which is added here. */
 #include "stream.h"
 
+#include "memory.h"
 #include "sys.h"
 
 #include <errno.h>
@@ -44,7 +45,7 @@ HOOK int epoll_ctl(int epfd, int op, int fd, struct epoll_event *event)
     struct desc *d = table_find(fd);
     if (d && desc_special(d))
         return fail(desc_special(d));
-    if (d && event && op != EPOLL_CTL_DEL) {
+    if (d && op != EPOLL_CTL_DEL && memory_readable(event, sizeof *event)) {
         stream_touch(d, fd);
         if (desc_enter(d, fd)) {
             note_registration(d, epfd, fd, event);

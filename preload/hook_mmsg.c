@@ -1,5 +1,7 @@
 /* sendmmsg(2) and recvmmsg(2): several messages by one call. On a stream each is a sendmsg or recvmsg of its own. */
+#include "memory.h"
 #include "passing.h"
+#include "sandbox.h"
 #include "stream.h"
 
 #include <time.h>
@@ -7,7 +9,8 @@
 static bool any_passes(const struct mmsghdr *messages, unsigned count)
 {
     for (unsigned i = 0; i < count; i++)
-        if (messages[i].msg_hdr.msg_controllen && passing_needed(&messages[i].msg_hdr))
+        if (memory_plausible(&messages[i], sizeof messages[i]) && messages[i].msg_hdr.msg_controllen &&
+            passing_needed(&messages[i].msg_hdr))
             return true;
     return false;
 }
@@ -26,6 +29,10 @@ static int send_each(int fd, struct mmsghdr *messages, unsigned count, int flags
     int saved = errno;
     unsigned sent = 0;
     while (sent < count) {
+        if (!memory_writable(&messages[sent], sizeof messages[sent])) {
+            errno = EFAULT;
+            break;
+        }
         ssize_t n = sendmsg(fd, &messages[sent].msg_hdr, flags);
         if (n < 0)
             break;
@@ -74,11 +81,19 @@ static int receive_each(int fd, struct mmsghdr *messages, unsigned count, int fl
 {
     int saved = errno;
     unsigned got = 0;
+    if (timeout && !memory_writable(timeout, sizeof *timeout))
+        return (int)stream_special(EFAULT);
     struct timespec start, given = timeout ? *timeout : (struct timespec){0, 0};
     if (timeout && !is_valid(timeout))
         return (int)stream_special(EINVAL);
+    if (!forbidden.receive && real()->recvmmsg(fd, messages, 0, 0, NULL) < 0)
+        return -1; /* the socket's own error, which recvmmsg tells before any bytes that are there */
     clock_gettime(CLOCK_MONOTONIC, &start);
     while (got < count) {
+        if (!memory_writable(&messages[got], sizeof messages[got])) {
+            errno = EFAULT;
+            break;
+        }
         ssize_t n = recvmsg(fd, &messages[got].msg_hdr, flags & ~MSG_WAITFORONE);
         if (n < 0)
             break;
@@ -96,7 +111,7 @@ static int receive_each(int fd, struct mmsghdr *messages, unsigned count, int fl
 
 HOOK int recvmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags, struct timespec *timeout)
 {
-    if (table_find_data(fd))
+    if (table_find_data(fd) && count)
         return receive_each(fd, messages, count, flags, timeout);
     int n = real()->recvmmsg(fd, messages, count, flags, timeout);
     for (int i = 0; table_size && i < n; i++)

@@ -5,9 +5,11 @@
 #include "stream.h"
 
 #include "io.h"
+#include "memory.h"
 #include "sys.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <string.h>
 #include <time.h>
 
@@ -43,6 +45,8 @@ static unsigned touch(int fd, bool reads)
 static unsigned touch_polled(const struct pollfd *fds, nfds_t n)
 {
     unsigned touched = 0;
+    if (n > INT_MAX || !memory_plausible(fds, n * sizeof *fds))
+        return 0; /* the kernel says so */
     for (nfds_t i = 0; i < n; i++)
         if (fds[i].fd >= 0)
             touched |= touch(fds[i].fd, fds[i].events & (POLLIN | POLLRDNORM));
@@ -84,6 +88,11 @@ static struct timespec *left_of(const struct timespec *given, const struct times
         ns = 0;
     *left = (struct timespec){ns / 1000000000, ns % 1000000000};
     return left;
+}
+
+static bool is_valid(const struct timespec *t)
+{
+    return !t || (memory_plausible(t, sizeof *t) && t->tv_sec >= 0 && t->tv_nsec >= 0 && t->tv_nsec < 1000000000);
 }
 
 static bool is_zero(const struct timespec *t)
@@ -151,7 +160,7 @@ HOOK_ALIAS(poll, __poll);
 
 HOOK int ppoll(struct pollfd *fds, nfds_t n, const struct timespec *timeout, const sigset_t *mask)
 {
-    unsigned touched = table_size ? touch_polled(fds, n) : 0;
+    unsigned touched = table_size && is_valid(timeout) ? touch_polled(fds, n) : 0;
     return touched ? poll_protected(fds, n, timeout, mask, touched) : real()->ppoll(fds, n, timeout, mask);
 }
 
@@ -200,6 +209,10 @@ static void into_set(fd_set *set, int fd)
 static unsigned touch_selected(int n, const fd_set *readers, const fd_set *writers)
 {
     unsigned touched = 0;
+    if (table_size && n > 0 &&
+        ((readers && !memory_plausible(readers, set_bytes(n))) ||
+         (writers && !memory_plausible(writers, set_bytes(n)))))
+        return 0; /* the kernel says so */
     for (int fd = 0; table_size && fd < n; fd++)
         if (table_word(fd) != WORD_PLAIN && (in_set(readers, fd) || in_set(writers, fd)))
             touched |= touch(fd, in_set(readers, fd));
@@ -307,7 +320,7 @@ HOOK_ALIAS(select, __select);
 
 HOOK int pselect(int n, fd_set *r, fd_set *w, fd_set *e, const struct timespec *timeout, const sigset_t *mask)
 {
-    unsigned touched = touch_selected(n, r, w);
+    unsigned touched = is_valid(timeout) ? touch_selected(n, r, w) : 0;
     if (!touched)
         return real()->pselect(n, r, w, e, timeout, mask);
     return select_protected(n, r, w, e, timeout, mask, NULL, touched);

@@ -1,6 +1,8 @@
 /* preadv2(2) and pwritev2(2): with offset -1 they are readv and writev with flags. A socket has no other offset. */
 #include "stream.h"
 
+#include "memory.h"
+
 #ifndef RWF_NOAPPEND
 #define RWF_NOAPPEND 0x20
 #endif
@@ -9,15 +11,14 @@
 #endif
 
 /* Most flags are about files, and mean nothing to a socket. What no socket knows is EOPNOTSUPP. */
-static int check(off64_t offset, int count, int flags)
+static int check(off64_t offset, const struct iovec *iov, int count, int flags)
 {
     const int known =
         RWF_HIPRI | RWF_DSYNC | RWF_SYNC | RWF_NOWAIT | RWF_APPEND | RWF_NOAPPEND | RWF_NOSIGNAL; /* Linux 6.18 */
     if (offset != -1)
         return offset < 0 ? EINVAL : ESPIPE;
-    if (count < 0 || count > 1024)
-        return EINVAL;
-    return count && (flags & ~known) ? EOPNOTSUPP : 0;
+    int error = memory_vector_error(iov, count);
+    return error ? error : memory_vector_bytes(iov, count) && (flags & ~known) ? EOPNOTSUPP : 0;
 }
 
 static int message_flags(int flags)
@@ -27,16 +28,20 @@ static int message_flags(int flags)
 
 static ssize_t read_vector(int fd, const struct iovec *iov, int count, off64_t offset, int flags)
 {
-    int error = check(offset, count, flags);
+    int error = check(offset, iov, count, flags);
     struct msghdr m = {.msg_iov = (struct iovec *)iov, .msg_iovlen = (size_t)count};
-    return error ? stream_special(error) : recvmsg(fd, &m, message_flags(flags));
+    if (error)
+        return stream_special(error);
+    return !memory_vector_bytes(iov, count) ? 0 : recvmsg(fd, &m, message_flags(flags));
 }
 
 static ssize_t write_vector(int fd, const struct iovec *iov, int count, off64_t offset, int flags)
 {
-    int error = check(offset, count, flags);
+    int error = check(offset, iov, count, flags);
     struct msghdr m = {.msg_iov = (struct iovec *)iov, .msg_iovlen = (size_t)count};
-    return error ? stream_special(error) : sendmsg(fd, &m, message_flags(flags));
+    if (error)
+        return stream_special(error);
+    return !memory_vector_bytes(iov, count) ? 0 : sendmsg(fd, &m, message_flags(flags));
 }
 
 HOOK ssize_t preadv2(int fd, const struct iovec *iov, int count, off_t offset, int flags)

@@ -1,25 +1,56 @@
 /* read(2), recv(2) and their relatives. */
-#include "addresses.h"
+#include "memory.h"
 #include "passing.h"
 #include "stream.h"
 
 #include <string.h>
 
-static ssize_t receive_one(struct desc *d, int fd, void *buffer, size_t len, int flags);
-
-/* MSG_TRUNC on TCP throws the bytes away instead of storing them (tcp(7)). */
+/* MSG_TRUNC on TCP throws the bytes away instead of storing them (tcp(7)): the buffer is not looked at. */
 static ssize_t discard(struct desc *d, int fd, size_t len, int flags)
 {
     char waste[4096];
+    struct iovec iov = {waste, 0};
     size_t done = 0;
+    int saved = errno;
     while (done < len) {
-        size_t n = len - done < sizeof waste ? len - done : sizeof waste;
-        ssize_t k = receive_one(d, fd, waste, n, flags | (done ? MSG_DONTWAIT : 0));
+        iov.iov_len = len - done < sizeof waste ? len - done : sizeof waste;
+        ssize_t k = stream_receive(d, fd, &iov, 1, flags | (done && !(flags & MSG_WAITALL) ? MSG_DONTWAIT : 0));
+        if (k <= 0 && !done)
+            return k;
         if (k <= 0)
-            return done ? (ssize_t)done : k;
+            break;
         done += (size_t)k;
     }
+    errno = saved;
     return (ssize_t)done;
+}
+
+enum { WINDOW = 16, PEEK_MAX = 6 * 16384 }; /* iovecs that stream_receive sees at once; more is never opened ahead */
+
+static void scatter(const struct iovec *iov, const char *from, size_t len)
+{
+    for (; len; iov++) {
+        size_t n = iov->iov_len < len ? iov->iov_len : len;
+        memcpy(iov->iov_base, from, n);
+        from += n;
+        len -= n;
+    }
+}
+
+/* A look that needs a buffer of ours: with MSG_TRUNC too, where it only counts, and at more parts than a window. */
+static ssize_t peek_aside(struct desc *d, int fd, const struct iovec *iov, size_t len, int flags)
+{
+    struct iovec ours = {NULL, len < PEEK_MAX ? len : PEEK_MAX};
+    if (!(ours.iov_base = malloc(ours.iov_len)))
+        return stream_special(ENOMEM);
+    ssize_t n = stream_receive(d, fd, &ours, 1, flags & ~MSG_TRUNC);
+    int error = errno;
+    if (n > 0 && !(flags & MSG_TRUNC))
+        scatter(iov, ours.iov_base, (size_t)n);
+    explicit_bzero(ours.iov_base, ours.iov_len);
+    free(ours.iov_base);
+    errno = error;
+    return n;
 }
 
 /* Flags that the kernel would act on and we cannot: urgent data does not exist here, nor an error queue. */
@@ -30,45 +61,59 @@ static int refused_flags(int flags)
     return flags & MSG_ERRQUEUE ? EAGAIN : 0;
 }
 
-/* Waits for bytes as recv does, and leaves them. 0: the end of the stream. */
-static ssize_t await_bytes(struct desc *d, int fd, int flags)
+/* A receive of nothing waits for something all the same; a signal ends that without an error. */
+static ssize_t receive_empty(struct desc *d, int fd, int flags)
 {
     char byte;
-    struct iovec one = {&byte, 1};
-    return stream_receive(d, fd, &one, 1, flags | MSG_PEEK);
+    struct iovec iov = {&byte, 1};
+    int saved = errno;
+    ssize_t n = stream_receive(d, fd, &iov, 1, (flags & ~MSG_WAITALL) | MSG_PEEK);
+    if (n < 0 && errno != EINTR)
+        return -1;
+    errno = saved;
+    return 0;
+}
+
+/* Whatever else there is to say comes first; only bytes that had to go there make a bad buffer an error. */
+static ssize_t receive_nowhere(struct desc *d, int fd, int flags)
+{
+    char byte;
+    struct iovec iov = {&byte, 1};
+    ssize_t n = stream_receive(d, fd, &iov, 1, flags | MSG_PEEK);
+    return n > 0 ? stream_special(EFAULT) : n;
 }
 
 static ssize_t receive_vector(struct desc *d, int fd, const struct iovec *iov, int count, int flags)
 {
     int error = desc_special(d) ? desc_special(d) : refused_flags(flags);
-    bool on_use = false;
-    if (!error)
-        error = addresses_check(iov, count, &on_use);
+    if (!error && !memory_buffers_of_user(iov, count))
+        error = EFAULT;
     if (error)
         return stream_special(error);
-    if (!on_use)
-        return stream_receive(d, fd, iov, count, flags);
-    ssize_t n = await_bytes(d, fd, flags);
-    return n > 0 ? stream_special(EFAULT) : n;
+    size_t len = memory_vector_bytes(iov, count);
+    if (!len)
+        return receive_empty(d, fd, flags);
+    if ((flags & MSG_TRUNC) && !(flags & MSG_PEEK))
+        return discard(d, fd, len, flags & ~MSG_TRUNC);
+    if (!(flags & MSG_TRUNC) && !memory_buffers_writable(iov, count))
+        return receive_nowhere(d, fd, flags);
+    if ((flags & MSG_PEEK) && ((flags & MSG_TRUNC) || count > WINDOW))
+        return peek_aside(d, fd, iov, len, flags);
+    return stream_receive(d, fd, iov, count, flags);
 }
 
 static ssize_t receive_one(struct desc *d, int fd, void *buffer, size_t len, int flags)
 {
     struct iovec iov = {buffer, len};
-    if ((flags & MSG_TRUNC) && !(flags & MSG_PEEK) && !desc_special(d))
-        return discard(d, fd, len, flags & ~MSG_TRUNC);
-    if (!len && !(flags & MSG_ERRQUEUE) && !desc_special(d)) { /* recv(2) of nothing waits, unlike read */
-        ssize_t n = await_bytes(d, fd, flags & ~MSG_OOB);
-        return n > 0 ? 0 : n;
-    }
     return receive_vector(d, fd, &iov, 1, flags);
 }
 
 static SLOW ssize_t read_known(int fd, void *buffer, size_t len)
 {
     struct desc *d = table_find_data(fd);
-    struct iovec iov = {buffer, len};
-    return d ? receive_vector(d, fd, &iov, 1, 0) : real()->read(fd, buffer, len);
+    if (!d)
+        return real()->read(fd, buffer, len);
+    return len || desc_special(d) ? receive_one(d, fd, buffer, len, 0) : 0; /* unlike recv, never waits for nothing */
 }
 
 HOOK ssize_t read(int fd, void *buffer, size_t len)
@@ -82,9 +127,10 @@ HOOK ssize_t readv(int fd, const struct iovec *iov, int count)
     struct desc *d = table_find_data(fd);
     if (!d)
         return real()->readv(fd, iov, count);
-    if (count < 0 || count > 1024)
-        return stream_special(EINVAL);
-    return receive_vector(d, fd, iov, count, 0);
+    int error = memory_vector_error(iov, count);
+    if (error)
+        return stream_special(error);
+    return memory_vector_bytes(iov, count) || desc_special(d) ? receive_vector(d, fd, iov, count, 0) : 0;
 }
 
 static SLOW ssize_t recv_known(int fd, void *buffer, size_t len, int flags)
@@ -128,15 +174,10 @@ HOOK ssize_t recvmsg(int fd, struct msghdr *m, int flags)
             passing_received(m, flags);
         return n;
     }
-    if (address_is_bad(m, sizeof *m))
-        return stream_special(EFAULT);
-    if (m->msg_iovlen > 1024)
-        return stream_special(EMSGSIZE);
-    ssize_t n;
-    if (m->msg_iovlen == 1 && !address_is_bad(m->msg_iov, sizeof *m->msg_iov))
-        n = receive_one(d, fd, m->msg_iov[0].iov_base, m->msg_iov[0].iov_len, flags);
-    else
-        n = receive_vector(d, fd, m->msg_iov, (int)m->msg_iovlen, flags);
+    int error = memory_message_error(m);
+    if (error)
+        return stream_special(error);
+    ssize_t n = receive_vector(d, fd, m->msg_iov, (int)m->msg_iovlen, flags);
     if (n >= 0) {
         if (m->msg_name)
             m->msg_namelen = 0;

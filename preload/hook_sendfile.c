@@ -2,7 +2,10 @@
 #include "stream.h"
 #include "waits.h"
 
+#include "memory.h"
+
 #include <string.h>
+#include <sys/stat.h>
 
 enum { SENDFILE_BUFFER = 256 * 1024, COUNT_MAX = 0x7ffff000 /* MAX_RW_COUNT, sendfile(2) under NOTES */ };
 
@@ -21,6 +24,8 @@ static ssize_t send_file(int out, int in, off64_t *offset, size_t len)
 {
     size_t done = 0;
     int saved = errno;
+    if (offset && !memory_writable(offset, sizeof *offset))
+        return stream_special(EFAULT);
     off64_t at = offset ? *offset : lseek64(in, 0, SEEK_CUR);
     if (at < 0)
         return stream_special(offset ? EINVAL : error_of_reading(errno, false));
@@ -62,6 +67,9 @@ static ssize_t from_connection(int out, int in, off64_t *offset, size_t len)
 {
     if (offset)
         return stream_special(ESPIPE);
+    struct stat s;
+    if (fstat(out, &s) == 0 && !S_ISFIFO(s.st_mode))
+        return stream_special(EINVAL);
     long flags = fcntl(in, F_GETFL), out_flags = fcntl(out, F_GETFL);
     if (flags < 0 || out_flags < 0)
         return -1;

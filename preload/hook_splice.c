@@ -120,6 +120,7 @@ static enum result move_in(struct desc *d, int fd, struct pipe_end *p, size_t le
 static ssize_t pipe_to_connection(struct desc *d, int pipe, int fd, size_t len, unsigned flags, bool wait_for_pipe)
 {
     int64_t deadline_ms = INT64_MAX;
+    struct iovec nothing = {NULL, 0};
     size_t done = 0;
     bool roomy = false;
     int saved = errno;
@@ -130,6 +131,8 @@ static ssize_t pipe_to_connection(struct desc *d, int pipe, int fd, size_t len, 
         int error = roomy ? 0 : await_pipe(pipe, POLLIN, wait_for_pipe && !done);
         if (error)
             return stream_write_failed(fd, done, error, 0, saved);
+        if (!done && stream_send(d, fd, &nothing, 1, 0) < 0)
+            return -1; /* before anything is taken from the pipe */
         enum result result = move_in(d, fd, &p, len - done, flags & SPLICE_F_MORE, roomy, &put, &wait, &error);
         done += put;
         roomy = false;

@@ -1,9 +1,16 @@
 /* write(2), send(2) and their relatives. */
-#include "addresses.h"
+#include "memory.h"
 #include "passing.h"
 #include "stream.h"
 
 #include <string.h>
+
+/* That nothing can be sent any more comes before the error of a bad buffer. */
+static ssize_t send_nothing(struct desc *d, int fd, int flags)
+{
+    struct iovec none = {NULL, 0};
+    return stream_send(d, fd, &none, 1, flags) < 0 ? -1 : stream_special(EFAULT);
+}
 
 static ssize_t send_vector(struct desc *d, int fd, const struct iovec *iov, int count, int flags)
 {
@@ -13,10 +20,9 @@ static ssize_t send_vector(struct desc *d, int fd, const struct iovec *iov, int 
         return stream_special(EOPNOTSUPP); /* urgent data cannot be protected */
     if (flags & MSG_FASTOPEN)
         return stream_special(core->conn_unstarted(d->conn) && core->conn_is_connector(d->conn) ? EALREADY : EISCONN);
-    bool on_use;
-    if (addresses_check(iov, count, &on_use) != 0 || on_use)
+    if (!memory_buffers_of_user(iov, count))
         return stream_special(EFAULT);
-    return stream_send(d, fd, iov, count, flags);
+    return memory_buffers_readable(iov, count) ? stream_send(d, fd, iov, count, flags) : send_nothing(d, fd, flags);
 }
 
 static ssize_t send_one(struct desc *d, int fd, const void *buffer, size_t len, int flags)
@@ -42,9 +48,10 @@ HOOK ssize_t writev(int fd, const struct iovec *iov, int count)
     struct desc *d = table_find_data(fd);
     if (!d)
         return real()->writev(fd, iov, count);
-    if (count < 0 || count > 1024)
-        return stream_special(EINVAL);
-    return send_vector(d, fd, iov, count, 0);
+    int error = memory_vector_error(iov, count);
+    if (error)
+        return stream_special(error);
+    return memory_vector_bytes(iov, count) || desc_special(d) ? send_vector(d, fd, iov, count, 0) : 0;
 }
 
 static SLOW ssize_t send_known(int fd, const void *buffer, size_t len, int flags)
@@ -98,17 +105,18 @@ static ssize_t send_message(int fd, const struct msghdr *m, int flags)
         return r < 0 ? -1 : sendmsg(fd, m, flags & ~MSG_FASTOPEN);
     if (!d)
         return real()->sendmsg(fd, m, flags);
-    if (m->msg_iovlen > 1024)
-        return stream_special(EMSGSIZE);
+    int error = memory_message_error(m);
+    if (error)
+        return stream_special(error);
     return send_vector(d, fd, m->msg_iov, (int)m->msg_iovlen, flags);
 }
 
 HOOK ssize_t sendmsg(int fd, const struct msghdr *m, int flags)
 {
     struct passing *passing;
-    if (address_is_bad(m, sizeof *m))
+    if (!memory_plausible(m, sizeof *m))
         return table_find_data(fd) ? stream_special(EFAULT) : real()->sendmsg(fd, m, flags);
-    if (!table_size || !m->msg_controllen || address_is_bad(m->msg_control, m->msg_controllen))
+    if (!table_size || !m->msg_controllen || !memory_plausible(m->msg_control, m->msg_controllen))
         return send_message(fd, m, flags);
     const struct msghdr *boxed = passing_begin(m, &passing);
     if (!boxed)

@@ -48,6 +48,10 @@ enum result rx_receive(struct reading *r, uint8_t *to, size_t ask, size_t *n)
                   r->c->peer);
         return rx_end(r, RX_ERROR, ECONNRESET);
     }
+    if (atomic_load(&r->c->slot->rd_shut)) { /* told once, as by a plain socket: nothing was cut off unasked */
+        r->rx.error = (int)-k;
+        return RESULT_IO;
+    }
     return rx_end(r, RX_ERROR, (int)-k);
 }
 

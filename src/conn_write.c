@@ -28,9 +28,10 @@ struct sealed {
 static enum result tx_fail(struct writing *w, int error)
 {
     w->error = error;
-    /* Nothing was taken and no nonce spent: the next call may find memory again. */
+    /* Nothing was taken and no nonce spent: the next call may find memory again. Of other errors the kernel tells once,
+     * and later that nothing can be written any more. */
     if (error != ENOBUFS && error != ENOMEM)
-        w->tx.error = error;
+        w->tx.error = EPIPE;
     return RESULT_IO;
 }
 
@@ -270,15 +271,22 @@ static enum result write_sourced(struct writing *w, size_t left, size_t *content
     return RESULT_OK;
 }
 
+/* Our side has ended. The kernel knows a reset that came meanwhile, and tells it once. */
+static enum result write_closed(struct writing *w)
+{
+    struct iovec none = {w, 0};
+    ssize_t k = conn_transport->send(w->fd, &none, 1, true);
+    w->error = k < 0 && k != -EAGAIN ? (int)-k : EPIPE;
+    return RESULT_IO;
+}
+
 static enum result write_loop(struct writing *w, const struct iovec *iov, int count, size_t want, bool roomy,
                               size_t *put)
 {
     if (w->tx.error)
         return RESULT_IO;
-    if (w->tx.closed) {
-        w->error = EPIPE;
-        return RESULT_IO;
-    }
+    if (w->tx.closed)
+        return write_closed(w);
     enum result result = flush_rest(w);
     while (result == RESULT_OK && *put < want) {
         if (!roomy && !conn_transport->writable(w->fd))
@@ -307,13 +315,25 @@ static int why_gone(struct conn *c, int fd, int error)
     return verdict == EKEYREJECTED || verdict == EPROTO ? verdict : error;
 }
 
+/* A write of nothing moves nothing, and says all the same that nothing can be written any more. */
+static enum result write_nothing(struct writing *w)
+{
+    struct iovec none = {w, 0};
+    if (w->tx.error)
+        return RESULT_IO;
+    if (w->tx.closed)
+        return write_closed(w);
+    ssize_t k = conn_transport->send(w->fd, &none, 1, true);
+    return k < 0 && k != -EAGAIN ? tx_fail(w, (int)-k) : RESULT_OK;
+}
+
 static enum result run_write(struct writing *w, const struct iovec *iov, int count, size_t want, bool roomy,
                              size_t *put, int *error)
 {
     struct conn *c = w->c;
     enum result result = tx_begin(w);
     if (result == RESULT_OK) {
-        result = want ? write_loop(w, iov, count, want, roomy, put) : RESULT_OK;
+        result = want ? write_loop(w, iov, count, want, roomy, put) : write_nothing(w);
         tx_end(w);
     }
     *error = w->error ? w->error : w->tx.error ? w->tx.error : ECONNABORTED;

@@ -1,0 +1,180 @@
+/* Calls that do not belong on sockets, and steps that threads and children make. */
+#include "differential.h"
+
+#include <aio.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+/* Each has an errno of its own on a socket. */
+static void run_file_calls(struct call *c)
+{
+    struct stat st;
+    memset(&st, 0, sizeof(st));
+    RUN(c, fstat(c->fd, &st));
+    note(c, "st_mode", st.st_mode);
+    note(c, "st_size", st.st_size);
+    RUN(c, fsync(c->fd));
+    RUN(c, fdatasync(c->fd));
+    RUN(c, lseek(c->fd, 0, SEEK_CUR));
+    RUN(c, lseek(c->fd, 0, 77));
+    RUN(c, ftruncate(c->fd, 0));
+    RUN(c, fallocate(c->fd, 0, 0, 10));
+    RUN(c, posix_fallocate(c->fd, 0, 10));
+    RUN(c, posix_fadvise(c->fd, 0, 10, POSIX_FADV_WILLNEED));
+    RUN(c, readahead(c->fd, 0, 10));
+    RUN(c, sync_file_range(c->fd, 0, 10, 0));
+    RUN(c, syncfs(c->fd));
+    RUN(c, isatty(c->fd));
+    RUN(c, fchdir(c->fd));
+    RUN(c, fchmod(c->fd, 0600));
+    void *map = mmap(NULL, 4096, PROT_READ, MAP_SHARED, c->fd, 0);
+    note(c, "mmap failed", map == MAP_FAILED);
+    note(c, "errno of mmap", map == MAP_FAILED ? errno : 0);
+}
+
+/* Another thread does something at the other end while this one waits. */
+struct partner {
+    struct side *side;
+    struct end *end;
+    int number;
+    unsigned deed;
+};
+
+enum { SENDS_BYTE = 0, SENDS_MORE, SHUTS_DOWN, SENDS_AND_SHUTS, DEEDS };
+
+static void *act_later(void *argument)
+{
+    struct partner *p = argument;
+    int fd = p->end->fd[0];
+    uint8_t bytes[1000];
+    size_t len = p->deed == SENDS_BYTE ? 1 : p->deed == SHUTS_DOWN ? 0 : sizeof(bytes);
+    poll(NULL, 0, 1);
+    stream_fill((uint64_t)(1 - p->number), p->end->sent, bytes, len);
+    ssize_t n = len ? send(fd, bytes, len, MSG_NOSIGNAL) : 0;
+    if (n > 0)
+        p->end->sent += (uint64_t)n;
+    if (p->deed >= SHUTS_DOWN && shutdown(fd, SHUT_WR) == 0)
+        p->end->shut_wr = true;
+    return NULL;
+}
+
+enum { WAITS_IN_READ = 0, WAITS_IN_PEEK, WAITS_IN_POLL, WAITS_IN_SELECT, WAITS_IN_EPOLL, WAYS };
+
+static void wait_in(struct call *c, unsigned way)
+{
+    struct pollfd p = {.fd = c->fd, .events = POLLIN};
+    struct epoll_event e = {.events = EPOLLIN};
+    struct timeval time = {5, 0};
+    fd_set set;
+    int epoll;
+    ssize_t n;
+    switch (way) {
+    case WAITS_IN_READ:
+        n = RUN(c, read(c->fd, area, 100));
+        if (n > 0) {
+            note(c, "differs at", stream_differs((uint64_t)c->number, c->end->received, area, (size_t)n));
+            c->end->received += (uint64_t)n;
+        }
+        break;
+    case WAITS_IN_PEEK:
+        RUN(c, recv(c->fd, area, 100, MSG_PEEK));
+        break;
+    case WAITS_IN_POLL:
+        RUN(c, poll(&p, 1, 5000));
+        note(c, "revents", p.revents);
+        break;
+    case WAITS_IN_SELECT:
+        FD_ZERO(&set);
+        FD_SET(c->fd, &set);
+        RUN(c, select(c->fd + 1, &set, NULL, NULL, &time));
+        note(c, "time left", time.tv_sec > 0 || time.tv_usec > 0);
+        break;
+    default:
+        epoll = (int)SYS(epoll_create1(EPOLL_CLOEXEC));
+        SYS(epoll_ctl(epoll, EPOLL_CTL_ADD, c->fd, &e));
+        RUN(c, epoll_wait(epoll, &e, 1, 5000));
+        note(c, "events", e.events);
+        SYS(close(epoll));
+    }
+}
+
+static bool can_wait(const struct call *c)
+{
+    return c->fd >= 0 && c->peer->fd[0] >= 0 && !c->peer->shut_wr && !c->end->shut_rd;
+}
+
+static void run_wait(struct call *c)
+{
+    unsigned deed = c->step->variant % 3;
+    if (!can_wait(c))
+        return;
+    struct partner p = {c->side, c->peer, 1 - c->number, deed};
+    int flags = fcntl(c->fd, F_GETFL);
+    fcntl(c->fd, F_SETFL, flags & ~O_NONBLOCK);
+    pthread_t thread = thread_start(act_later, &p);
+    wait_in(c, c->step->flags);
+    pthread_join(thread, NULL);
+    fcntl(c->fd, F_SETFL, flags);
+}
+
+/* ---- aio ---- */
+
+static struct aiocb block_of(const struct call *c)
+{
+    return (struct aiocb){
+        .aio_fildes = c->fd, .aio_buf = area, .aio_nbytes = c->step->len, .aio_sigevent.sigev_notify = SIGEV_NONE};
+}
+
+static void await_block(struct call *c, struct aiocb *cb)
+{
+    const struct aiocb *list[1] = {cb};
+    while (aio_error(cb) == EINPROGRESS)
+        aio_suspend(list, 1, NULL);
+    note(c, "aio_error", aio_error(cb));
+    errno = NO_ERRNO;
+    ssize_t n = aio_return(cb);
+    note(c, "aio_return", n);
+}
+
+static void run_aio_write(struct call *c)
+{
+    struct aiocb cb = block_of(c), *list[1] = {&cb};
+    stream_fill((uint64_t)(1 - c->number), c->end->sent, area, c->step->len);
+    cb.aio_lio_opcode = LIO_WRITE;
+    if (RUN(c, c->step->variant ? lio_listio(LIO_WAIT, list, 1, NULL) : aio_write(&cb)) < 0 && !c->step->variant)
+        return;
+    await_block(c, &cb);
+    if (aio_error(&cb) == 0)
+        c->end->sent += c->step->len;
+}
+
+static void run_aio_read(struct call *c)
+{
+    struct aiocb cb = block_of(c), *list[1] = {&cb};
+    int available = 0;
+    ioctl(c->fd, FIONREAD, &available);
+    if (available <= 0) /* it would wait for ever */
+        return;
+    memset(area, FILL, c->step->len + TAIL);
+    cb.aio_lio_opcode = LIO_READ;
+    if (RUN(c, c->step->variant ? lio_listio(LIO_WAIT, list, 1, NULL) : aio_read(&cb)) < 0 && !c->step->variant)
+        return;
+    await_block(c, &cb);
+    size_t n = aio_error(&cb) == 0 ? ((unsigned)available < c->step->len ? (unsigned)available : c->step->len) : 0;
+    note(c, "differs at", stream_differs((uint64_t)c->number, c->end->received, area, n));
+    c->end->received += n;
+}
+
+static const unsigned no_flags[] = {0, LAST};
+static const unsigned ways[] = {0, 1, 2, 3, 4, LAST};
+static const unsigned no_lengths[] = {0, LAST};
+static const unsigned lengths[] = {0, 1, 100, 20000, LAST};
+
+const struct operation odd_operations[] = {
+    {"file_calls", run_file_calls, 1, CHILD, no_flags, no_lengths, 1},
+    {"wait", run_wait, 2, SLOW | NEEDS_PEER, ways, no_lengths, 1},
+    {"wait_end", run_wait, 3, SLOW | NEEDS_PEER | CAN_END, ways, no_lengths, 1},
+    {"aio_write", run_aio_write, 2, SLOW, no_flags, lengths, 1},
+    {"aio_read", run_aio_read, 2, SLOW, no_flags, lengths, 1},
+    {NULL},
+};

@@ -1,0 +1,174 @@
+/* Runs scripts on both pairs and compares. */
+#include "differential.h"
+
+#include <sys/mman.h>
+
+struct side *sides;
+static bool talkative;
+static uint64_t steps_run, spoiled = UINT64_MAX;
+static char difference[400], key[100];
+
+void run_init(bool verbose)
+{
+    talkative = verbose;
+    watchdog_start();
+    guard_init();
+    sides = mmap(NULL, sizeof(struct side) * SIDES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    CHECK(sides != MAP_FAILED, "mmap: %s", strerror(errno));
+    for (int i = 0; i < SIDES; i++)
+        side_init(&sides[i], i);
+}
+
+void run_spoil(uint64_t step)
+{
+    spoiled = step;
+}
+
+uint64_t run_steps(void)
+{
+    return steps_run;
+}
+
+/* The outcome is in shared memory. Timers are not inherited: the guard is the child's own. */
+static void run_in_child(struct call *c, const struct operation *o)
+{
+    pid_t pid = c->step->by == BY_FORK ? fork() : _Fork();
+    SYS(pid);
+    if (pid == 0) {
+        o->run(c);
+        unsigned pipes = sigpipes_taken();
+        if (pipes)
+            note(c, "SIGPIPE of the child", pipes);
+        _exit(0);
+    }
+    reap(pid, o->name);
+}
+
+static void run_step(struct side *s, const struct step *step)
+{
+    const struct operation *o = operation_at(step->op);
+    struct call c = {.side = s,
+                     .end = &s->ends[step->end],
+                     .peer = &s->ends[1 - step->end],
+                     .step = step,
+                     .number = (int)step->end,
+                     .fd = s->ends[step->end].fd[step->via]};
+    s->out.count = 0;
+    sigpipes_taken();
+    if (step->by == BY_SELF)
+        o->run(&c);
+    else
+        run_in_child(&c, o);
+    unsigned pipes = sigpipes_taken();
+    if (pipes)
+        note(&c, "SIGPIPE", pipes);
+    side_settle(s);
+}
+
+static const char *told(const struct outcome *out, char *text, size_t room)
+{
+    size_t at = 0;
+    text[0] = 0;
+    for (unsigned i = 0; i < out->count && at < room - 60; i++)
+        at += (size_t)snprintf(text + at, room - at, "%s%s=%lld", i ? ", " : "", out->values[i].name,
+                               out->values[i].number);
+    return text;
+}
+
+/* Of an exploring run: differences that were told once. */
+static char told_before[200][sizeof(key)];
+static unsigned told_count;
+
+void run_ignore(void)
+{
+    CHECK(told_count < 200, "more than 200 kinds of differences");
+    memcpy(told_before[told_count++], key, sizeof(key));
+}
+
+static bool is_news(void)
+{
+    for (unsigned i = 0; i < told_count; i++)
+        if (strcmp(told_before[i], key) == 0)
+            return false;
+    return true;
+}
+
+static bool differs(const struct script *s, unsigned at)
+{
+    const struct outcome *a = &sides[PLAIN].out, *b = &sides[PROTECTED].out;
+    struct scene scene = {sides, s->steps, at + 1};
+    const char *name = operation_at(s->steps[at].op)->name;
+    bool same = a->count == b->count && memcmp(a->values, b->values, sizeof(a->values[0]) * a->count) == 0;
+    if (same || known_parting(&scene))
+        return false;
+    for (unsigned i = 0; i < a->count || i < b->count; i++) {
+        const struct value *v = &a->values[i], *w = &b->values[i];
+        if (i >= a->count || i >= b->count || strcmp(v->name, w->name) != 0) {
+            snprintf(difference, sizeof(difference), "step %u, %s: plain has %s, protected has %s", at + 1, name,
+                     i < a->count ? v->name : "nothing more", i < b->count ? w->name : "nothing more");
+            snprintf(key, sizeof(key), "%s", name);
+            return is_news();
+        }
+        if (v->number == w->number || known_difference(&scene, v->name, v->number, w->number))
+            continue;
+        snprintf(difference, sizeof(difference), "step %u, %s: %s is %lld on plain TCP, %lld protected", at + 1, name,
+                 v->name, v->number, w->number);
+        snprintf(key, sizeof(key), "%s %s", name, v->name);
+        if (is_news())
+            return true;
+    }
+    return false;
+}
+
+static void tell(const struct script *s, unsigned at)
+{
+    struct script one = {1, {s->steps[at]}};
+    char text[2000];
+    printf("%3u ", at + 1);
+    script_print(stdout, &one);
+    printf("\n    plain     %s\n", told(&sides[PLAIN].out, text, sizeof(text)));
+    printf("    protected %s\n", told(&sides[PROTECTED].out, text, sizeof(text)));
+}
+
+const char *run_script(struct script *s, bool (*next)(struct script *s, void *arg), void *arg)
+{
+    bool found = false;
+    for (int i = 0; i < SIDES; i++)
+        side_open(&sides[i]);
+    for (unsigned at = 0; !found && (at < s->count || (next && s->count < STEPS && next(s, arg))); at++) {
+        for (int i = 0; i < SIDES; i++)
+            run_step(&sides[i], &s->steps[at]);
+        if (steps_run++ == spoiled)
+            sides[PROTECTED].out.values[0].number++;
+        progress();
+        if (talkative)
+            tell(s, at);
+        found = differs(s, at);
+        if (found)
+            s->count = at + 1;
+    }
+    for (int i = 0; i < SIDES; i++)
+        side_close(&sides[i]);
+    return found ? difference : NULL;
+}
+
+void run_shrink(struct script *s)
+{
+    char wanted[sizeof(key)];
+    bool said = talkative;
+    struct script *less = malloc(sizeof(*less));
+    CHECK(less, "no memory");
+    talkative = false;
+    memcpy(wanted, key, sizeof(wanted));
+    for (unsigned i = s->count - 1; i-- > 0;) {
+        *less = *s;
+        memmove(&less->steps[i], &less->steps[i + 1], sizeof(less->steps[0]) * (less->count - i - 1));
+        less->count--;
+        if (run_script(less, NULL, NULL) && strcmp(wanted, key) == 0)
+            *s = *less;
+    }
+    talkative = said;
+    if (!run_script(s, NULL, NULL))
+        printf("the difference does not come again\n");
+    free(less);
+}
