@@ -31,6 +31,10 @@ static void move_orphan(struct desc *d, void *arg)
 {
     struct move *m = arg;
     int from = m->from;
+    if (d->box == from) { /* boxes are used by forks and execs, which find it where it is then */
+        d->box = m->to;
+        m->done = true;
+    }
     if (!atomic_load(&d->orphan) || !atomic_compare_exchange_strong(&d->number, &from, m->to))
         return;
     m->orphan = d;

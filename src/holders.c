@@ -180,6 +180,9 @@ void holders_withdraw(struct slot *slot)
 
 void holders_child(void)
 {
+    /* Without a file there is no family yet: the one that the parent may make later is not this process's. */
+    if (own.file < 0)
+        random_bytes(own.name, sizeof own.name);
     for (struct family *f = atomic_load(&families); f; f = f->next)
         (void)take_id(f);
 }

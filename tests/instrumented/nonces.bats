@@ -55,6 +55,9 @@ messages() {
 @test "both processes after fork write 10,000 messages each" { messages --fork; }
 @test "both processes after _Fork write 10,000 messages each" { messages --_Fork; }
 
+@test "a writer and an executed writer, 10,000 messages each" { messages --exec; }
+@test "a writer and the receiver of a descriptor, 10,000 messages each" { messages --pass; }
+
 @test "a double that is planted in the file is found" {
     audited 3 --mode blocking --forked-halves
     head -c 32 "$P2PTLS_NONCE_AUDIT_FILE" | tail -c 16 | cat "$P2PTLS_NONCE_AUDIT_FILE" - >"$BATS_TEST_TMPDIR/planted"
