@@ -13,10 +13,16 @@ load program_helpers
     protected both_write --_Fork
 }
 
-@test "writer and executed writer: 10,000 messages each, each arrives whole (plain)" { plain both_write --exec; }
+@test "writer and executed writer: 10,000 messages each, each arrives whole (plain)" {
+    plain both_write --exec
+}
 # bats test_tags=unsanitized
-@test "writer and executed writer: 10,000 messages each, each arrives whole (protected)" { protected both_write --exec; }
-@test "writer and receiver of a descriptor: 10,000 messages each, each arrives whole (plain)" { plain both_write --pass; }
+@test "writer and executed writer: 10,000 messages each, each arrives whole (protected)" {
+    protected both_write --exec
+}
+@test "writer and receiver of a descriptor: 10,000 messages each, each arrives whole (plain)" {
+    plain both_write --pass
+}
 # bats test_tags=unsanitized
 @test "writer and receiver of a descriptor: 10,000 messages each, each arrives whole (protected)" {
     protected both_write --pass
