@@ -200,13 +200,18 @@ HOOK pid_t _Fork(void)
     return pid;
 }
 
+/* libc does not know of this fork: in the child our helper would stay in its list of threads, and setgroups and its
+ * relatives, which make all threads follow, wait for ever for one that is not there. */
 long fork_by_syscall(long n, const long a[6])
 {
+    helper_pause();
     fork_prepare();
     long r = sys6(n, a[0], a[1], a[2], a[3], a[4], a[5]);
-    if (r == 0)
-        fork_child();
-    else
+    if (r == 0) {
+        fork_child(); /* ends the pause too */
+    } else {
         fork_parent(r < 0);
+        helper_resume();
+    }
     return r;
 }

@@ -48,3 +48,5 @@ foreign() { # CASE of programs/regressions.py
 @test "a connection inherited on 0 and 1 is one connection, with one handshake" { foreign superserver; }
 @test "early writes that the kernel refused later: the next write has their errno (law 7)" { foreign lost-errno; }
 @test "sendfile at a negative offset is EINVAL" { foreign sendfile-offset; }
+# bats test_tags=unsanitized
+@test "a child made by the system call clone can change its groups" { foreign cloned-groups; }

@@ -3,7 +3,9 @@
     regressions.py superserver     the program that a superserver starts has its connection on 0 and 1
     regressions.py lost-errno      what was kept until after the handshake cannot be sent: the next write says why
     regressions.py sendfile-offset a negative offset is EINVAL, whatever errno was
+    regressions.py cloned-groups   a child made by the system call clone changes its groups, as vsftpd's does
 """
+import ctypes
 import errno
 import os
 import socket
@@ -76,6 +78,35 @@ def sendfile_offset():
         except OSError as error:
             assert error.errno == errno.EINVAL, error
         assert os.sendfile(client.fileno(), file.fileno(), 10, 100) == 100
+
+
+def wait_until(condition, what):
+    end = time.monotonic() + DEADLINE
+    while not condition():
+        if time.monotonic() > end:
+            sys.exit(f"gave up waiting until {what}")
+        time.sleep(0.01)
+
+
+def cloned_groups():
+    libc = ctypes.CDLL(None)
+    sys_clone, sigchld = {"x86_64": 56}.get(os.uname().machine, 220), 17
+    listener = socket.create_server(("127.0.0.1", 0))
+    for _ in range(20):
+        # The connection comes from elsewhere, so that accept is the first to need a thread; it is just being made then.
+        caller = os.fork()
+        if caller == 0:
+            socket.create_connection(listener.getsockname()).recv(1)
+            os._exit(0)
+        connection = listener.accept()[0]
+        child = libc.syscall(sys_clone, sigchld, 0, 0, 0, 0)
+        if child == 0:
+            libc.setgroups(0, None)  # libc makes all threads follow, and waits for them
+            os._exit(0)
+        wait_until(lambda: os.waitpid(child, os.WNOHANG) != (0, 0), "a child has changed its groups")
+        connection.close()
+        os.waitpid(caller, 0)
+        wait_until(lambda: len(os.listdir("/proc/self/task")) == 1, "no thread is left")
 
 
 globals()[sys.argv[1].replace("-", "_")]()
