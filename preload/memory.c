@@ -10,7 +10,7 @@
 #include <linux/futex.h>
 #include <stdint.h>
 
-enum { PAGE_BITS = 12, REMEMBERED = 64, VECTOR_MAX = 1024 };
+enum { PAGE_BITS = 12, REMEMBERED = 256, VECTOR_MAX = 1024 };
 
 struct seen {
     uintptr_t pages[REMEMBERED]; /* page number + 1 */
