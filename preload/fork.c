@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sys/mman.h>
 
 /* One fork at a time: glibc runs the prepare handlers of two threads side by side, and the gate is one. Held from
  * prepare to the end of the fork. */
@@ -51,7 +52,25 @@ static void child_one(struct desc *d, void *arg)
 }
 
 static bool any_live;
-bool fork_shared;
+static _Atomic uint32_t *sandboxed; /* in a shared page of its own, NULL while nothing is shared */
+
+static void share_word(void)
+{
+    void *page = mmap(NULL, sizeof *sandboxed, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (page != MAP_FAILED)
+        sandboxed = page;
+}
+
+bool fork_relative_sandboxed(void)
+{
+    return sandboxed && atomic_load_explicit(sandboxed, memory_order_relaxed);
+}
+
+void fork_tell_sandboxed(void)
+{
+    if (sandboxed)
+        atomic_store(sandboxed, 1);
+}
 
 static void notice(struct desc *d, void *arg)
 {
@@ -88,7 +107,8 @@ void fork_prepare(void)
         core->core_prepare_fork();
         handover_prepare_fork();
     }
-    fork_shared |= any_live;
+    if (any_live && !sandboxed)
+        share_word();
     desc_each_forking(prepare_one, NULL);
 }
 

@@ -1,7 +1,9 @@
-/* epoll: handshakes are started when a connection is registered. Readiness is the kernel's own, but for what a process
- * in a sandbox has left over (conn_leftover), which is added here. */
+/* epoll: handshakes are started when a connection is registered. Readiness is the kernel's own, with two exceptions:
+ * what a process in a sandbox has left over (conn_leftover) is added, and for blocking descriptors, whose readers would
+ * hang, handshake and control records are not reported. (Readers of non-blocking ones expect EAGAIN.) */
 #include "stream.h"
 
+#include "io.h"
 #include "memory.h"
 #include "sys.h"
 
@@ -25,18 +27,24 @@ static struct epoll_note *note_of(struct desc *d, int epfd, int fd)
             return n;
     struct epoll_note *n = malloc(sizeof *n);
     if (n) {
-        *n = (struct epoll_note){d->epolls, epfd, fd, {0}};
+        *n = (struct epoll_note){.next = d->epolls, .epfd = epfd, .fd = fd};
         d->epolls = n;
     }
     return n;
 }
 
+static _Atomic bool any_blocking; /* a blocking descriptor was ever registered */
+
 static void note_registration(struct desc *d, int epfd, int fd, const struct epoll_event *event)
 {
     pthread_mutex_lock(&notes_lock);
     struct epoll_note *n = note_of(d, epfd, fd);
-    if (n)
+    if (n) {
         n->event = *event;
+        n->blocking = stream_is_blocking(d, fd);
+        if (n->blocking)
+            atomic_store(&any_blocking, true);
+    }
     pthread_mutex_unlock(&notes_lock);
 }
 
@@ -128,7 +136,7 @@ static void search(struct desc *d, void *arg)
 static bool any_leftover(int epfd)
 {
     struct search s = {epfd, false};
-    if (!core || !(forbidden.receive || fork_shared))
+    if (!core || !(forbidden.receive || fork_relative_sandboxed()))
         return false;
     library_enter();
     desc_each(search, &s);
@@ -136,18 +144,104 @@ static bool any_leftover(int epfd)
     return s.found;
 }
 
-HOOK int epoll_wait(int epfd, struct epoll_event *events, int room, int timeout)
+/* The descriptor that an event tells of, if it is a blocking one of ours; -1 if not. */
+struct telling {
+    int epfd;
+    const struct epoll_event *event;
+    struct epoll_event registered;
+    int fd;
+};
+
+static void find_teller(struct desc *d, void *arg)
 {
-    bool leftover = any_leftover(epfd);
-    int n = real()->epoll_wait(epfd, events, room, leftover ? 0 : timeout);
-    return leftover ? add_leftovers(epfd, events, room, n) : n;
+    struct telling *t = arg;
+    pthread_mutex_lock(&notes_lock);
+    for (struct epoll_note *n = d->epolls; n; n = n->next) {
+        if (n->epfd != t->epfd || n->event.data.u64 != t->event->data.u64 || !n->blocking)
+            continue;
+        t->fd = n->fd;
+        t->registered = n->event;
+    }
+    pthread_mutex_unlock(&notes_lock);
+}
+
+static bool is_false(int epfd, const struct epoll_event *event)
+{
+    struct telling t = {.epfd = epfd, .event = event, .fd = -1};
+    if (!(event->events & (EPOLLIN | EPOLLRDNORM)) || (event->events & (EPOLLERR | EPOLLHUP)))
+        return false;
+    library_enter();
+    desc_each(find_teller, &t);
+    library_leave();
+    struct desc *d = t.fd >= 0 ? table_find(t.fd) : NULL;
+    if (!d || desc_special(d) || stream_readable(d, t.fd))
+        return false;
+    if ((t.registered.events & EPOLLONESHOT) && !(event->events & EPOLLOUT)) /* it has not fired yet */
+        sys4(SYS_epoll_ctl, (long)epfd, (long)EPOLL_CTL_MOD, (long)t.fd, &t.registered);
+    return true;
+}
+
+/* Takes false answers back. Returns how many events are left. */
+static int correct(int epfd, struct epoll_event *events, int count)
+{
+    int left = 0;
+    for (int i = 0; i < count; i++) {
+        if (is_false(epfd, &events[i]))
+            events[i].events &= ~(uint32_t)(EPOLLIN | EPOLLRDNORM);
+        if (events[i].events)
+            events[left++] = events[i];
+    }
+    return left;
+}
+
+/* timeout: NULL for ever. */
+static int wait_for_events(int epfd, struct epoll_event *events, int room, const struct timespec *timeout,
+                           const sigset_t *mask)
+{
+    static const struct timespec pause = {0, 1000000}; /* what is there may be another thread's to take */
+    int64_t end_ns = timeout ? io_now_ms() * 1000000 + timeout->tv_sec * 1000000000LL + timeout->tv_nsec : INT64_MAX;
+    int saved = errno;
+    for (;;) {
+        int64_t left_ns = end_ns == INT64_MAX ? -1 : end_ns - io_now_ms() * 1000000;
+        int left_ms = left_ns < 0                       ? (timeout ? 0 : -1)
+                      : left_ns > INT32_MAX * 1000000LL ? INT32_MAX
+                                                        : (int)((left_ns + 999999) / 1000000);
+        int n = real()->epoll_pwait(epfd, events, room, left_ms, mask);
+        int left = n > 0 ? correct(epfd, events, n) : n;
+        if (n <= 0 || left > 0 || left_ms == 0) {
+            if (n > 0)
+                errno = saved;
+            return left;
+        }
+        sys2(SYS_nanosleep, &pause, NULL);
+    }
+}
+
+static bool is_time(const struct timespec *t)
+{
+    return !t || (memory_readable(t, sizeof *t) && t->tv_sec >= 0 && t->tv_nsec >= 0 && t->tv_nsec < 1000000000);
+}
+
+static bool trusts(void)
+{
+    return atomic_load_explicit(&any_blocking, memory_order_relaxed) && !forbidden.receive;
 }
 
 HOOK int epoll_pwait(int epfd, struct epoll_event *events, int room, int timeout, const sigset_t *mask)
 {
     bool leftover = any_leftover(epfd);
+    struct timespec t = {timeout / 1000, timeout % 1000 * 1000000L};
+    if (!leftover && trusts())
+        return wait_for_events(epfd, events, room, timeout < 0 ? NULL : &t, mask);
     int n = real()->epoll_pwait(epfd, events, room, leftover ? 0 : timeout, mask);
     return leftover ? add_leftovers(epfd, events, room, n) : n;
+}
+
+HOOK int epoll_wait(int epfd, struct epoll_event *events, int room, int timeout)
+{
+    if (trusts() || any_leftover(epfd))
+        return epoll_pwait(epfd, events, room, timeout, NULL);
+    return real()->epoll_wait(epfd, events, room, timeout);
 }
 
 HOOK int epoll_pwait2(int epfd, struct epoll_event *events, int room, const struct timespec *timeout,
@@ -155,6 +249,8 @@ HOOK int epoll_pwait2(int epfd, struct epoll_event *events, int room, const stru
 {
     static const struct timespec now;
     bool leftover = any_leftover(epfd);
+    if (!leftover && trusts() && is_time(timeout))
+        return wait_for_events(epfd, events, room, timeout, mask);
     int n = real()->epoll_pwait2(epfd, events, room, leftover ? &now : timeout, mask);
     return leftover ? add_leftovers(epfd, events, room, n) : n;
 }

@@ -239,6 +239,8 @@ void sandbox_filter_end(bool installed)
     }
     if (forbidden.bare && core)
         desc_each(refuse_one, NULL);
+    if (forbidden.receive)
+        fork_tell_sandboxed();
     helper_resume();
     errno = saved;
 }

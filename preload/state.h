@@ -90,7 +90,10 @@ void streams_fork_parent(void);
 void streams_fork_child(void);
 
 /* fork.c */
-extern bool fork_shared; /* this process has shared connections with another by fork */
+/* A word that this process shares with its relatives by fork, once connections are shared: one of them is in a sandbox
+ * that forbids to receive, and may leave bytes over (sandbox.h). */
+bool fork_relative_sandboxed(void);
+void fork_tell_sandboxed(void);
 void fork_init(void);
 void fork_prepare(void);
 void fork_parent(bool failed);

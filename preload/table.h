@@ -30,6 +30,7 @@ struct epoll_note {
     struct epoll_note *next;
     int epfd, fd;
     struct epoll_event event; /* as the program registered it */
+    bool blocking;            /* whoever polls it trusts the answer */
 };
 
 /* One selected connection as this process holds it. */

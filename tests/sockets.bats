@@ -91,6 +91,8 @@ torture_calls() { # plain|protected MODE
 @test "an edge-triggered server with 200 pipelining clients (laws 3 and 4) (protected)" { protected readiness; }
 @test "the same with the smallest send buffers (plain)" { plain readiness small; }
 @test "the same with the smallest send buffers (protected)" { protected readiness small; }
+@test "epoll on blocking descriptors tells no lies (law 4) (plain)" { plain epoll_blocking; }
+@test "epoll on blocking descriptors tells no lies (law 4) (protected)" { protected epoll_blocking; }
 @test "peek, waitall, trunc, more, FIONREAD, dup, and readiness without lies (law 4) (plain)" { plain flags; }
 @test "peek, waitall, trunc, more, FIONREAD, dup, and readiness without lies (law 4) (protected)" { protected flags; }
 
