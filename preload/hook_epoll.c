@@ -227,21 +227,26 @@ static bool trusts(void)
     return atomic_load_explicit(&any_blocking, memory_order_relaxed) && !forbidden.receive;
 }
 
-HOOK int epoll_pwait(int epfd, struct epoll_event *events, int room, int timeout, const sigset_t *mask)
+static int wait_corrected(int epfd, struct epoll_event *events, int room, int timeout, const sigset_t *mask)
 {
-    bool leftover = any_leftover(epfd);
     struct timespec t = {timeout / 1000, timeout % 1000 * 1000000L};
-    if (!leftover && trusts())
+    if (!any_leftover(epfd))
         return wait_for_events(epfd, events, room, timeout < 0 ? NULL : &t, mask);
-    int n = real()->epoll_pwait(epfd, events, room, leftover ? 0 : timeout, mask);
-    return leftover ? add_leftovers(epfd, events, room, n) : n;
+    return add_leftovers(epfd, events, room, real()->epoll_pwait(epfd, events, room, 0, mask));
 }
 
 HOOK int epoll_wait(int epfd, struct epoll_event *events, int room, int timeout)
 {
-    if (trusts() || any_leftover(epfd))
-        return epoll_pwait(epfd, events, room, timeout, NULL);
-    return real()->epoll_wait(epfd, events, room, timeout);
+    bool changed = trusts() || any_leftover(epfd);
+    return changed ? wait_corrected(epfd, events, room, timeout, NULL)
+                   : real()->epoll_wait(epfd, events, room, timeout);
+}
+
+HOOK int epoll_pwait(int epfd, struct epoll_event *events, int room, int timeout, const sigset_t *mask)
+{
+    bool changed = trusts() || any_leftover(epfd);
+    return changed ? wait_corrected(epfd, events, room, timeout, mask)
+                   : real()->epoll_pwait(epfd, events, room, timeout, mask);
 }
 
 HOOK int epoll_pwait2(int epfd, struct epoll_event *events, int room, const struct timespec *timeout,
