@@ -45,6 +45,14 @@ starting() { # MODE of programs/spawning
 @test "vfork children that change their descriptors, or whose exec fails, leave the parent's alone" {
     starting vfork-harmless
 }
+@test "vfork stays a vfork where no socket is open, whatever else was inherited and never looked at" {
+    require strace
+    exec 9</dev/null
+    P2PTLS_POLICY='any 127.0.0.0/8:*' p2p strace -f -e trace=vfork,clone,fork -o "$BATS_TEST_TMPDIR/calls" \
+        "$PYTHON" -c 'import subprocess; subprocess.run(["/bin/true"], check=True)'
+    exec 9<&-
+    grep -q 'vfork(' "$BATS_TEST_TMPDIR/calls" || fail "$(cat "$BATS_TEST_TMPDIR/calls")"
+}
 @test "clone with CLONE_VM and CLONE_VFORK, and exec" { starting clone-vfork; }
 @test "clone as fork, and exec" { starting clone; }
 @test "posix_spawnp with dup2, closefrom, process group and signal mask" { starting spawn; }
