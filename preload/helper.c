@@ -58,31 +58,36 @@ static void take_inbox(void)
     pthread_mutex_unlock(&lock);
 }
 
+/* What became of an entry. A desc may become an orphan at any moment when it is not pinned: only one that was an orphan
+ * when it was found idle is through. */
+enum ticked { TICKED_BUSY = 0, TICKED_IDLE, TICKED_THROUGH };
+
 /* Takes entry i out; an orphan that is through is closed and freed. */
-static void drop(size_t i)
+static void drop(size_t i, bool through)
 {
     struct desc *d = list[i];
     list[i] = list[--count];
     atomic_store(&d->helped, false);
-    if (atomic_load(&d->orphan)) {
+    if (through) {
         hidden_close(atomic_load(&d->number));
         desc_release(d); /* the table's hold, which the orphan kept */
+    } else if (atomic_load(&d->orphan)) {
+        helper_add(d); /* it became one between the tick and now */
     } else if (atomic_load(&d->refs) && core->conn_needs_tick(d->conn)) {
         helper_kick(d); /* work came up between the last tick and now */
     }
     desc_release(d);
 }
 
-/* Ticks one desc. False: nothing is left to do for it. */
-static bool tick(struct desc *d)
+static enum ticked tick(struct desc *d)
 {
     int fd = desc_any_number(d);
     if (fd < 0 || !desc_enter(d, fd))
-        return atomic_load(&d->orphan) || atomic_load(&d->refs) != 0;
+        return atomic_load(&d->orphan) || atomic_load(&d->refs) ? TICKED_BUSY : TICKED_IDLE;
     core->conn_tick(d->conn, fd, &d->need);
-    bool idle = d->need.idle;
+    enum ticked result = !d->need.idle ? TICKED_BUSY : atomic_load(&d->orphan) ? TICKED_THROUGH : TICKED_IDLE;
     desc_leave(d);
-    return !idle;
+    return result;
 }
 
 /* was, answers: of the last poll. Returns when to look again. */
@@ -96,8 +101,9 @@ static int64_t tick_all(struct desc **was, struct pollfd *answers, size_t answer
         struct desc *d = list[i];
         if (atomic_exchange(&d->again, false))
             d->need.deadline_ms = now;
-        if (d->need.deadline_ms <= now && !tick(d)) {
-            drop(i);
+        enum ticked ticked = d->need.deadline_ms <= now ? tick(d) : TICKED_BUSY;
+        if (ticked != TICKED_BUSY) {
+            drop(i, ticked == TICKED_THROUGH);
             continue;
         }
         if (d->need.deadline_ms < next)
@@ -343,7 +349,7 @@ static void drop_list(void)
 {
     take_inbox();
     while (count)
-        drop(count - 1);
+        drop(count - 1, atomic_load(&list[count - 1]->orphan));
 }
 
 void helper_resume(void)
