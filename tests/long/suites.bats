@@ -19,7 +19,7 @@ as_plain() { # MODULE [OPTIONS of python3 -m test]...
 # test_ssl opens connections that its server accepts later than a handshake may take.
 @test "CPython's test_asyncio" { as_plain test_asyncio -i 'test.test_asyncio.test_ssl.*'; }
 @test "CPython's test_subprocess" { as_plain test_subprocess; }
-@test "CPython's test_socketserver" { as_plain test_socketserver; }
+@test "CPython's test_socketserver" { as_plain test_socketserver -u network; }
 @test "CPython's test_asyncore" { as_plain test_asyncore; }
 @test "CPython's test_asynchat" { as_plain test_asynchat; }
 @test "CPython's test_ftplib" { as_plain test_ftplib; }
