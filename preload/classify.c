@@ -373,18 +373,17 @@ void classify_unknown(int fd)
 
 /* Bytes are to move on a socket that this process has not connected: normally the kernel says ENOTCONN. If another
  * process has connected it, its keys, if it has any, are there and not here. */
-void table_look(int fd)
+void table_look(int fd, uintptr_t word)
 {
     struct sockaddr_storage local, remote;
     socklen_t local_len = sizeof local, remote_len = sizeof remote;
-    uintptr_t socket_word = WORD_SOCKET;
     if (thread.in_vfork_child)
         return;
     long connected = forbidden.options ? -EPERM : sys3(SYS_getpeername, (long)fd, &remote, &remote_len);
     if (is_verdict(connected))
         return;
     if (connected != 0 || sys3(SYS_getsockname, (long)fd, &local, &local_len) != 0) {
-        atomic_compare_exchange_strong(&table[fd], &socket_word, cannot_look(fd));
+        atomic_compare_exchange_strong(&table[fd], &word, cannot_look(fd));
         return;
     }
     bool refuse = either_selects(&local, local_len, &remote, remote_len);
@@ -392,7 +391,7 @@ void table_look(int fd)
         streams_adopt(fd);
     if (refuse)
         refuse_inherited(fd, "another process has connected it: it cannot be shared from before connect");
-    atomic_compare_exchange_strong(&table[fd], &socket_word, refuse ? WORD_REFUSED : WORD_PLAIN);
+    atomic_compare_exchange_strong(&table[fd], &word, refuse ? WORD_REFUSED : WORD_PLAIN);
 }
 
 void classify_inherited(void)

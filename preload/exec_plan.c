@@ -11,6 +11,7 @@
 
 /* One exec at a time: held until it has failed. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static _Atomic bool in_progress;
 
 /* Sockets that were replaced, in case the exec fails. */
 enum { REPLACED_MAX = 1024 };
@@ -30,8 +31,17 @@ static bool is_concerned(uintptr_t word)
     return word >= WORD_FIRST_POINTER || word == WORD_LISTENER || word == WORD_REFUSED || word == WORD_MOVING;
 }
 
+/* What nobody has looked at yet may be a listener, or a connection. */
+static void look_at_survivors(void)
+{
+    for (unsigned fd = 0; fd < table_high; fd++)
+        if (atomic_load_explicit(&table[fd], memory_order_relaxed) == WORD_UNKNOWN && survives((int)fd))
+            (void)table_find((int)fd);
+}
+
 bool exec_plan_needed(void)
 {
+    look_at_survivors();
     for (unsigned fd = 0; fd < table_high; fd++)
         if (is_concerned(atomic_load_explicit(&table[fd], memory_order_relaxed)) && survives((int)fd))
             return true;
@@ -84,9 +94,10 @@ static void carry(int fd, struct desc *d, const char *what, const char *file)
 }
 
 /* Exec closes what has close-on-exec, without a word to the peer: what nobody else holds is ended before. */
+static bool carries; /* under lock: what has no close-on-exec goes on */
 static bool ends_with_exec(struct desc *d)
 {
-    for (unsigned fd = 0; fd < table_high; fd++)
+    for (unsigned fd = 0; carries && fd < table_high; fd++)
         if (atomic_load_explicit(&table[fd], memory_order_relaxed) == (uintptr_t)d && survives((int)fd))
             return false;
     return core->conn_alone(d->conn);
@@ -112,14 +123,16 @@ void exec_plan_begin(struct exec_plan *plan, const char *what, const char *file,
     if (!policy || thread.in_vfork_child || !handover_matters())
         return;
     pthread_mutex_lock(&lock);
-    plan->active = true;
+    plan->active = in_progress = true;
     replaced_count = 0;
+    look_at_survivors();
     enum exec_image image = exec_image_of(file, search);
     bool keeps = image == EXEC_IMAGE_COVERABLE;
     if (keeps && exec_plan_needed() && !exec_image_environment_keeps(envp)) {
         plan->environment = exec_image_environment(envp);
         keeps = plan->environment != NULL;
     }
+    carries = keeps;
     if (image != EXEC_IMAGE_IMPOSSIBLE) {
         helper_finish_handshakes(); /* an exec ends the helper, and with it what only the helper would still send */
         helper_finish(ends_with_exec);
@@ -151,12 +164,23 @@ void exec_plan_undo(struct exec_plan *plan)
     if (core)
         desc_each(undo_one, NULL);
     exec_image_environment_free(plan->environment);
+    in_progress = false;
     pthread_mutex_unlock(&lock);
     errno = saved;
 }
 
+static void take_back(struct desc *d, void *arg)
+{
+    (void)arg;
+    if (d->box >= 0)
+        set_close_on_exec(d->box, true);
+}
+
 void exec_plan_forked(void)
 {
+    if (in_progress)
+        desc_each_forking(take_back, NULL);
+    in_progress = false;
     pthread_mutex_init(&lock, NULL);
     replaced_count = 0;
 }

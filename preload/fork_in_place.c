@@ -127,24 +127,25 @@ HOOK int clone(int (*fn)(void *), void *stack, int flags, void *arg, ...)
     void *tls = va_arg(args, void *);
     pid_t *child_tid = va_arg(args, pid_t *);
     va_end(args);
-    bool thread_like = flags & (CLONE_THREAD | CLONE_FILES), sleeps = flags & CLONE_VFORK;
+    bool memory = flags & CLONE_VM, files = flags & CLONE_FILES;
+    bool sleeps = (flags & CLONE_VFORK) && !(flags & CLONE_THREAD);
     struct waiting w;
     struct cloned c = {fn, arg, NULL};
-    if (!policy || !fn || ((flags & CLONE_VM) && thread_like))
+    if (!policy || !fn || (memory && files))
         return real()->clone(fn, stack, flags, arg, parent_tid, tls, child_tid);
-    if ((flags & CLONE_VM) && !sleeps) {
-        log_event(LOG_LEVEL_ERROR, "clone with CLONE_VM and without CLONE_FILES, CLONE_THREAD or CLONE_VFORK refused: "
-                                   "the child would share this process's memory and not its descriptors");
+    if (files || (memory && !sleeps)) {
+        log_event(LOG_LEVEL_ERROR, "clone with one of CLONE_VM (without CLONE_VFORK) and CLONE_FILES, and not the "
+                                   "other, refused: the library's table would not describe the child's descriptors");
         errno = EPERM;
         return -1;
     }
-    if ((flags & CLONE_VM) && !vfork_must_fork()) {
+    if (memory && !vfork_must_fork()) {
         vfork_enter();
         int started = real()->clone(fn, stack, flags, arg, parent_tid, tls, child_tid);
         vfork_leave();
         return started;
     }
-    if ((flags & CLONE_VM) && waiting_open(&w))
+    if (memory && waiting_open(&w))
         c.waiting = &w;
     fork_prepare();
     int pid = real()->clone(in_clone, stack, flags & ~(CLONE_VM | CLONE_VFORK), &c, parent_tid, tls, child_tid);

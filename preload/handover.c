@@ -141,13 +141,19 @@ static struct desc *import(int fd, int box, const struct box_label *label, enum 
     return d;
 }
 
+/* Whoever made the box may have put any socket beside it, or another thread of his may have put one on the number. */
+static bool belongs(int fd, const struct box_label *label)
+{
+    return label->cookie && socket_cookie(fd) == label->cookie && is_tcp_stream(fd);
+}
+
 /* All numbers of the socket that came with the box. */
 static void adopt(int box, const struct box_label *label)
 {
     struct desc *d = NULL;
     bool tried = false;
     for (unsigned fd = 0; fd < table_high; fd++) {
-        if (table_word((int)fd) != WORD_UNKNOWN || socket_cookie((int)fd) != label->cookie)
+        if (table_word((int)fd) != WORD_UNKNOWN || !belongs((int)fd, label))
             continue;
         if (!tried)
             d = import((int)fd, box, label, CONN_BY_EXEC);
@@ -195,11 +201,11 @@ static void compare_cookie(struct desc *d, void *arg)
 static uintptr_t unwrapped(int socket, int box, bool peeked)
 {
     struct box_label label;
-    if (!box_look(box, &label) || label.kind != BOX_CONNECTION)
+    if (!box_look(box, &label) || label.kind != BOX_CONNECTION || !belongs(socket, &label))
         return WORD_REFUSED;
     struct cookie_search s = {label.cookie, NULL};
     library_enter();
-    if (core && socket_cookie(socket) == label.cookie)
+    if (core)
         desc_each(compare_cookie, &s);
     library_leave();
     if (s.found) {
@@ -219,6 +225,10 @@ bool handover_receive(int fd, bool close_on_exec, bool peeked)
     int items[2] = {-1, -1};
     if (!box_look(fd, &label))
         return false;
+    if ((unsigned)fd >= table_size) { /* where nothing is watched, the program gets the box */
+        log_event(LOG_LEVEL_ERROR, "descriptor %d, received, is above the table of %u: refused", fd, table_size);
+        return true;
+    }
     uintptr_t word = WORD_REFUSED;
     if (label.kind == BOX_PASSED && box_open(fd, items, 2))
         word = unwrapped(items[0], items[1], peeked);

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <sched.h>
+#include <sys/resource.h>
 
 static int fail(int error)
 {
@@ -86,10 +87,10 @@ static void last_number(struct desc *d, int fd)
 }
 
 /* Takes a number out of our books before its descriptor goes; WORD_MOVING stands in its place until table_end_move.
- * The errno, or 0. */
-static int give_up(int fd)
+ * was: the word before. The errno, or 0. */
+static int give_up(int fd, uintptr_t *was)
 {
-    uintptr_t word = table_begin_move(fd);
+    uintptr_t word = *was = table_begin_move(fd);
     if (word == WORD_OURS) {
         table_end_move(fd, word);
         return EBADF;
@@ -120,7 +121,8 @@ static SLOW int close_known(int fd)
 {
     if (thread.in_vfork_child)
         return real()->close(fd);
-    int saved = errno, error = give_up(fd);
+    uintptr_t was;
+    int saved = errno, error = give_up(fd, &was);
     if (error)
         return fail(error);
     long r = sys1(SYS_close, (long)fd); /* no cancellation here: the number would stay in motion for ever */
@@ -210,6 +212,20 @@ HOOK int dup(int fd)
     return copy_made(word, real()->dup(fd));
 }
 
+/* dup2(2): EBADF for what is not open or not below the limit, EINVAL for flags of dup3. */
+static bool copy_fails(int from, int to, int flags)
+{
+    struct rlimit limit;
+    return (flags & ~O_CLOEXEC) || (getrlimit(RLIMIT_NOFILE, &limit) == 0 && (rlim_t)(unsigned)to >= limit.rlim_cur) ||
+           (!forbidden.control && sys3(SYS_fcntl, (long)from, F_GETFD, 0L) < 0);
+}
+
+/* Where the copy failed all the same, to is still what it was; its connection has been left. */
+static uintptr_t not_replaced(uintptr_t was)
+{
+    return was >= WORD_FIRST_POINTER ? WORD_REFUSED : was;
+}
+
 /* Replaces to by a copy of from; the call is made while nobody of this process can use to. */
 static int replace(int from, int to, int flags, bool is_dup3)
 {
@@ -219,21 +235,20 @@ static int replace(int from, int to, int flags, bool is_dup3)
     if (is_ours(to) && (sys3(SYS_fcntl, (long)from, F_GETFD, 0L) < 0 || !hidden_vacate(to)))
         return fail(sys3(SYS_fcntl, (long)from, F_GETFD, 0L) < 0 ? EBADF : EBUSY);
     /* Nothing is given up for a copy that fails. An unselected target has nothing to give up (law 1). */
-    bool fails = from != to && table_word(to) != WORD_PLAIN && !forbidden.control &&
-                 sys3(SYS_fcntl, (long)from, F_GETFD, 0L) < 0;
-    fails |= is_dup3 && (flags & ~O_CLOEXEC);
+    bool fails = from != to && table_word(to) != WORD_PLAIN && copy_fails(from, to, flags);
     bool plain = table_word(from) == WORD_PLAIN && table_word(to) == WORD_PLAIN;
     if (!mine_to_track() || from == to || fails || plain || (unsigned)to >= table_size)
         return is_dup3 ? real()->dup3(from, to, flags) : real()->dup2(from, to);
     if (table_word(from) != WORD_PLAIN) /* dup2 onto 1: printf would write behind the hooks */
         streams_adopt(to);
-    int error = give_up(to);
+    uintptr_t was;
+    int error = give_up(to, &was);
     if (error)
         return fail(error);
     uintptr_t word = copy_begin(from);
     int r = is_dup3 ? real()->dup3(from, to, flags) : real()->dup2(from, to);
     copy_end(word, r >= 0);
-    table_end_move(to, r < 0 ? WORD_PLAIN : word);
+    table_end_move(to, r < 0 ? not_replaced(was) : word);
     return r;
 }
 

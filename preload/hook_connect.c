@@ -117,16 +117,22 @@ static int connect_again(struct desc *d, int fd, const struct sockaddr *to, sock
     return r;
 }
 
+static bool is_unconnected(uintptr_t word)
+{
+    return word == WORD_SOCKET || word == WORD_BOUND || word == WORD_BOUND_PLAIN;
+}
+
 /* Unselected for good: from now on the number is looked at no more. */
 static int connect_plain(int fd, const struct sockaddr *to, socklen_t len)
 {
     int r = real()->connect(fd, to, len);
-    uintptr_t word = WORD_SOCKET;
+    uintptr_t word = table_word(fd);
     if (r == 0 && is_unspec(to, len) && table_word(fd) == WORD_PLAIN && !thread.in_vfork_child && is_tcp_stream(fd))
         table_set(fd, WORD_SOCKET); /* the next connect decides, for its dups too */
     if (r == 0 && is_unspec(to, len))
         return r;
-    if ((r == 0 || errno == EINPROGRESS || errno == EINTR) && (unsigned)fd < table_size && !thread.in_vfork_child)
+    if ((r == 0 || errno == EINPROGRESS || errno == EINTR) && (unsigned)fd < table_size && !thread.in_vfork_child &&
+        is_unconnected(word))
         atomic_compare_exchange_strong(&table[fd], &word, WORD_PLAIN);
     return r;
 }
@@ -161,7 +167,8 @@ HOOK int bind(int fd, const struct sockaddr *at, socklen_t len)
         return r;
     int saved = errno;
     bool match = policy_could_match(policy, POLICY_ACCEPT, at, len) && is_tcp_stream(fd);
-    table_set(fd, match ? WORD_BOUND : WORD_BOUND_PLAIN);
+    if (match || word == WORD_SOCKET || (word == WORD_UNKNOWN && is_tcp_stream(fd)))
+        table_set(fd, match ? WORD_BOUND : WORD_BOUND_PLAIN);
     errno = saved;
     return r;
 }
@@ -239,11 +246,11 @@ static int accept_matched(int fd, struct sockaddr *from, socklen_t *from_len, in
     }
 }
 
-/* A listener whose listen(2) was called by another number of it. */
+/* A listener whose listen(2) was called by another number of it, or another process. */
 static bool is_listener(int fd)
 {
     uintptr_t word = table_word(fd);
-    if (word == WORD_BOUND)
+    if (word == WORD_BOUND || (word == WORD_SOCKET && socket_option(fd, SOL_SOCKET, SO_ACCEPTCONN, 0)))
         classify_listener(fd);
     return table_word(fd) == WORD_LISTENER;
 }

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 static bool by_ourselves(const posix_spawn_file_actions_t *actions)
@@ -195,20 +196,30 @@ HOOK int system(const char *command)
     return command && by_ourselves(NULL) ? shell(command) : real()->system(command);
 }
 
-/* popen's streams, so that pclose finds their processes, and later children do not get them (popen(3)). */
+/* popen's streams, so that pclose finds their processes, and later children do not get them (popen(3)). A program that
+ * ends one by fclose leaves its entry behind: so the stream is not used, and its descriptor only if it is that pipe. */
 struct pipe_stream {
     struct pipe_stream *next;
     FILE *stream;
-    pid_t pid;
+    pid_t pid; /* 0: libc made it */
+    int fd;
+    ino_t pipe;
 };
 static struct pipe_stream *pipe_streams;
 static pthread_mutex_t pipe_streams_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static ino_t pipe_of(int fd)
+{
+    struct stat s;
+    return fstat(fd, &s) == 0 && S_ISFIFO(s.st_mode) ? s.st_ino : 0;
+}
 
 static void run_piped(const char *command, int end, int onto) __attribute__((noreturn));
 static void run_piped(const char *command, int end, int onto)
 {
     for (struct pipe_stream *p = pipe_streams; p; p = p->next)
-        close(fileno(p->stream));
+        if (pipe_of(p->fd) == p->pipe)
+            close(p->fd);
     if (end != onto) {
         dup2(end, onto);
         close(end);
@@ -244,7 +255,16 @@ static FILE *start_piped(struct pipe_stream *p, const char *command, bool reads,
     return NULL;
 }
 
-static FILE *piped_shell(const char *command, const char *mode)
+/* A child of libc's closes libc's streams alone. */
+static bool libc_closes_all(void)
+{
+    const struct pipe_stream *p = pipe_streams;
+    while (p && !p->pid)
+        p = p->next;
+    return !p;
+}
+
+static FILE *piped_shell(const char *command, const char *mode, bool with_libc)
 {
     bool reads = false, writes = false, close_on_exec = false;
     for (const char *m = mode; *m; m++) {
@@ -257,11 +277,16 @@ static FILE *piped_shell(const char *command, const char *mode)
     if (reads == writes)
         return errno = EINVAL, NULL;
     struct pipe_stream *p = malloc(sizeof *p);
-    if (!p)
-        return NULL;
+    FILE *stream = NULL;
     pthread_mutex_lock(&pipe_streams_lock);
-    FILE *stream = start_piped(p, command, reads, close_on_exec);
+    with_libc = with_libc && libc_closes_all();
+    if (p)
+        stream = with_libc ? real()->popen(command, mode) : start_piped(p, command, reads, close_on_exec);
     if (stream) {
+        if (with_libc)
+            *p = (struct pipe_stream){.stream = stream};
+        p->fd = fileno(stream);
+        p->pipe = pipe_of(p->fd);
         p->next = pipe_streams;
         pipe_streams = p;
     }
@@ -273,7 +298,7 @@ static FILE *piped_shell(const char *command, const char *mode)
 
 HOOK FILE *popen(const char *command, const char *mode)
 {
-    return by_ourselves(NULL) ? piped_shell(command, mode) : real()->popen(command, mode);
+    return policy ? piped_shell(command, mode, !by_ourselves(NULL)) : real()->popen(command, mode);
 }
 
 HOOK int pclose(FILE *stream)
@@ -285,10 +310,10 @@ HOOK int pclose(FILE *stream)
     if ((p = *at))
         *at = p->next;
     pthread_mutex_unlock(&pipe_streams_lock);
-    if (!p)
-        return real()->pclose(stream);
-    pid_t pid = p->pid;
+    pid_t pid = p ? p->pid : 0;
     free(p);
+    if (!pid)
+        return real()->pclose(stream);
     fclose(stream);
     return wait_for(pid);
 }

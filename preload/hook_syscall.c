@@ -176,6 +176,13 @@ static bool redirect_waiting(long n, const long a[6], long *r)
     }
 }
 
+/* Memory copied, and with it our table; descriptors shared. */
+static bool shares_descriptors_alone(long n, const long a[6])
+{
+    uint64_t flags = n == SYS_clone ? (uint64_t)a[0] : n == SYS_clone3 && a[0] ? *(const uint64_t *)a[0] : 0;
+    return (flags & CLONE_FILES) && !(flags & CLONE_VM);
+}
+
 /* fork by its number, with a stack of the parent's own: libc's handlers do not run. */
 static bool is_fork(long n, const long a[6])
 {
@@ -240,6 +247,8 @@ HOOK long syscall(long n, ...)
         errno = EOPNOTSUPP;
         return -1;
     }
+    if (shares_descriptors_alone(n, a))
+        return answer(-EPERM);
     if (is_fork(n, a))
         return answer(fork_by_syscall(n, a));
     if (n == SYS_exit_group || (n == SYS_exit && !forbidden.look && is_last_thread()))

@@ -18,9 +18,11 @@ struct passing {
     char control[];
 };
 
-static unsigned fds_of(const struct cmsghdr *c)
+/* 0 for what reaches beyond the buffer, too: the kernel will say EINVAL. */
+static unsigned fds_of(const struct msghdr *m, const struct cmsghdr *c)
 {
-    if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS || c->cmsg_len < CMSG_LEN(0))
+    size_t room = m->msg_controllen - (size_t)((const char *)c - (const char *)m->msg_control);
+    if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS || c->cmsg_len < CMSG_LEN(0) || c->cmsg_len > room)
         return 0;
     return (unsigned)((c->cmsg_len - CMSG_LEN(0)) / sizeof(int));
 }
@@ -40,7 +42,7 @@ static bool needs_box(int fd)
 bool passing_needed(const struct msghdr *m)
 {
     for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR((struct msghdr *)m, c))
-        for (unsigned i = 0; i < fds_of(c); i++)
+        for (unsigned i = 0; i < fds_of(m, c); i++)
             if (needs_box(fd_at(c, i)))
                 return true;
     return false;
@@ -87,7 +89,7 @@ static int box_of(int fd, struct desc **held)
 static bool wrap(struct passing *p)
 {
     for (struct cmsghdr *c = CMSG_FIRSTHDR(&p->message); c; c = CMSG_NXTHDR(&p->message, c)) {
-        for (unsigned i = 0; i < fds_of(c); i++) {
+        for (unsigned i = 0; i < fds_of(&p->message, c); i++) {
             int fd = fd_at(c, i);
             if (!needs_box(fd))
                 continue;
@@ -144,7 +146,7 @@ void passing_received(const struct msghdr *m, int flags)
 {
     int saved = errno;
     for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR((struct msghdr *)m, c))
-        for (unsigned i = 0; i < fds_of(c); i++) {
+        for (unsigned i = 0; i < fds_of(m, c); i++) {
             int fd = fd_at(c, i);
             if (handover_receive(fd, flags & MSG_CMSG_CLOEXEC, flags & MSG_PEEK))
                 continue;

@@ -71,8 +71,9 @@ struct desc *table_find_slow(int fd, uintptr_t word)
 
 struct desc *table_find_data_slow(int fd)
 {
-    if (atomic_load(&table[fd]) == WORD_SOCKET)
-        table_look(fd);
+    uintptr_t word = atomic_load(&table[fd]);
+    if (word == WORD_SOCKET || word == WORD_BOUND || word == WORD_BOUND_PLAIN)
+        table_look(fd, word);
     return table_find_slow(fd, atomic_load(&table[fd]));
 }
 

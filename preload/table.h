@@ -86,7 +86,7 @@ bool table_init(void);
 uintptr_t table_word(int fd);
 struct desc *table_find_slow(int fd, uintptr_t word);
 struct desc *table_find_data_slow(int fd);
-void table_look(int fd); /* classify.c: a WORD_SOCKET whose bytes are to move */
+void table_look(int fd, uintptr_t word); /* classify.c: unconnected, as far as we know, and bytes are to move */
 
 /* Nothing of ours for certain. The rest of a hook belongs into a function of its own, or its registers and its stack
  * frame are made ready first. */
