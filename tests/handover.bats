@@ -4,11 +4,15 @@
 load helpers
 load program_helpers
 
-both() { # CASE of programs/handover.py
-    run "$PYTHON" "$BATS_TEST_DIRNAME/programs/handover.py" "$1"
+both() { # CASE of programs/handover.py [ARGUMENT]
+    run "$PYTHON" "$BATS_TEST_DIRNAME/programs/handover.py" "$@"
     assert_status 0
+    only_protected "$@"
+}
+
+only_protected() { # CASE [ARGUMENT]
     P2PTLS_POLICY='any 127.0.0.0/8:*' P2PTLS_LOG=info:$BATS_TEST_TMPDIR/log run \
-        p2p "$PYTHON" "$BATS_TEST_DIRNAME/programs/handover.py" "$1"
+        p2p "$PYTHON" "$BATS_TEST_DIRNAME/programs/handover.py" "$@"
     assert_status 0
     grep -q TLS_ "$BATS_TEST_TMPDIR/log" || fail "no handshake is in the log"
 }
@@ -82,3 +86,38 @@ starting() { # MODE of programs/spawning
         p2p "$PYTHON" "$BATS_TEST_DIRNAME/programs/handover.py" passed_to_the_unprotected
     assert_status 0
 }
+
+@test "exec with LD_PRELOAD taken out, and a policy: the library is put back with that policy (law 2)" {
+    both exec_without_the_library_in_the_environment
+}
+@test "exec with a policy that has no rules: the connection keeps its protection (law 2)" {
+    both exec_with_a_policy_without_rules
+}
+@test "exec with a second LD_PRELOAD, which ld.so prefers: the library is in the program (law 2)" {
+    both exec_with_another_preload_behind
+}
+@test "exec of a file that is no program: the shell reads it, with the connection" {
+    local script=$BATS_TEST_TMPDIR/script
+    echo 'echo from the script' >"$script"
+    chmod +x "$script"
+    both exec_by_a_shell_of_a_script_without_a_first_line "$script"
+}
+
+@test "exec with differing real and effective ids: nothing passes in clear (law 2)" {
+    only_protected exec_with_differing_ids "$PROGRAMS/spill"
+    grep -q 'does not go on in it' "$BATS_TEST_TMPDIR/log" || fail "$(cat "$BATS_TEST_TMPDIR/log")"
+}
+
+@test "exec where ld.so cannot open the library: nothing passes in clear (law 2)" {
+    cp "$LIBRARY" "$(dirname "$LIBRARY")/libp2ptls-core.so" "$BATS_TEST_TMPDIR"
+    LIBRARY=$BATS_TEST_TMPDIR/${LIBRARY##*/}
+    define_p2p
+    only_protected exec_where_the_library_is_not_to_be_found "$PROGRAMS/spill"
+    grep -q 'does not go on in it' "$BATS_TEST_TMPDIR/log" || fail "$(cat "$BATS_TEST_TMPDIR/log")"
+}
+
+@test "dup2 and dup3 onto a connection that fail leave it as it was" { both replacing_that_fails; }
+@test "a bound socket that another process connects is refused here (law 2)" {
+    only_protected bound_then_connected_by_another
+}
+@test "popen: a later child does not keep an earlier one's pipe open" { both popen_before_and_after; }

@@ -1,6 +1,8 @@
 """Connections that go on in other programs: by exec, spawn, system, popen and SCM_RIGHTS. Run on plain TCP and protected,
 with the same results. Usage: handover.py CASE"""
+import ctypes
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -296,6 +298,132 @@ def exec_of_what_cannot_be_covered():
     assert process.wait() in (0, -signal.SIGPIPE)
     talk(here, there)
     there.close()
+    expect_end(here)
+
+
+def with_libc():
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.popen.restype = ctypes.c_void_p
+    libc.pclose.argtypes = [ctypes.c_void_p]
+    return libc
+
+
+def exec_without_the_library_in_the_environment():
+    here, there = pair()
+    talk(here, there)
+    env = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
+    process = subprocess.Popen([CAT], stdin=there, stdout=there, env=env)
+    there.close()
+    echo_through(here, process)
+
+
+def exec_with_a_policy_without_rules():
+    here, there = pair()
+    talk(here, there)
+    process = subprocess.Popen([CAT], stdin=there, stdout=there, env=os.environ | {"P2PTLS_POLICY": "# none"})
+    there.close()
+    echo_through(here, process)
+
+
+def exec_with_another_preload_behind():
+    here, there = pair()
+    talk(here, there)
+    there.set_inheritable(True)
+    settings = [name + b"=" + value for name, value in os.environb.items()] + [b"LD_PRELOAD="]
+    if os.fork() == 0:
+        os.dup2(there.fileno(), 0)
+        os.dup2(there.fileno(), 1)
+        there.close()
+        argv = (ctypes.c_char_p * 2)(CAT.encode(), None)
+        with_libc().execve(CAT.encode(), argv, (ctypes.c_char_p * (len(settings) + 1))(*settings, None))
+        os._exit(1)
+    there.close()
+    here.sendall(b"abc")
+    expect(here, b"abc")
+    here.shutdown(socket.SHUT_WR)
+    expect_end(here)
+    assert os.wait()[1] == 0
+
+
+def exec_by_a_shell_of_a_script_without_a_first_line():
+    """ENOEXEC: the shell goes on in the same process, with the connection."""
+    here, there = pair()
+    talk(here, there)
+    process = subprocess.Popen(["/bin/sh", "-c", f"exec {sys.argv[2]}"], stdin=there, stdout=there)
+    there.close()
+    expect(here, b"from the script\n")
+    expect_end(here)
+    assert process.wait() == 0
+
+
+def exec_with_differing_ids():
+    """ld.so ignores LD_PRELOAD then. argv[2]: the program that writes to all its descriptors."""
+    here, there = pair()
+    talk(here, there)
+    process = subprocess.Popen([sys.argv[2]], stdin=there, stdout=there, preexec_fn=lambda: os.setegid(65534))
+    assert process.wait() in (0, -signal.SIGPIPE)
+    talk(here, there)
+
+
+def exec_where_the_library_is_not_to_be_found():
+    here, there = pair()
+    talk(here, there)
+    if "LD_PRELOAD" in os.environ:
+        os.unlink(os.environ["LD_PRELOAD"])
+    process = subprocess.Popen([sys.argv[2]], stdin=there, stdout=there, stderr=subprocess.DEVNULL)
+    assert process.wait() in (0, -signal.SIGPIPE)
+    talk(here, there)
+    there.close()
+    expect_end(here)
+
+
+def replacing_that_fails():
+    here, there = pair()
+    talk(here, there)
+    libc = with_libc()
+    assert libc.dup3(0, here.fileno(), 1) == -1 and ctypes.get_errno() == 22
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (there.fileno(), hard))
+    assert libc.dup2(0, there.fileno()) == -1 and ctypes.get_errno() == 9
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    talk(here, there)
+
+
+def bound_then_connected_by_another():
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(5)
+    here = socket.socket()
+    here.bind(("127.0.0.1", 0))
+    ready, go = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.read(ready, 1)
+        try:
+            os.write(here.fileno(), b"in clear")
+        except OSError:
+            os._exit(7)
+        os._exit(0)
+    here.connect(listener.getsockname())
+    there, _ = listener.accept()
+    talk(here, there)
+    os.write(go, b"x")
+    assert os.waitpid(pid, 0)[1] >> 8 == 7
+    talk(here, there)
+
+
+def popen_before_and_after():
+    """A later child must not keep the pipe of an earlier one open."""
+    libc = with_libc()
+    before = libc.popen(b"cat >/dev/null", b"w")
+    here, there = pair()
+    there.set_inheritable(True)
+    talk(here, there)
+    after = libc.popen(b"cat >/dev/null", b"w")
+    there.close()
+    last = libc.popen(b"cat >/dev/null", b"w")
+    for stream in before, after, last:
+        assert libc.pclose(stream) == 0
     expect_end(here)
 
 
