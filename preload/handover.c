@@ -7,7 +7,7 @@
 #include <string.h>
 
 /* A process that forks with more connections than this keeps the rest to itself: each box is a descriptor. */
-enum { BOXES_AT_FORK = 128 };
+enum { BOXES_AT_FORK = 32 };
 
 bool handover_matters(void)
 {
