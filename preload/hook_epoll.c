@@ -165,6 +165,17 @@ static void find_teller(struct desc *d, void *arg)
     pthread_mutex_unlock(&notes_lock);
 }
 
+/* A note outlives EPOLL_CTL_DEL and the set itself, whose number may be another set's by now: an event of anybody there
+ * could have the same data. The kernel knows: what is registered cannot be added (EEXIST). */
+static bool is_registered(int epfd, int fd)
+{
+    struct epoll_event none = {.events = 0};
+    long r = sys4(SYS_epoll_ctl, (long)epfd, (long)EPOLL_CTL_ADD, (long)fd, &none);
+    if (r == 0)
+        sys4(SYS_epoll_ctl, (long)epfd, (long)EPOLL_CTL_DEL, (long)fd, &none);
+    return r == -EEXIST;
+}
+
 static bool is_false(int epfd, const struct epoll_event *event)
 {
     struct telling t = {.epfd = epfd, .event = event, .fd = -1};
@@ -174,7 +185,7 @@ static bool is_false(int epfd, const struct epoll_event *event)
     desc_each(find_teller, &t);
     library_leave();
     struct desc *d = t.fd >= 0 ? table_find(t.fd) : NULL;
-    if (!d || desc_special(d) || stream_readable(d, t.fd))
+    if (!d || desc_special(d) || !is_registered(epfd, t.fd) || stream_readable(d, t.fd))
         return false;
     if ((t.registered.events & EPOLLONESHOT) && !(event->events & EPOLLOUT)) /* it has not fired yet */
         sys4(SYS_epoll_ctl, (long)epfd, (long)EPOLL_CTL_MOD, (long)t.fd, &t.registered);
