@@ -86,8 +86,9 @@ static int receive_each(int fd, struct mmsghdr *messages, unsigned count, int fl
     struct timespec start, given = timeout ? *timeout : (struct timespec){0, 0};
     if (timeout && !is_valid(timeout))
         return (int)stream_special(EINVAL);
-    if (!forbidden.receive && real()->recvmmsg(fd, messages, 0, 0, NULL) < 0)
-        return -1; /* the socket's own error, which recvmmsg tells before any bytes that are there */
+    if (!forbidden.receive && real()->recvmmsg(fd, messages, 0, flags & MSG_ERRQUEUE, NULL) < 0)
+        return -1; /* the socket's own error, told before any bytes that are there, unless MSG_ERRQUEUE asks for others
+                    */
     clock_gettime(CLOCK_MONOTONIC, &start);
     while (got < count) {
         if (!memory_writable(&messages[got], sizeof messages[got])) {

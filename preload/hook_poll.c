@@ -219,11 +219,18 @@ static unsigned touch_selected(int n, const fd_set *readers, const fd_set *write
     return touched;
 }
 
+/* To look whether readiness is false may take an error away that the next call of the program has to say. */
+static bool has_ended(int fd)
+{
+    struct pollfd p = {.fd = fd};
+    return io_poll(&p, 1, 0) != 0; /* POLLERR and POLLHUP need not be asked for */
+}
+
 static int correct_selected(int n, fd_set *readers)
 {
     int taken = 0;
     for (int fd = 0; readers && fd < n; fd++) {
-        if (!in_set(readers, fd) || table_word(fd) == WORD_PLAIN || !is_false(fd))
+        if (!in_set(readers, fd) || table_word(fd) == WORD_PLAIN || has_ended(fd) || !is_false(fd))
             continue;
         out_of_set(readers, fd);
         taken++;

@@ -71,7 +71,7 @@ static void run_outq(struct call *c)
         poll(NULL, 0, 1);
         ioctl(c->fd, c->step->variant ? SIOCOUTQNSD : SIOCOUTQ, &n);
     }
-    if (end_is_open(c->peer)) /* after a reset, what was not acknowledged stays in the count */
+    if (end_is_open(c->peer) && !c->peer->shut_rd) /* after a reset, what was not acknowledged stays in the count */
         note(c, "bytes queued to send", n);
 }
 

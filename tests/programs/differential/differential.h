@@ -43,7 +43,7 @@ struct outcome {
 struct end {
     int fd[NUMBERS]; /* -1: closed */
     uint64_t sent, received;
-    bool shut_wr, shut_rd;
+    bool shut_wr, shut_rd, dissolved;
 };
 
 struct side {
@@ -52,6 +52,7 @@ struct side {
     int listener, level, edge;
     struct sockaddr_in address[ENDS];
     struct outcome out;
+    bool guarded;       /* the guard ended a call of the present step */
     bool closed_unread; /* an end was closed with bytes in it that nobody had read */
 };
 
@@ -127,6 +128,7 @@ void guard_arm(void);
 void guard_disarm(void);
 unsigned sigpipes_taken(void); /* since it was last asked */
 unsigned sigios_taken(void);
+unsigned sigalrms_taken(void);
 void side_init(struct side *s, int which);
 void side_open(struct side *s);
 void side_close(struct side *s);
@@ -139,6 +141,9 @@ void side_await_close(struct side *s, int end);
 bool end_is_open(const struct end *e);
 extern uint8_t area[AREA + TAIL];
 void *bad_pointer(void); /* a page that nobody may touch */
+
+/* Of a step with getsockopt or setsockopt. */
+bool option_is(const struct step *s, const char *name);
 
 /* ---- known.c ---- */
 

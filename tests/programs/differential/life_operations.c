@@ -30,7 +30,7 @@ static void await_hang_up(struct call *c)
     struct pollfd p = {.fd = c->fd};
     for (int i = 0; i < 2000 && c->end->shut_rd && c->end->shut_wr && !(p.revents & POLLHUP); i++) {
         side_acknowledge(c->side);
-        SYS(poll(&p, 1, 1));
+        poll(&p, 1, 1); /* a signal of the operation before may end it */
     }
 }
 
@@ -153,6 +153,8 @@ static void run_connect(struct call *c)
 {
     struct sockaddr_in to = c->side->address[1 - c->number], elsewhere = to;
     elsewhere.sin_port = htons(9);
+    if (c->end->dissolved) /* would make a connection that nobody accepts, or that the next pair takes for its own */
+        to = elsewhere;
     switch (c->step->variant) {
     case 0:
         RUN(c, connect(c->fd, (struct sockaddr *)&to, sizeof(to)));
@@ -178,7 +180,8 @@ static void run_connect(struct call *c)
 static void run_dissolve(struct call *c)
 {
     struct sockaddr none = {.sa_family = AF_UNSPEC};
-    RUN(c, connect(c->fd, &none, sizeof(none)));
+    if (RUN(c, connect(c->fd, &none, sizeof(none))) == 0)
+        c->end->dissolved = true;
 }
 
 static void run_listen(struct call *c)

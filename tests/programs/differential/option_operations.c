@@ -56,7 +56,7 @@ static const struct {
     SOCKET(SO_LOCK_FILTER, STABLE),
     SOCKET(SO_PASSCRED, STABLE),
     TCP(TCP_NODELAY, STABLE),
-    TCP(TCP_MAXSEG, STABLE),
+    TCP(TCP_MAXSEG, DRIFTS),
     TCP(TCP_KEEPIDLE, STABLE),
     TCP(TCP_KEEPINTVL, STABLE),
     TCP(TCP_KEEPCNT, STABLE),
@@ -91,6 +91,11 @@ static const struct {
 };
 
 enum { OPTIONS = sizeof(options) / sizeof(options[0]), ROOM = 300 };
+
+bool option_is(const struct step *s, const char *name)
+{
+    return strcmp(options[s->flags % OPTIONS].text, name) == 0;
+}
 
 static void run_getsockopt(struct call *c)
 {
@@ -152,6 +157,10 @@ static void run_setsockopt(struct call *c)
     RUN(c, getsockopt(c->fd, options[row].level, options[row].name, &number, &len));
     if (!options[row].drifts)
         note(c, "read back", number);
+    if (options[row].level == SOL_SOCKET && options[row].name == SO_RCVLOWAT) { /* rcvlowat says what it does */
+        number = 1;
+        RUN(c, setsockopt(c->fd, SOL_SOCKET, SO_RCVLOWAT, &number, sizeof(number)));
+    }
 }
 
 /* What the others leave out: set, looked at, and put back. */

@@ -6,12 +6,14 @@
 enum { GUARD_US = 1500, SETTLE_SECONDS = 5, TCP_STATE_CLOSE = 7 };
 
 uint8_t area[AREA + TAIL];
-static volatile sig_atomic_t sigpipes, sigios;
+static volatile sig_atomic_t sigpipes, sigios, sigalrms;
 
 static void on_signal(int number)
 {
     if (number == SIGPIPE)
         sigpipes++;
+    if (number == SIGALRM)
+        sigalrms++;
     if (number == SIGIO || number == SIGRTMIN)
         sigios++;
 }
@@ -47,6 +49,13 @@ unsigned sigpipes_taken(void)
 {
     unsigned n = (unsigned)sigpipes;
     sigpipes = 0;
+    return n;
+}
+
+unsigned sigalrms_taken(void)
+{
+    unsigned n = (unsigned)sigalrms;
+    sigalrms = 0;
     return n;
 }
 
@@ -181,8 +190,8 @@ static bool arrived(const struct end *from, const struct end *to)
     bool ended = receiver.head.tcpi_state >= TCP_STATE_CLOSE; /* CLOSE_WAIT, LAST_ACK, CLOSING */
     if (!long_info_of(from, &sender))
         return ended;
-    if (sender.head.tcpi_state == TCP_STATE_CLOSE)
-        return true;
+    if (sender.head.tcpi_state == TCP_STATE_CLOSE) /* by a reset, that has to arrive, or at the end of both streams */
+        return ended;
     if (from->shut_wr && !ended)
         return false;
     return !sender.notsent && sender.bytes_sent - sender.bytes_retrans == receiver.bytes_received - ended;

@@ -80,6 +80,11 @@ static void note_sets(struct call *c, const struct sets *s)
         for (int k = 0; k < 3; k++)
             others += fd != fds[0].fd && fd != fds[1].fd && FD_ISSET(fd, &s->set[k]);
     note(c, "others set", others);
+    for (int i = 0; i < ENDS; i++)
+        fds[i].events = 0;
+    SYS(poll(fds, ENDS, 0)); /* an error that is to be told waits in the kernel, and a look takes it not away */
+    for (int i = 0; i < ENDS; i++)
+        note(c, "revents afterwards", fds[i].revents);
 }
 
 static fd_set *asked(const struct call *c, struct sets *s, int k)

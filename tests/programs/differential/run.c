@@ -55,6 +55,7 @@ static void run_step(struct side *s, const struct step *step)
                      .fd = s->ends[step->end].fd[step->via]};
     s->out.count = 0;
     sigpipes_taken();
+    sigalrms_taken();
     if (step->by == BY_SELF)
         o->run(&c);
     else
@@ -62,6 +63,7 @@ static void run_step(struct side *s, const struct step *step)
     unsigned pipes = sigpipes_taken();
     if (pipes)
         note(&c, "SIGPIPE", pipes);
+    s->guarded = sigalrms_taken() > 0;
     side_settle(s);
 }
 
@@ -130,7 +132,7 @@ static void tell(const struct script *s, unsigned at)
     printf("    protected %s\n", told(&sides[PROTECTED].out, text, sizeof(text)));
 }
 
-const char *run_script(struct script *s, bool (*next)(struct script *s, void *arg), void *arg)
+static const char *run_once(struct script *s, bool (*next)(struct script *s, void *arg), void *arg)
 {
     bool found = false;
     for (int i = 0; i < SIDES; i++)
@@ -150,6 +152,20 @@ const char *run_script(struct script *s, bool (*next)(struct script *s, void *ar
     for (int i = 0; i < SIDES; i++)
         side_close(&sides[i]);
     return found ? difference : NULL;
+}
+
+/* On a loaded machine the guard may end a call that would not have waited, at one of the two. That does not come again;
+ * a call that waits at one of the two does. */
+const char *run_script(struct script *s, bool (*next)(struct script *s, void *arg), void *arg)
+{
+    unsigned count = s->count;
+    const char *text = run_once(s, next, arg);
+    for (int i = 0; i < 3 && text && sides[PLAIN].guarded != sides[PROTECTED].guarded; i++) {
+        if (!next)
+            s->count = count;
+        text = run_once(s, NULL, NULL);
+    }
+    return text;
 }
 
 void run_shrink(struct script *s)
