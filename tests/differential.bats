@@ -29,11 +29,6 @@ differential() { # ARGS...
     differential --seed 1 --steps 10000
 }
 
-# The program prints its seed.
-@test "a protected connection does not differ in random sequences of a seed from the clock" {
-    differential --seed "$EPOCHSECONDS" --steps 5000
-}
-
 @test "each known difference is explained in docs/COMPATIBILITY.md, and no other" {
     run "$PROGRAMS/differential" --known
     assert_status 0
