@@ -185,7 +185,7 @@ static bool is_false(int epfd, const struct epoll_event *event)
     desc_each(find_teller, &t);
     library_leave();
     struct desc *d = t.fd >= 0 ? table_find(t.fd) : NULL;
-    if (!d || desc_special(d) || !is_registered(epfd, t.fd) || stream_readable(d, t.fd))
+    if (!d || desc_special(d) || stream_readable(d, t.fd) || !is_registered(epfd, t.fd))
         return false;
     if ((t.registered.events & EPOLLONESHOT) && !(event->events & EPOLLOUT)) /* it has not fired yet */
         sys4(SYS_epoll_ctl, (long)epfd, (long)EPOLL_CTL_MOD, (long)t.fd, &t.registered);
