@@ -1,5 +1,6 @@
 /* What happens before main: the environment is read, the policy parsed. Without a policy the library is inert. */
 #include "exec_image.h"
+#include "memory.h"
 #include "state.h"
 
 #include "sys.h"
@@ -132,6 +133,7 @@ __attribute__((constructor)) static void init(void)
         logsink_open(getenv("P2PTLS_LOG"));
         log_set_sink(logsink_write, logsink_level);
         find_state_dir();
+        memory_init();
         fork_init();
         waits_init();
         if (__cxa_atexit(at_end, NULL, NULL) != 0)

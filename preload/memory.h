@@ -9,6 +9,9 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
+/* At start. */
+void memory_init(void);
+
 /* No call is made for this: nobody has NULL's page, nor the kernel's half of the addresses. For calls on descriptors
  * that may not be selected, which shall cost nothing more. */
 static inline bool memory_plausible(const void *at, size_t len)
