@@ -1,6 +1,10 @@
 #!/usr/bin/env bats
 # OpenSSH as Debian ships it, sshd and ssh under the library; root. sshd executes itself again for each connection, and
 # the process that speaks before authentication is in a chroot, of another user, and in a seccomp filter that kills.
+#
+# program: OpenSSH
+# runs: sshd with its seccomp filter, and ssh: commands, sftp and scp of 20 MB, ten sessions at once, ControlMaster, PAM
+# gap: who made its calls was looked at by hand: sshd runs in a chroot, where strace finds no frames
 
 load helpers
 load real_helpers

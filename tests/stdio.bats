@@ -1,6 +1,10 @@
 #!/usr/bin/env bats
 # libc's stdio on connections: it reads and writes without libc's exported functions, and streams outlive what their
 # numbers were when they were opened.
+#
+# program: stdio (bash, gawk, sed, coreutils, perl, C++)
+# runs: streams of C and C++ on connections, in all ways of buffering; programs under small superservers
+# gap: abort messages of libc itself, past every stream
 
 load helpers
 load program_helpers
