@@ -72,7 +72,11 @@ static void make_box(struct desc *d)
         d->box = hide_descriptor_number(box);
 }
 
-static unsigned boxes;
+static unsigned boxes, seen;
+
+/* The newest connections come first, and they are what a child is most likely forked for: however many older ones have
+ * boxes, these get theirs. */
+enum { NEWEST = 4 };
 
 static void count_box(struct desc *d, void *arg)
 {
@@ -83,7 +87,10 @@ static void count_box(struct desc *d, void *arg)
 static void box_at_fork(struct desc *d, void *arg)
 {
     (void)arg;
-    if (d->box >= 0 || boxes >= BOXES_AT_FORK || atomic_load(&d->orphan) || !atomic_load(&d->refs))
+    if (atomic_load(&d->orphan) || !atomic_load(&d->refs))
+        return;
+    bool newest = seen++ < NEWEST;
+    if (d->box >= 0 || (boxes >= BOXES_AT_FORK && !newest))
         return;
     make_box(d);
     boxes++;
@@ -93,7 +100,7 @@ void handover_prepare_fork(void)
 {
     if (forbidden.threads || forbidden.no_sockets)
         return; /* by a sandbox, in which there is nothing to hand over to */
-    boxes = 0;
+    boxes = seen = 0;
     desc_each_forking(count_box, NULL);
     desc_each_forking(box_at_fork, NULL);
 }

@@ -20,6 +20,9 @@ only_protected() { # CASE [ARGUMENT]
 # bats file_tags=unsanitized
 
 @test "exec in mid-stream: the new program goes on with the connection (law 6)" { both exec_in_mid_stream; }
+@test "exec with the newest of many connections: it goes on whatever boxes the older ones have" {
+    both the_newest_of_many
+}
 @test "exec before the handshake: the new program makes it" { both exec_before_the_handshake; }
 @test "exec with an empty environment: the library is put back where a connection survives" {
     both exec_with_an_empty_environment

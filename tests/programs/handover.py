@@ -273,6 +273,17 @@ def a_listener_passed():
     talk(here, there)
 
 
+def the_newest_of_many():
+    """A server with many connections, which it had at earlier forks too, gives a new one to a program."""
+    old = [pair() for _ in range(70)]
+    for here, there in old:
+        talk(here, there)
+    for _ in range(3):
+        subprocess.run(["/bin/true"], check=True)
+    exec_in_mid_stream()
+    talk(*old[0])
+
+
 def both_go_on_after_exec():
     """Parent and executed child use one connection at once."""
     here, there = pair()
