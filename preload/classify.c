@@ -72,9 +72,9 @@ void text_of_address(const struct sockaddr *a, char text[CONN_PEER_TEXT])
 static const char *expected_name(const struct policy_rule *rule, bool connected_side, const char *peer, char *room,
                                  size_t size)
 {
-    if (rule->peer_name)
-        return rule->peer_name;
-    if (!connected_side || !rule->ca_file || rule->insecure)
+    if (rule->peer_patterns)
+        return rule->peer_patterns;
+    if (!connected_side || !rule->trust.ca || rule->auth == AUTH_INSECURE_NONE)
         return NULL;
     const char *end = strrchr(peer, ':');
     const char *begin = peer[0] == '[' ? peer + 1 : peer;
@@ -199,8 +199,7 @@ struct desc *select_imported(int fd, const struct conn_passport *passport, enum 
     bool connected = passport->connected_side;
     if (sys3(connected ? SYS_getpeername : SYS_getsockname, (long)fd, &a, &len) != 0)
         len = 0;
-    const struct policy_rule *rule =
-        policy_match(policy, connected ? POLICY_CONNECT : POLICY_ACCEPT, (struct sockaddr *)&a, len);
+    const struct policy_rule *rule = rule_for(connected ? POLICY_CONNECT : POLICY_ACCEPT, (struct sockaddr *)&a, len);
     if (rule && rule->action == POLICY_DENY)
         return NULL;
     bool judged = rule && rule->action == POLICY_PROTECT;
@@ -276,8 +275,8 @@ static bool selects(const struct policy_rule *rule)
 static bool either_selects(const struct sockaddr_storage *local, socklen_t local_len,
                            const struct sockaddr_storage *remote, socklen_t remote_len)
 {
-    return selects(policy_match(policy, POLICY_CONNECT, (const struct sockaddr *)remote, remote_len)) ||
-           selects(policy_match(policy, POLICY_ACCEPT, (const struct sockaddr *)local, local_len));
+    return selects(rule_for(POLICY_CONNECT, (const struct sockaddr *)remote, remote_len)) ||
+           selects(rule_for(POLICY_ACCEPT, (const struct sockaddr *)local, local_len));
 }
 
 static uintptr_t refuse_inherited(int fd, const char *why)
@@ -294,9 +293,9 @@ static uintptr_t take_over(int fd, const struct sockaddr_storage *local, socklen
 {
     /* The SYN of the side that connected counts as one acknowledged byte. */
     bool connected_side = info->tcpi_bytes_acked == 1;
-    const struct policy_rule *rule =
-        connected_side ? policy_match(policy, POLICY_CONNECT, (const struct sockaddr *)remote, remote_len)
-                       : policy_match(policy, POLICY_ACCEPT, (const struct sockaddr *)local, local_len);
+    const struct policy_rule *rule = connected_side
+                                         ? rule_for(POLICY_CONNECT, (const struct sockaddr *)remote, remote_len)
+                                         : rule_for(POLICY_ACCEPT, (const struct sockaddr *)local, local_len);
     bool fresh = is_fresh(fd, info, info_len);
     /* In mid-stream nothing tells which side connected: what either direction selects is refused. */
     if (!fresh && either_selects(local, local_len, remote, remote_len))

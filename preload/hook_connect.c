@@ -144,8 +144,7 @@ HOOK int connect(int fd, const struct sockaddr *to, socklen_t len)
     struct desc *d = table_find(fd);
     if (d)
         return connect_again(d, fd, to, len);
-    const struct policy_rule *rule =
-        to && memory_plausible(to, len) ? policy_match(policy, POLICY_CONNECT, to, len) : NULL;
+    const struct policy_rule *rule = to && memory_plausible(to, len) ? rule_for(POLICY_CONNECT, to, len) : NULL;
     if (rule && rule->action != POLICY_PLAIN && socket_kind(fd) == SOCKET_KIND_UNKNOWN)
         return fail(sandbox_refuses("connect"));
     if (!rule || rule->action == POLICY_PLAIN || !is_tcp_stream(fd))
@@ -198,7 +197,7 @@ static int judge_accepted(int fd, const struct sockaddr *peer)
         return sandbox_refuses("accept");
     if (sys3(SYS_getsockname, (long)fd, &local, &len) != 0)
         return ECONNABORTED;
-    const struct policy_rule *rule = policy_match(policy, POLICY_ACCEPT, (struct sockaddr *)&local, len);
+    const struct policy_rule *rule = rule_for(POLICY_ACCEPT, (struct sockaddr *)&local, len);
     if (!rule || rule->action == POLICY_PLAIN)
         return 0;
     if (rule->action == POLICY_DENY) {

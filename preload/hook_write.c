@@ -72,7 +72,7 @@ static bool fast_open(int fd, int flags, const struct sockaddr *to, socklen_t le
 {
     if (!(flags & MSG_FASTOPEN) || !policy || !to)
         return false;
-    const struct policy_rule *rule = policy_match(policy, POLICY_CONNECT, to, len);
+    const struct policy_rule *rule = rule_for(POLICY_CONNECT, to, len);
     if (!rule || rule->action == POLICY_PLAIN)
         return false;
     long status = fcntl(fd, F_GETFL);

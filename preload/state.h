@@ -26,6 +26,10 @@ bool core_load(void); /* true if the core is there; logs why not */
 /* Loads core and identities of all rules that could still match in that direction: before files and libraries go
  * out of reach (chroot, lowered privileges). */
 void core_load_all(void);
+/* ruling.c: the rule for a socket, by the remote address that is dialled or the local one of an accepted connection.
+ * NULL: untouched. Async-signal-safe. */
+const struct policy_rule *rule_for(enum policy_direction direction, const struct sockaddr *address, socklen_t len);
+
 struct identity *core_identity_of(const struct policy_rule *rule);
 
 /* classify.c */

@@ -55,8 +55,8 @@ static enum result make_handshake(struct conn *c)
         .speaks_first = speaks_first(c),
         .identity = c->identity,
         .peer_name = c->dialled_name,
-        .client_ciphers = c->rule->ciphers,
-        .server_ciphers = c->rule->ciphers,
+        .client_ciphers = c->rule->client_ciphers,
+        .server_ciphers = c->rule->server_ciphers,
     };
     char why[HANDSHAKE_WHY_MAX] = "";
     enum result result = handshake_new(&config, &c->hs, why);

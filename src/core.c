@@ -21,12 +21,12 @@ static enum result load_identity(const struct policy_rule *rule, const char *sta
 {
     struct known_identity *k = malloc(sizeof *k);
     struct identity_config config = {
-        .cert_file = rule->cert_file,
-        .key_file = rule->key_file,
-        .ca_file = rule->ca_file,
-        .psk_file = rule->psk_file,
+        .cert_file = rule->own.cert_file,
+        .key_file = rule->own.key_file,
+        .ca_file = rule->trust.ca,
+        .psk_file = rule->own.psk_file,
         .state_dir = state_dir,
-        .insecure = rule->insecure,
+        .insecure = rule->auth == AUTH_INSECURE_NONE,
     };
     enum result result = k ? identity_load(&config, out, why) : RESULT_NOMEM;
     if (result != RESULT_OK) {

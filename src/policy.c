@@ -11,6 +11,7 @@ void policy_free(struct policy *p)
         return;
     for (size_t i = 0; i < p->count; i++) {
         free(p->rules[i]->targets);
+        free(p->rules[i]->from);
         free(p->rules[i]);
     }
     for (struct policy_string *s = p->strings, *next; s; s = next) {
@@ -65,18 +66,30 @@ static bool rule_matches(const struct policy_rule *r, const struct policy_target
     return false;
 }
 
-const struct policy_rule *policy_match(const struct policy *p, enum policy_direction direction,
-                                       const struct sockaddr *address, socklen_t len)
+const struct policy_rule *policy_match(const struct policy *p, const struct policy_query *query)
 {
     struct policy_target a;
-    if (!p || !p->count || !policy_address_from(address, len, &a))
+    if (!p || !p->count || !policy_address_from(query->address, query->len, &a))
         return NULL;
-    if (direction == POLICY_CONNECT)
+    if (query->direction == POLICY_CONNECT)
         wildcard_to_loopback(&a);
     for (size_t i = 0; i < p->count; i++)
-        if ((p->rules[i]->directions & (unsigned)direction) && rule_matches(p->rules[i], &a))
+        if ((p->rules[i]->directions & (unsigned)query->direction) && rule_matches(p->rules[i], &a))
             return p->rules[i];
     return NULL;
+}
+
+bool policy_from_allows(const struct policy_rule *rule, const struct sockaddr *remote, socklen_t len)
+{
+    struct policy_target a;
+    if (!rule->from_count)
+        return true;
+    if (!policy_address_from(remote, len, &a))
+        return false;
+    for (size_t i = 0; i < rule->from_count; i++)
+        if (target_matches(&rule->from[i], &a))
+            return true;
+    return false;
 }
 
 /* A local address of which only a part is known stands for a set: of ports if the port is 0, of addresses if it is a

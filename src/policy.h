@@ -5,6 +5,7 @@
 
 #include "result.h"
 #include "role.h"
+#include "trust.h"
 
 #include <netinet/in.h>
 #include <stdbool.h>
@@ -22,27 +23,84 @@ enum policy_action {
 
 enum policy_hello { HELLO_DEFAULT = 0, HELLO_NOW, HELLO_WAIT };
 
-/* One statement, with the defaults applied. Strings are owned by the policy; NULL where not given. */
+/* Must the remote side prove who it is? In either TLS role the same. */
+enum policy_auth {
+    AUTH_REQUIRE = 0,   /* it shows an identity that is accepted, or is refused */
+    AUTH_REQUEST,       /* who shows none goes on as "(unauthenticated)"; who shows one must be accepted */
+    AUTH_INSECURE_NONE, /* not asked, not checked */
+};
+
+/* May the own certificate or raw key be shown? */
+enum policy_show {
+    SHOW_ALWAYS = 0,
+    SHOW_PROVEN, /* only to a peer that was accepted by trust= before */
+    SHOW_NEVER,
+};
+
+enum policy_usage { USAGE_ANY = 0, USAGE_ROLE /* extended key usage must fit the peer's TLS role */ };
+
+enum policy_eof { EOF_STRICT = 0, EOF_INSECURE_FIN /* a FIN without close_notify is an end of file */ };
+
+/* Who this side is: given in the rule, or copied from the identity statement that id= names. Nothing but name given:
+ * the per-user identity. Paths are absolute; cert and key may be "pkcs11:" URIs; key without cert is a raw public key.
+ */
+struct policy_identity {
+    const char *name; /* of the identity statement; NULL: given in the rule, for logs */
+    const char *cert_file, *key_file;
+    const char *passphrase_file; /* of an encrypted key_file */
+    const char *pin_file;        /* of the PKCS#11 token */
+    const char *ocsp_staple;     /* DER answer about our own certificate */
+    const char *psk_file;        /* lines NAME:HEX */
+    const char *psk_name;        /* which of its keys this side offers; NULL: the first */
+};
+
+/* Whom this side accepts. Lists are one string, separated by commas, without blanks. */
+struct policy_trust {
+    const char *ca;                     /* ca=: absolute paths of files and folders, or "system" */
+    const char *pins;                   /* pin=: each "sha256:" and 64 lower-case hexadecimal digits */
+    const char *known_peers;            /* known-peers=: absolute path, or "on" for the per-user file; NULL: off */
+    const char *crl;                    /* crl=: absolute paths of files and folders */
+    bool dane;                          /* dane=on */
+    bool ocsp_stapled;                  /* ocsp=stapled: the peer's certificate needs a good stapled answer */
+    struct trust_expression expression; /* trust=, or trust_default() of what is given; zero-config: own. Empty where
+                                           there is nothing to trust (a PSK, auth=request or insecure-none without) */
+};
+
+/* One statement, with what set said applied. Strings are owned by the policy; NULL where not given. */
 struct policy_rule {
     enum policy_action action;
     unsigned directions;             /* set of enum policy_direction */
     unsigned line, column;           /* where the statement begins, for logs; 1-based */
     const char *source;              /* "P2PTLS_POLICY" or the file's name */
+    bool final;                      /* stands in front of P2PTLS_POLICY */
+    bool observe;                    /* mode=observe: logged when it matches, and the socket is left alone */
     enum role_set role, remote_role; /* default ROLE_PEER both */
-    enum role_set effective;         /* role_effective(role, remote_role), never ROLE_NONE */
+    enum role_set effective;         /* role_effective(role, remote_role), cut to client by show=; never ROLE_NONE */
     enum role_prefer prefer;
     enum policy_hello hello;
-    bool connect_waits;            /* connect=wait */
-    bool insecure;                 /* the remote identity is not checked */
+    enum policy_auth auth;
+    enum policy_show show;
+    enum policy_usage usage;
+    enum policy_eof eof;
+    struct policy_identity own;
+    struct policy_trust trust;
+    const char *peer_patterns; /* peer=PATTERN[,PATTERN]: NAME, *.NAME, an address without brackets, or with its kind in
+                                  front: dns: ip: uri: email: cn: psk: (checked, kept as written) */
+    bool connect_waits;        /* connect=wait */
+    bool sni;                  /* default true */
+    bool revalidate_always;    /* revalidate=always: files are looked at before each handshake, no resumption */
+    bool accept_plain;         /* insecure-accept-plain=on */
+    uint32_t plain_wait_ms;    /* plain-wait=TIME; default 1000 */
     uint32_t handshake_timeout_ms; /* handshake-timeout=SECONDS[.fraction] or with unit ms, s; default 10000 */
     uint32_t early_limit_bytes;    /* early-data-buffer=BYTES[K|M]: writes kept during the handshake; 262144 */
     uint64_t rekey_after_records;  /* rekey-after=N: our KeyUpdate after N records; 0: the AEAD's limit */
-    const char *cert_file, *key_file, *ca_file, *psk_file; /* cert= key= ca= psk=  */
-    const char *peer_name;         /* peer=NAME: DNS name or IP literal that the remote certificate must carry */
-    const char *ciphers;           /* ciphers=aes-128-gcm,aes-256-gcm,chacha20-poly1305 in order of preference;
-                                      here as GnuTLS's names joined with ":+", e.g. "+AES-128-GCM:+AES-256-GCM" */
-    struct policy_target *targets; /* opaque: address ranges and port ranges */
+    const char *client_ciphers, *server_ciphers; /* as GnuTLS's names joined with ":", "+AES-128-GCM:+AES-256-GCM" */
+    const char *client_groups, *server_groups;   /* likewise, "+GROUP-X25519:+GROUP-SECP256R1"; NULL: the usual ones */
+    const char *alpn;                            /* NAME[,NAME], each 1 to 255 bytes; NULL: none */
+    struct policy_target *targets;               /* opaque: names or address ranges, and port ranges */
     size_t target_count;
+    struct policy_target *from; /* opaque: remote addresses that may be accepted; none: all */
+    size_t from_count;
 };
 
 struct policy; /* opaque */
@@ -63,10 +121,23 @@ void policy_free(struct policy *p);
 size_t policy_count(const struct policy *p);
 const struct policy_rule *policy_rule_at(const struct policy *p, size_t i);
 
+/* What a socket is matched by: the remote address that is dialled, or the local one of an accepted connection. */
+struct policy_query {
+    enum policy_direction direction;
+    const struct sockaddr *address;
+    socklen_t len;            /* is checked */
+    const char *const *names; /* by which the program knows that address (what it looked up), for name targets */
+    size_t name_count;
+};
+
 /* The first rule that matches, or NULL (untouched). v4-mapped IPv6 addresses match as IPv4 ones. Families other than
- * AF_INET and AF_INET6 never match; len is checked. Async-signal-safe, no allocation. */
-const struct policy_rule *policy_match(const struct policy *p, enum policy_direction direction,
-                                       const struct sockaddr *address, socklen_t len);
+ * AF_INET and AF_INET6 never match. Async-signal-safe, no allocation. A rule with mode=observe is found like any
+ * other: the caller logs it and leaves the socket alone. */
+const struct policy_rule *policy_match(const struct policy *p, const struct policy_query *query);
+
+/* from=: may a connection from that address be accepted? True where the rule says nothing about it. Async-signal-safe.
+ */
+bool policy_from_allows(const struct policy_rule *rule, const struct sockaddr *remote, socklen_t len);
 
 /* Could any accept or connect rule match a local address that is only partly known? port 0: any port. A wildcard
  * address (0.0.0.0, ::) stands for every address. Used at bind and listen, to keep unselected sockets untouched. */

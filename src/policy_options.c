@@ -163,22 +163,22 @@ static bool parse_path(struct lexer *lx, struct word w, const char **out)
 
 static bool parse_cert(struct lexer *lx, struct word w, struct policy_rule *r)
 {
-    return parse_path(lx, w, &r->cert_file);
+    return parse_path(lx, w, &r->own.cert_file);
 }
 
 static bool parse_key(struct lexer *lx, struct word w, struct policy_rule *r)
 {
-    return parse_path(lx, w, &r->key_file);
+    return parse_path(lx, w, &r->own.key_file);
 }
 
 static bool parse_ca(struct lexer *lx, struct word w, struct policy_rule *r)
 {
-    return parse_path(lx, w, &r->ca_file);
+    return parse_path(lx, w, &r->trust.ca);
 }
 
 static bool parse_psk(struct lexer *lx, struct word w, struct policy_rule *r)
 {
-    return parse_path(lx, w, &r->psk_file);
+    return parse_path(lx, w, &r->own.psk_file);
 }
 
 static bool label_byte(char c)
@@ -219,10 +219,10 @@ static bool parse_peer(struct lexer *lx, struct word w, struct policy_rule *r)
     struct word name = w;
     if (name.len > 2 && name.at[0] == '[' && name.at[name.len - 1] == ']')
         name = (struct word){name.at + 1, name.len - 2, w.place};
-    r->peer_name = policy_keep(lx, name.at, name.len);
-    if (!r->peer_name)
+    r->peer_patterns = policy_keep(lx, name.at, name.len);
+    if (!r->peer_patterns)
         return false;
-    if (is_address(r->peer_name) || (name.len == w.len && is_host_name(name.at, name.len)))
+    if (is_address(r->peer_patterns) || (name.len == w.len && is_host_name(name.at, name.len)))
         return true;
     const char *hint = NULL;
     if (w.at[w.len - 1] == '.')
@@ -266,8 +266,8 @@ static bool parse_ciphers(struct lexer *lx, struct word w, struct policy_rule *r
         len += strlen(gnutls_names[i]);
         at += name_len + 1;
     } while (at <= w.len);
-    r->ciphers = policy_keep(lx, out, len);
-    return r->ciphers;
+    r->client_ciphers = r->server_ciphers = policy_keep(lx, out, len);
+    return r->client_ciphers;
 }
 
 static const struct {
@@ -317,7 +317,7 @@ bool policy_parse_option(struct lexer *lx, struct options *options)
     options->place[i] = name.place;
     bool assigned = policy_peek(lx) == '=';
     if (!known[i].parse) {
-        options->values.insecure = true;
+        options->values.auth = AUTH_INSECURE_NONE;
         return !assigned || policy_fail(lx, lx->here, "expected %s alone, found a value", known[i].name);
     }
     if (!assigned)

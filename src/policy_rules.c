@@ -19,16 +19,16 @@ static const struct {
     [OPTION_HELLO] = MEMBER(hello),
     [OPTION_PREFER] = MEMBER(prefer),
     [OPTION_CONNECT] = MEMBER(connect_waits),
-    [OPTION_INSECURE] = MEMBER(insecure),
+    [OPTION_INSECURE] = MEMBER(auth),
     [OPTION_HANDSHAKE_TIMEOUT] = MEMBER(handshake_timeout_ms),
     [OPTION_EARLY_DATA_BUFFER] = MEMBER(early_limit_bytes),
     [OPTION_REKEY_AFTER] = MEMBER(rekey_after_records),
-    [OPTION_CERT] = MEMBER(cert_file),
-    [OPTION_KEY] = MEMBER(key_file),
-    [OPTION_CA] = MEMBER(ca_file),
-    [OPTION_PSK] = MEMBER(psk_file),
-    [OPTION_PEER] = MEMBER(peer_name),
-    [OPTION_CIPHERS] = MEMBER(ciphers),
+    [OPTION_CERT] = MEMBER(own.cert_file),
+    [OPTION_KEY] = MEMBER(own.key_file),
+    [OPTION_CA] = MEMBER(trust.ca),
+    [OPTION_PSK] = MEMBER(own.psk_file),
+    [OPTION_PEER] = MEMBER(peer_patterns),
+    [OPTION_CIPHERS] = MEMBER(client_ciphers),
 };
 
 static const struct {
@@ -169,7 +169,7 @@ static bool check_identity(struct lexer *lx, const struct options *o, unsigned s
  * the suites of its hash alone: with no other suite each handshake would fail. */
 static bool check_psk_ciphers(struct lexer *lx, const struct options *o, unsigned said, const struct policy_rule *r)
 {
-    if (!r->psk_file || !r->ciphers || strcmp(r->ciphers, "+AES-256-GCM"))
+    if (!r->own.psk_file || !r->client_ciphers || strcmp(r->client_ciphers, "+AES-256-GCM"))
         return true;
     return policy_fail(lx, place_of(o, said, OPTION_CIPHERS, r),
                        "expected aes-128-gcm or chacha20-poly1305 in ciphers= beside psk=: PSKs go with SHA-256 only");
@@ -180,6 +180,7 @@ bool policy_apply_options(struct lexer *lx, struct options *o, unsigned said, st
     for (unsigned i = 0; i < OPTION_COUNT; i++)
         if (has(o, i))
             memcpy((char *)r + members[i].offset, (const char *)&o->values + members[i].offset, members[i].size);
+    r->server_ciphers = r->client_ciphers;
     return check_roles(lx, o, said, r) && check_direction(lx, o, said, r) && check_identity(lx, o, said, r) &&
            check_psk_ciphers(lx, o, said, r);
 }

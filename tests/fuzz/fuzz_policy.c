@@ -26,10 +26,12 @@ static void check_rule(const struct policy_rule *r)
         return;
     require(r->effective != ROLE_NONE, "roles can meet");
     require(r->handshake_timeout_ms && r->early_limit_bytes, "limits are not zero");
-    require(!r->cert_file == !r->key_file, "cert and key go together");
-    require(!r->psk_file || (!r->cert_file && !r->ca_file && !r->insecure), "a PSK stands alone");
-    require(!r->cert_file || r->ca_file || r->insecure, "the remote side is proven, or the rule says insecure");
-    require(!r->ca_file || (r->cert_file && !r->insecure), "a CA is used");
+    require(!r->own.cert_file == !r->own.key_file, "cert and key go together");
+    require(!r->own.psk_file || (!r->own.cert_file && !r->trust.ca && !r->auth == AUTH_INSECURE_NONE),
+            "a PSK stands alone");
+    require(!r->own.cert_file || r->trust.ca || r->auth == AUTH_INSECURE_NONE,
+            "the remote side is proven, or the rule says insecure");
+    require(!r->trust.ca || (r->own.cert_file && !r->auth == AUTH_INSECURE_NONE), "a CA is used");
 }
 
 static void check_error(const struct policy_error *e)
@@ -48,7 +50,8 @@ static void check_match(const struct policy *p, const uint8_t *head)
     require(address, "there is memory");
     memcpy(address, head, len);
     for (size_t i = 0; i < 2; i++) {
-        const struct policy_rule *r = policy_match(p, directions[i], address, len);
+        const struct policy_rule *r =
+            policy_match(p, &(struct policy_query){.direction = directions[i], .address = address, .len = len});
         bool could = policy_could_match(p, directions[i], address, len);
         if (r)
             require(r->directions & (unsigned)directions[i], "a match is of the direction that was asked for");

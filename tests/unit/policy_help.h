@@ -89,11 +89,17 @@ static inline struct address address_of(const char *text, uint16_t port)
     return a;
 }
 
+static inline const struct policy_rule *match_address(const struct policy *p, enum policy_direction direction,
+                                                      const struct sockaddr *address, socklen_t len)
+{
+    return policy_match(p, &(struct policy_query){.direction = direction, .address = address, .len = len});
+}
+
 /* The number of the rule that matches, from 1; 0: none. */
 static inline size_t match(const struct policy *p, enum policy_direction direction, const char *text, uint16_t port)
 {
     struct address a = address_of(text, port);
-    const struct policy_rule *r = policy_match(p, direction, &a.any, a.len);
+    const struct policy_rule *r = match_address(p, direction, &a.any, a.len);
     for (size_t i = 0; i < policy_count(p); i++)
         if (policy_rule_at(p, i) == r)
             return i + 1;

@@ -14,7 +14,7 @@ static void empty_texts_are_policies_without_rules(void **state)
         policy_free(p);
     }
     assert_int_equal(policy_count(NULL), 0);
-    assert_null(policy_match(NULL, POLICY_CONNECT, NULL, 0));
+    assert_null(match_address(NULL, POLICY_CONNECT, NULL, 0));
     assert_false(policy_has(NULL, POLICY_CONNECT));
     policy_free(NULL);
 }
@@ -176,7 +176,7 @@ static void quoted_values_keep_what_would_end_a_word(void **state)
     (void)state;
     for (size_t i = 0; i < COUNT(table); i++) {
         struct policy *p = parse(table[i].text);
-        assert_string_equal(policy_rule_at(p, 0)->psk_file, table[i].path);
+        assert_string_equal(policy_rule_at(p, 0)->own.psk_file, table[i].path);
         policy_free(p);
     }
     assert_refused("any *:1 psk=\"/a\tb\"", 1, 13, "0x09"); /* a tab is a control byte in quotes too */
@@ -197,7 +197,7 @@ static void a_value_of_the_maximum_is_taken_and_one_byte_more_is_refused(void **
                 continue;
             }
             struct policy *p = parse(text);
-            assert_int_equal(strlen(policy_rule_at(p, 0)->psk_file), MAX);
+            assert_int_equal(strlen(policy_rule_at(p, 0)->own.psk_file), MAX);
             policy_free(p);
         }
 }

@@ -137,18 +137,18 @@ static void other_families_and_short_addresses_never_match(void **state)
     struct address in = address_of("10.0.0.1", 1), in6 = address_of("2001:db8::1", 1);
     const socklen_t without_scope = offsetof(struct sockaddr_in6, sin6_scope_id);
     (void)state;
-    assert_null(policy_match(p, POLICY_CONNECT, (struct sockaddr *)&un, sizeof un));
-    assert_null(policy_match(p, POLICY_CONNECT, NULL, 0));
-    assert_null(policy_match(p, POLICY_CONNECT, NULL, sizeof in.in));
+    assert_null(match_address(p, POLICY_CONNECT, (struct sockaddr *)&un, sizeof un));
+    assert_null(match_address(p, POLICY_CONNECT, NULL, 0));
+    assert_null(match_address(p, POLICY_CONNECT, NULL, sizeof in.in));
     for (socklen_t len = 0; len < sizeof in.in; len++)
-        assert_null(policy_match(p, POLICY_CONNECT, &in.any, len));
-    assert_non_null(policy_match(p, POLICY_CONNECT, &in.any, sizeof in.in));
+        assert_null(match_address(p, POLICY_CONNECT, &in.any, len));
+    assert_non_null(match_address(p, POLICY_CONNECT, &in.any, sizeof in.in));
     for (socklen_t len = 0; len < without_scope; len++)
-        assert_null(policy_match(p, POLICY_CONNECT, &in6.any, len));
+        assert_null(match_address(p, POLICY_CONNECT, &in6.any, len));
     /* The kernel takes this one (SIN6_LEN_RFC2133), so it has to match. */
-    assert_non_null(policy_match(p, POLICY_CONNECT, &in6.any, without_scope));
+    assert_non_null(match_address(p, POLICY_CONNECT, &in6.any, without_scope));
     in.in.sin_family = AF_UNSPEC;
-    assert_null(policy_match(p, POLICY_CONNECT, &in.any, sizeof in.in));
+    assert_null(match_address(p, POLICY_CONNECT, &in.any, sizeof in.in));
     assert_false(policy_could_match(p, POLICY_ACCEPT, (struct sockaddr *)&un, sizeof un));
     assert_false(policy_could_match(p, POLICY_ACCEPT, NULL, 0));
     policy_free(p);
@@ -162,7 +162,7 @@ static void an_unaligned_address_is_read_as_any_other_and_errno_is_left_alone(vo
     (void)state;
     memcpy(bytes + 1, &in.in, sizeof in.in);
     errno = EXDEV;
-    assert_ptr_equal(policy_match(p, POLICY_CONNECT, (struct sockaddr *)(void *)(bytes + 1), sizeof in.in),
+    assert_ptr_equal(match_address(p, POLICY_CONNECT, (struct sockaddr *)(void *)(bytes + 1), sizeof in.in),
                      policy_rule_at(p, 0));
     assert_int_equal(errno, EXDEV);
     policy_free(p);

@@ -11,16 +11,16 @@ static void a_rule_without_options_has_the_documented_defaults(void **state)
     assert_int_equal(r->effective, ROLE_PEER);
     assert_int_equal(r->prefer, PREFER_NONE);
     assert_int_equal(r->hello, HELLO_DEFAULT);
-    assert_false(r->connect_waits || r->insecure);
+    assert_false(r->connect_waits || r->auth != AUTH_REQUIRE);
     assert_int_equal(r->handshake_timeout_ms, 10000);
     assert_int_equal(r->early_limit_bytes, 262144);
     assert_int_equal(r->rekey_after_records, 0);
-    assert_null(r->cert_file);
-    assert_null(r->key_file);
-    assert_null(r->ca_file);
-    assert_null(r->psk_file);
-    assert_null(r->peer_name);
-    assert_null(r->ciphers);
+    assert_null(r->own.cert_file);
+    assert_null(r->own.key_file);
+    assert_null(r->trust.ca);
+    assert_null(r->own.psk_file);
+    assert_null(r->peer_patterns);
+    assert_null(r->client_ciphers);
     policy_free(p);
 }
 
@@ -42,20 +42,20 @@ static void every_option_reaches_its_member(void **state)
     assert_int_equal(r->handshake_timeout_ms, 2500);
     assert_int_equal(r->early_limit_bytes, 65536);
     assert_int_equal(r->rekey_after_records, 1000);
-    assert_string_equal(r->cert_file, "/c");
-    assert_string_equal(r->key_file, "/k");
-    assert_string_equal(r->ca_file, "/a");
-    assert_string_equal(r->peer_name, "db.example");
-    assert_string_equal(r->ciphers, "+CHACHA20-POLY1305:+AES-128-GCM");
+    assert_string_equal(r->own.cert_file, "/c");
+    assert_string_equal(r->own.key_file, "/k");
+    assert_string_equal(r->trust.ca, "/a");
+    assert_string_equal(r->peer_patterns, "db.example");
+    assert_string_equal(r->client_ciphers, "+CHACHA20-POLY1305:+AES-128-GCM");
     r = policy_rule_at(p, 1);
     assert_int_equal(r->role, ROLE_SERVER);
     assert_int_equal(r->effective, ROLE_SERVER);
     assert_int_equal(r->hello, HELLO_WAIT);
-    assert_string_equal(r->psk_file, "/p");
+    assert_string_equal(r->own.psk_file, "/p");
     assert_int_equal(r->early_limit_bytes, 1 << 20);
     r = policy_rule_at(p, 2);
     assert_int_equal(r->prefer, PREFER_SERVER);
-    assert_true(r->insecure);
+    assert_true(r->auth == AUTH_INSECURE_NONE);
     assert_int_equal(r->handshake_timeout_ms, 250);
     assert_int_equal(r->early_limit_bytes, 77);
     assert_int_equal(policy_rule_at(p, 3)->prefer, PREFER_CLIENT);
@@ -227,7 +227,7 @@ static void peer_names_are_dns_names_or_addresses(void **state)
     for (size_t i = 0; i < COUNT(good); i++) {
         snprintf(text, sizeof text, "any *:1 cert=/c key=/k ca=/a peer=%s", good[i]);
         struct policy *p = parse(text);
-        assert_string_equal(policy_rule_at(p, 0)->peer_name, good[i]);
+        assert_string_equal(policy_rule_at(p, 0)->peer_patterns, good[i]);
         policy_free(p);
     }
     for (size_t i = 0; i < COUNT(bad); i++) {
@@ -235,7 +235,7 @@ static void peer_names_are_dns_names_or_addresses(void **state)
         assert_refused(text, 1, 35, "expected a");
     }
     struct policy *p = parse("any *:1 cert=/c key=/k ca=/a peer=[::1]");
-    assert_string_equal(policy_rule_at(p, 0)->peer_name, "::1");
+    assert_string_equal(policy_rule_at(p, 0)->peer_patterns, "::1");
     policy_free(p);
 }
 
@@ -251,7 +251,7 @@ static void every_cipher_list_is_translated_in_its_order(void **state)
     (void)state;
     for (size_t i = 0; i < COUNT(table); i++) {
         struct policy *p = parse(table[i].text);
-        assert_string_equal(policy_rule_at(p, 0)->ciphers, table[i].ciphers);
+        assert_string_equal(policy_rule_at(p, 0)->client_ciphers, table[i].ciphers);
         policy_free(p);
     }
 }
@@ -290,16 +290,16 @@ static void what_a_statement_says_wins_over_defaults_that_speak_against_it(void 
                              "default insecure; connect *:9\n"
                              "connect *:10 cert=/c key=/k ca=/a\n");
     const struct policy_rule *r = policy_rule_at(p, 0);
-    assert_string_equal(r->ca_file, "/a");
-    assert_string_equal(r->peer_name, "x");
+    assert_string_equal(r->trust.ca, "/a");
+    assert_string_equal(r->peer_patterns, "x");
     assert_int_equal(r->prefer, PREFER_CLIENT);
     assert_true(r->connect_waits);
     r = policy_rule_at(p, 1);
-    assert_string_equal(r->psk_file, "/p");
-    assert_true(!r->cert_file && !r->key_file && !r->ca_file && !r->peer_name);
+    assert_string_equal(r->own.psk_file, "/p");
+    assert_true(!r->own.cert_file && !r->own.key_file && !r->trust.ca && !r->peer_patterns);
     r = policy_rule_at(p, 2);
-    assert_true(r->insecure && !r->ca_file && !r->peer_name);
-    assert_string_equal(r->cert_file, "/c");
+    assert_true(r->auth == AUTH_INSECURE_NONE && !r->trust.ca && !r->peer_patterns);
+    assert_string_equal(r->own.cert_file, "/c");
     r = policy_rule_at(p, 3);
     assert_int_equal(r->hello, HELLO_WAIT);
     assert_int_equal(r->prefer, PREFER_NONE);
@@ -307,16 +307,16 @@ static void what_a_statement_says_wins_over_defaults_that_speak_against_it(void 
     assert_false(r->connect_waits);
     assert_int_equal(r->prefer, PREFER_NONE);
     r = policy_rule_at(p, 5);
-    assert_string_equal(r->cert_file, "/c2");
-    assert_string_equal(r->ca_file, "/a");
+    assert_string_equal(r->own.cert_file, "/c2");
+    assert_string_equal(r->trust.ca, "/a");
     r = policy_rule_at(p, 6);
-    assert_string_equal(r->psk_file, "/p");
-    assert_true(!r->cert_file && !r->ca_file);
+    assert_string_equal(r->own.psk_file, "/p");
+    assert_true(!r->own.cert_file && !r->trust.ca);
     r = policy_rule_at(p, 7);
-    assert_true(!r->psk_file && !r->insecure);
-    assert_string_equal(r->ca_file, "/a");
-    assert_true(policy_rule_at(p, 8)->insecure && !policy_rule_at(p, 8)->psk_file);
-    assert_false(policy_rule_at(p, 9)->insecure);
+    assert_true(!r->own.psk_file && r->auth == AUTH_REQUIRE);
+    assert_string_equal(r->trust.ca, "/a");
+    assert_true(policy_rule_at(p, 8)->auth == AUTH_INSECURE_NONE && !policy_rule_at(p, 8)->own.psk_file);
+    assert_false(policy_rule_at(p, 9)->auth == AUTH_INSECURE_NONE);
     policy_free(p);
 }
 
