@@ -1,5 +1,5 @@
-/* Trust expressions (docs/POLICY.md, trust=): which facts about a peer's identity, combined how, make it accepted.
- * Parsed with the policy, evaluated in each handshake. No GnuTLS. */
+/* The value of trust=: conditions on what is known about a peer, combined in words. Parsed once, evaluated at each
+ * handshake. No GnuTLS; part of libp2ptls.so. */
 #ifndef P2PTLS_TRUST_H
 #define P2PTLS_TRUST_H
 
@@ -9,30 +9,35 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* A set of these is what is known of a peer (facts), or what an expression asks about (terms). */
+/* Facts about a peer, and the terms of an expression that ask for them. */
 enum trust_fact {
-    TRUST_CA = 1,       /* a chain to an authority of ca= */
-    TRUST_PINNED = 2,   /* the key is one of pin= */
-    TRUST_KNOWN = 4,    /* the key is recorded in known-peers= */
-    TRUST_DANE = 8,     /* a TLSA record matches */
-    TRUST_REVOKED = 16, /* crl= or a stapled OCSP answer says revoked */
-    TRUST_OWN = 32,     /* the per-user identity's own key */
+    TRUST_CA = 1,       /* its certificate was issued by a CA of ca= */
+    TRUST_PINNED = 2,   /* its key is one of pin= */
+    TRUST_KNOWN = 4,    /* its key is the recorded one, or this is the first contact */
+    TRUST_DANE = 8,     /* a TLSA record of its name fits */
+    TRUST_REVOKED = 16, /* revoked, or it could not be found out that it is not */
+    TRUST_OWN = 32,     /* its key is that of this side's own identity */
 };
 
+enum { TRUST_OPS_MAX = 64, TRUST_DEPTH_MAX = 16 };
+
+/* Postfix. All zero: an empty expression, which nobody fulfils. */
 struct trust_expression {
-    uint8_t ops[64]; /* postfix */
+    uint8_t ops[TRUST_OPS_MAX];
     unsigned count;
-    unsigned terms; /* set of enum trust_fact: what occurs in it */
+    unsigned terms; /* set of enum trust_fact that occur */
 };
 
-/* RESULT_CONFIG: *bad_at is the offset of what is wrong, *expected what should stand there (static). */
+/* EXPRESSION = AND { "or" AND };  AND = ITEM { "and" ITEM };  ITEM = "ca" | "pinned" | "known" | "dane" | "own" |
+ * "not" "revoked" | "(" EXPRESSION ")". Words are separated by blanks. RESULT_CONFIG with the offset of the offending
+ * word and what would fit there (static). What would trust a peer of whom nothing is known is refused as well. */
 MUST_USE enum result trust_parse(const char *text, size_t len, struct trust_expression *out, size_t *bad_at,
                                  const char **expected);
 
-/* An empty expression accepts nobody. */
+/* Does it hold for this set of facts? */
 bool trust_evaluate(const struct trust_expression *e, unsigned facts);
 
-/* Without trust=: every given term holds, and not revoked. No term at all: nobody. */
+/* Without trust=: every given term must hold, and TRUST_REVOKED must not. */
 void trust_default(unsigned given_terms, struct trust_expression *out);
 
 #endif
