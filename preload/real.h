@@ -55,7 +55,8 @@ int __vasprintf_chk(char **text, int flag, const char *format, va_list args);
     X(setns) X(capset) X(prctl) X(epoll_wait) X(epoll_pwait) X(epoll_pwait2) X(daemon) X(_exit) X(execve) X(execv) X(execvp) X(execvpe) X(fexecve) X(execveat) X(posix_spawn) \
     X(posix_spawnp) X(system) X(popen) X(pclose) X(sigaction) X(syscall) \
     X(longjmp) X(_longjmp) X(siglongjmp) X(sigaltstack) X(socketpair) X(pipe) X(pipe2) X(eventfd) X(epoll_create) \
-    X(epoll_create1) X(timerfd_create) X(memfd_create)
+    X(epoll_create1) X(timerfd_create) X(memfd_create) X(getaddrinfo) X(gai_error) X(gethostbyname) X(gethostbyname2) \
+    X(gethostbyname_r) X(gethostbyname2_r)
 /* clang-format on */
 
 struct real {
