@@ -35,20 +35,6 @@ static bool no_fast_open(int fd)
     return asked;
 }
 
-/* The policy's connect=wait: this side's verdict is connect's own. */
-static int wait_for_verdict(struct desc *d, int fd)
-{
-    if (!desc_enter(d, fd))
-        return fail(EBADF);
-    unsigned wait = wait_begin(d);
-    desc_leave(d);
-    int error = stream_wait_handshake(d, fd, -1);
-    if (!error)
-        error = core->conn_take_error(d->conn);
-    wait_end(d, wait);
-    return error ? fail(error) : 0;
-}
-
 static int connect_protected(int fd, const struct sockaddr *to, socklen_t len, const struct policy_rule *rule)
 {
     bool fast_open = no_fast_open(fd);
@@ -68,7 +54,7 @@ static int connect_protected(int fd, const struct sockaddr *to, socklen_t len, c
     }
     if (r == 0) {
         stream_touch(d, fd);
-        return rule->connect_waits ? wait_for_verdict(d, fd) : 0;
+        return rule->connect_waits ? stream_verdict(d, fd) : 0;
     }
     if (desc_enter(d, fd)) {
         helper_add(d);
@@ -144,7 +130,8 @@ HOOK int connect(int fd, const struct sockaddr *to, socklen_t len)
     struct desc *d = table_find(fd);
     if (d)
         return connect_again(d, fd, to, len);
-    const struct policy_rule *rule = to && memory_plausible(to, len) ? rule_for(POLICY_CONNECT, to, len) : NULL;
+    const struct policy_rule *rule =
+        to && memory_plausible(to, len) ? rule_deciding(POLICY_CONNECT, to, len, to) : NULL;
     if (rule && rule->action != POLICY_PLAIN && socket_kind(fd) == SOCKET_KIND_UNKNOWN)
         return fail(sandbox_refuses("connect"));
     if (!rule || rule->action == POLICY_PLAIN || !is_tcp_stream(fd))
@@ -177,6 +164,8 @@ HOOK int listen(int fd, int backlog)
     struct desc *d = table_find(fd);
     if (d && desc_special(d))
         return fail(desc_special(d));
+    if (policy && !thread.in_vfork_child && table_word(fd) != WORD_BOUND_PLAIN)
+        admission_defer(fd);
     int r = real()->listen(fd, backlog);
     if (!policy || r < 0 || thread.in_vfork_child)
         return r;
@@ -189,7 +178,7 @@ HOOK int listen(int fd, int backlog)
 }
 
 /* What becomes of an accepted socket. 0: give it to the program; else the errno, and it is closed. */
-static int judge_accepted(int fd, const struct sockaddr *peer)
+static int judge_accepted(int fd, int listener, const struct sockaddr *peer, socklen_t peer_len)
 {
     struct sockaddr_storage local;
     socklen_t len = sizeof local;
@@ -197,13 +186,16 @@ static int judge_accepted(int fd, const struct sockaddr *peer)
         return sandbox_refuses("accept");
     if (sys3(SYS_getsockname, (long)fd, &local, &len) != 0)
         return ECONNABORTED;
-    const struct policy_rule *rule = rule_for(POLICY_ACCEPT, (struct sockaddr *)&local, len);
+    const struct policy_rule *rule = rule_deciding(POLICY_ACCEPT, (struct sockaddr *)&local, len, peer);
     if (!rule || rule->action == POLICY_PLAIN)
         return 0;
     if (rule->action == POLICY_DENY) {
         (void)deny("connection from", peer, rule);
         return EACCES;
     }
+    enum admission admission = admission_of(fd, listener, rule, peer, peer_len);
+    if (admission != ADMISSION_PROTECTED)
+        return admission == ADMISSION_PLAIN ? 0 : EACCES;
     streams_adopt(fd);
     struct desc *d = select_connection(fd, rule, false, peer);
     if (!d)
@@ -232,7 +224,8 @@ static int accept_matched(int fd, struct sockaddr *from, socklen_t *from_len, in
         int got = real()->accept4(fd, (struct sockaddr *)&peer, &peer_len, flags);
         if (table_renew(got) < 0)
             return got;
-        int saved = errno, error = thread.in_vfork_child ? EIO : judge_accepted(got, (struct sockaddr *)&peer);
+        int saved = errno,
+            error = thread.in_vfork_child ? EIO : judge_accepted(got, fd, (struct sockaddr *)&peer, peer_len);
         if (!error) {
             copy_address(&peer, peer_len, from, from_len);
             errno = saved;

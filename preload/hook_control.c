@@ -1,5 +1,7 @@
 /* fcntl, ioctl and socket options, where they would tell the program the truth about the ciphertext, or let it change
  * what the library relies on. */
+#include "known.h"
+#include "p2ptls.h"
 #include "stream.h"
 
 #include "memory.h"
@@ -182,6 +184,8 @@ static int set_option(struct desc *d, int fd, int level, int name, const void *v
 HOOK int setsockopt(int fd, int level, int name, const void *value, socklen_t len)
 {
     struct desc *d = table_find(fd);
+    if (level == SOL_P2PTLS && policy)
+        return known_set(fd, name, value, len);
     if (!d)
         return real()->setsockopt(fd, level, name, value, len);
     if (desc_special(d))
@@ -231,6 +235,8 @@ static int get_option(struct desc *d, int fd, int level, int name, void *value, 
 HOOK int getsockopt(int fd, int level, int name, void *value, socklen_t *len)
 {
     struct desc *d = table_find(fd);
+    if (level == SOL_P2PTLS && policy)
+        return known_get(fd, name, value, len);
     if (!d)
         return real()->getsockopt(fd, level, name, value, len);
     if (desc_special(d))

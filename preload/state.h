@@ -26,9 +26,20 @@ bool core_load(void); /* true if the core is there; logs why not */
 /* Loads core and identities of all rules that could still match in that direction: before files and libraries go
  * out of reach (chroot, lowered privileges). */
 void core_load_all(void);
-/* ruling.c: the rule for a socket, by the remote address that is dialled or the local one of an accepted connection.
- * NULL: untouched. Async-signal-safe. */
+/* ruling.c: the rule for a socket, by the remote address that is dialled (and the names that the program knows for it)
+ * or the local one of an accepted connection. NULL: untouched, which mode=observe also means. Async-signal-safe. */
 const struct policy_rule *rule_for(enum policy_direction direction, const struct sockaddr *address, socklen_t len);
+/* The same for a connection that is made now: with mode=observe the log says what would have become of it. */
+const struct policy_rule *rule_deciding(enum policy_direction direction, const struct sockaddr *address, socklen_t len,
+                                        const struct sockaddr *peer);
+
+/* admission.c: what becomes of a connection that was accepted under a rule that protects. listener: where it came from;
+ * -1: unknown. */
+enum admission { ADMISSION_PROTECTED = 0, ADMISSION_PLAIN, ADMISSION_REFUSED };
+enum admission admission_of(int fd, int listener, const struct policy_rule *rule, const struct sockaddr *peer,
+                            socklen_t peer_len);
+/* Before listen(2), or soon afterwards: lets a listener wait for first bytes, if a rule needs them. */
+void admission_defer(int listener);
 
 struct identity *core_identity_of(const struct policy_rule *rule);
 
@@ -41,6 +52,11 @@ enum socket_kind socket_kind(int fd);
 bool is_tcp_stream(int fd);                                                /* or it may be one */
 void text_of_address(const struct sockaddr *a, char text[CONN_PEER_TEXT]); /* for logs */
 int socket_option(int fd, int level, int name, int fallback);
+uint64_t socket_cookie(int fd);
+/* Calls fn for each open number of the process. False: it cannot be asked (no /proc). */
+bool each_open_number(void (*fn)(int fd, void *arg), void *arg);
+
+/* select.c */
 /* Makes fd a protected connection: the desc is in the table when this returns. peer may be NULL (asked from the
  * kernel). NULL: refused, errno set. */
 struct desc *select_connection(int fd, const struct policy_rule *rule, bool connected_side,
@@ -49,8 +65,11 @@ void unselect(int fd, struct desc *d);      /* all numbers of d are ordinary soc
 void restore_nagle(int fd, struct desc *d); /* after the first write on an open connection; pinned */
 void set_fastopen_connect(int fd, int on);
 void restore_cork(int fd, struct desc *d); /* before it; pinned */
-
-uint64_t socket_cookie(int fd);
+/* The same on a connection that has carried bytes in clear, for all its numbers in this process. */
+struct desc *select_midstream(int fd, const struct policy_rule *rule, bool connected_side, const struct sockaddr *peer);
+/* The same socket by other numbers: made by dup before it was selected, or inherited (a superserver's program has its
+ * connection on 0 and 1). Inside library_enter. */
+void select_twins(int fd, struct desc *d);
 struct conn_passport;
 /* The same for a connection that another program has handed over, with the rule that this one's policy has for it. The
  * desc has no number yet. */

@@ -36,6 +36,10 @@ bool stream_readable(struct desc *d, int fd);
  * time is over. Blocks; the caller has a hold on d. */
 int stream_wait_handshake(struct desc *d, int fd, int64_t timeout_ms);
 
+/* The policy's connect=wait: waits for the end of the handshake, whose verdict is the call's own: 0, or -1 and errno.
+ */
+int stream_verdict(struct desc *d, int fd);
+
 bool stream_is_blocking(const struct desc *d, int fd);
 /* Notes O_NONBLOCK and the timeouts of a descriptor, for when they cannot be asked any more. */
 void stream_note_modes(struct desc *d, int fd);

@@ -173,6 +173,7 @@ struct desc *desc_new(struct conn *conn, const struct policy_rule *rule)
         d->linger_abort = d->lingers = false;
         d->rcvlowat = 1;
         d->epolls = NULL;
+        d->label = NULL;
         d->box = -1;
         atomic_store(&d->nodelay_forced, false);
         atomic_store(&d->cork_due, false);
@@ -216,6 +217,7 @@ void desc_release(struct desc *d)
         d->epolls = gone->next;
         free(gone);
     }
+    free(d->label);
     d->conn = NULL;
     d->next_free = free_descs;
     free_descs = d;

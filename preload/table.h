@@ -33,6 +33,13 @@ struct epoll_note {
     bool blocking;            /* whoever polls it trusts the answer */
 };
 
+/* Of the program's exporter values (p2ptls.h). */
+struct desc_label {
+    const uint8_t *context; /* behind the text */
+    size_t context_len;
+    char text[];
+};
+
 /* One selected connection as this process holds it. */
 struct desc {
     _Atomic uint32_t pins;   /* calls inside; closing waits until they are out */
@@ -51,6 +58,7 @@ struct desc {
     bool fastopen_connect;       /* TCP_FASTOPEN_CONNECT as the program set it; the kernel's is off */
     _Atomic bool nodelay_forced; /* TCP_NODELAY is on for the handshake, and the program did not ask for it */
     struct epoll_note *epolls;
+    struct desc_label *label;
     bool nonblocking;            /* O_NONBLOCK, and the timeouts: for a sandbox in which they cannot be asked */
     int64_t receive_ms, send_ms; /* 0: none */
     _Atomic bool helped;         /* in the helper's list */

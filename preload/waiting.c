@@ -145,6 +145,19 @@ int stream_wait_handshake(struct desc *d, int fd, int64_t timeout_ms)
     }
 }
 
+int stream_verdict(struct desc *d, int fd)
+{
+    if (!desc_enter(d, fd))
+        return (int)stream_special(EBADF);
+    unsigned wait = wait_begin(d);
+    desc_leave(d);
+    int error = stream_wait_handshake(d, fd, -1);
+    if (!error)
+        error = core->conn_take_error(d->conn);
+    wait_end(d, wait);
+    return error ? (int)stream_special(error) : 0;
+}
+
 bool stream_is_connecting(struct desc *d, int fd)
 {
     int established = 1, close_wait = 8; /* TCP_ESTABLISHED, TCP_CLOSE_WAIT (tcp(7), TCP_INFO) */

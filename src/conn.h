@@ -41,7 +41,7 @@ struct conn_params {
     const struct policy_rule *rule;
     struct identity *identity; /* outlives the connection */
     bool connected_side;       /* false: accepted */
-    const char *dialled_name;  /* what the certificate must be good for; NULL: as the rule says; copied */
+    const char *dialled_name;  /* the name or address that the program dialled; NULL: accepted; copied */
     char peer[CONN_PEER_TEXT]; /* address and port, for logs */
 };
 
@@ -86,6 +86,18 @@ void conn_free(struct conn *c);
 
 /* Adds the peer and the role to a log line of the embedder. */
 const char *conn_peer(const struct conn *c);
+
+/* What an open connection is; false before it is open, and afterwards if it failed. */
+enum { CONN_SUBJECT = 200 };
+struct conn_about {
+    bool is_client;             /* this side's TLS role */
+    const char *suite;          /* record_suite_name */
+    char subject[CONN_SUBJECT]; /* what the peer was proven to be: handshake.h */
+};
+bool conn_about(struct conn *c, struct conn_about *about);
+/* An exporter value of an open connection (record.h). RESULT_AGAIN: not open. */
+MUST_USE enum result conn_export_value(struct conn *c, const char *label, const uint8_t *context, size_t context_len,
+                                       uint8_t *out, size_t out_len);
 
 /* Claims an unstarted connection (RESULT_OK also if it was claimed before) and sends what may be sent. The TCP
  * connection must be established. */

@@ -54,7 +54,9 @@ static enum result make_handshake(struct conn *c)
         .prefer = c->rule->prefer,
         .speaks_first = speaks_first(c),
         .identity = c->identity,
-        .peer_name = c->dialled_name,
+        .peer_name = c->rule->peer_patterns                                     ? c->rule->peer_patterns
+                     : c->rule->trust.ca && c->rule->auth != AUTH_INSECURE_NONE ? c->dialled_name
+                                                                                : NULL,
         .client_ciphers = c->rule->client_ciphers,
         .server_ciphers = c->rule->server_ciphers,
     };
@@ -89,20 +91,8 @@ enum result conn_start(struct conn *c, int fd)
 
 static void log_open(const struct conn *c, const struct handshake_secrets *s)
 {
-    static const struct {
-        enum record_suite suite;
-        const char *name;
-    } names[] = {
-        {SUITE_AES_128_GCM_SHA256, "TLS_AES_128_GCM_SHA256"},
-        {SUITE_AES_256_GCM_SHA384, "TLS_AES_256_GCM_SHA384"},
-        {SUITE_CHACHA20_POLY1305_SHA256, "TLS_CHACHA20_POLY1305_SHA256"},
-    };
-    const char *suite = "?";
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-        if (names[i].suite == s->suite)
-            suite = names[i].name;
     log_event(LOG_LEVEL_INFO, "%s %s as %s, %s, peer \"%s\"", c->connected_side ? "connected to" : "accepted from",
-              c->peer, s->is_client ? "client" : "server", suite, s->subject);
+              c->peer, s->is_client ? "client" : "server", record_suite_name(s->suite), s->subject);
 }
 
 static enum result install_keys(struct conn *c, const struct handshake_secrets *s)

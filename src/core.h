@@ -57,7 +57,9 @@
     X(conn_fork_child)                                                                                                 \
     X(conn_reading_shut)                                                                                               \
     X(conn_warm)                                                                                                       \
-    X(conn_leftover)
+    X(conn_leftover)                                                                                                   \
+    X(conn_about)                                                                                                      \
+    X(conn_export_value)
 
 /* The identity of a rule, loaded at its first use and kept for the life of the process. state_dir: see identity.h. */
 MUST_USE enum result core_identity(const struct policy_rule *rule, const char *state_dir, struct identity **out,

@@ -13,7 +13,8 @@ struct suite_parts {
     gnutls_mac_algorithm_t mac; /* of HKDF */
     uint16_t key_len;
     uint16_t hash_len;
-    uint64_t limit; /* records */
+    uint64_t limit;   /* records */
+    const char *name; /* RFC 8446 section B.4 */
 };
 
 const struct suite_parts *record_suite_find(unsigned suite); /* NULL for any other number */

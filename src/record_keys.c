@@ -7,9 +7,12 @@ enum { LABEL_MAX = 255, CONTEXT_MAX = 255 }; /* HkdfLabel, section 7.1; the labe
 /* Section 5.5 allows AES-GCM 2^24.5 records of full size under one key; half a bit is the margin. ChaCha20-Poly1305 is
  * bounded by the sequence number alone. */
 static const struct suite_parts suites[] = {
-    {SUITE_AES_128_GCM_SHA256, GNUTLS_CIPHER_AES_128_GCM, GNUTLS_MAC_SHA256, 16, 32, UINT64_C(1) << 24},
-    {SUITE_AES_256_GCM_SHA384, GNUTLS_CIPHER_AES_256_GCM, GNUTLS_MAC_SHA384, 32, 48, UINT64_C(1) << 24},
-    {SUITE_CHACHA20_POLY1305_SHA256, GNUTLS_CIPHER_CHACHA20_POLY1305, GNUTLS_MAC_SHA256, 32, 32, UINT64_C(1) << 60},
+    {SUITE_AES_128_GCM_SHA256, GNUTLS_CIPHER_AES_128_GCM, GNUTLS_MAC_SHA256, 16, 32, UINT64_C(1) << 24,
+     "TLS_AES_128_GCM_SHA256"},
+    {SUITE_AES_256_GCM_SHA384, GNUTLS_CIPHER_AES_256_GCM, GNUTLS_MAC_SHA384, 32, 48, UINT64_C(1) << 24,
+     "TLS_AES_256_GCM_SHA384"},
+    {SUITE_CHACHA20_POLY1305_SHA256, GNUTLS_CIPHER_CHACHA20_POLY1305, GNUTLS_MAC_SHA256, 32, 32, UINT64_C(1) << 60,
+     "TLS_CHACHA20_POLY1305_SHA256"},
 };
 
 const struct suite_parts *record_suite_find(unsigned suite)
@@ -18,6 +21,12 @@ const struct suite_parts *record_suite_find(unsigned suite)
         if (suites[i].suite == suite)
             return &suites[i];
     return NULL;
+}
+
+const char *record_suite_name(unsigned suite)
+{
+    const struct suite_parts *parts = record_suite_find(suite);
+    return parts ? parts->name : "?";
 }
 
 bool record_keys_valid(const struct record_keys *k)
@@ -115,5 +124,29 @@ enum result record_keys_update(struct record_keys *k)
         *k = next;
     wipe(secret, sizeof secret);
     wipe(&next, sizeof next);
+    return r;
+}
+
+enum result record_exporter(enum record_suite suite, const uint8_t *exporter_secret, size_t secret_len,
+                            const char *label, const uint8_t *context, size_t context_len, uint8_t *out, size_t out_len)
+{
+    const struct suite_parts *parts = record_suite_find(suite);
+    uint8_t hash[RECORD_SECRET_MAX], derived[RECORD_SECRET_MAX];
+    /* GnuTLS takes no NULL for nothing. */
+    const uint8_t nothing = 0;
+
+    if (!parts || !out_len)
+        return RESULT_PROTOCOL;
+    const gnutls_digest_algorithm_t digest = (gnutls_digest_algorithm_t)parts->mac;
+    if (gnutls_hash_fast(digest, &nothing, 0, hash) < 0)
+        return RESULT_NOMEM;
+    enum result r =
+        record_expand_label(suite, exporter_secret, secret_len, label, hash, parts->hash_len, derived, parts->hash_len);
+    if (r == RESULT_OK && gnutls_hash_fast(digest, context_len ? context : &nothing, context_len, hash) < 0)
+        r = RESULT_NOMEM;
+    if (r == RESULT_OK)
+        r = record_expand_label(suite, derived, parts->hash_len, "exporter", hash, parts->hash_len, out, out_len);
+    wipe(derived, sizeof derived);
+    wipe(hash, sizeof hash); /* of a context that may be secret */
     return r;
 }

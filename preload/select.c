@@ -1,0 +1,232 @@
+/* Makes sockets protected connections, and ordinary ones again. */
+#include "names.h"
+#include "state.h"
+
+#include "sys.h"
+
+#include <errno.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <string.h>
+
+/* Is there anything that a name is compared with, or kept under? */
+static bool needs_name(const struct policy_rule *rule)
+{
+    return !rule->peer_patterns && rule->auth != AUTH_INSECURE_NONE &&
+           (rule->trust.ca || rule->trust.known_peers || rule->trust.dane);
+}
+
+static void copy_host(const char *peer, char *room, size_t size)
+{
+    const char *begin = peer[0] == '[' ? peer + 1 : peer;
+    const char *end = strrchr(peer, peer[0] == '[' ? ']' : ':');
+    snprintf(room, size, "%.*s", (int)(end ? end - begin : (long)strlen(begin)), begin);
+}
+
+/* What the program dialled: the name that it looked the address up by, or the address; room is for the latter. NULL: an
+ * accepted connection. False: nobody can tell, and it matters. */
+static bool find_dialled(const struct policy_rule *rule, const struct sockaddr *address, socklen_t len,
+                         const char *peer, char *room, size_t size, const char **name)
+{
+    switch (names_dialled(address, len, name)) {
+    case NAMES_KNOWN:
+        return true;
+    case NAMES_AMBIGUOUS:
+        if (!needs_name(rule))
+            break;
+        log_event(
+            LOG_LEVEL_ERROR,
+            "connection to %s refused: threads of this program have looked up several names for that address, and "
+            "it cannot be told which of them is meant: say peer= in %s:%u",
+            peer, rule->source, rule->line);
+        return false;
+    case NAMES_BARE:
+        break;
+    }
+    copy_host(peer, room, size);
+    *name = room;
+    return true;
+}
+
+static void take_if_twin(int fd, uintptr_t word, struct desc *d)
+{
+    if (socket_cookie(fd) != d->cookie || !atomic_compare_exchange_strong(&table[fd], &word, (uintptr_t)d))
+        return;
+    atomic_fetch_add(&d->refs, 1);
+}
+
+void select_twins(int fd, struct desc *d)
+{
+    for (unsigned i = 0; d->cookie && i < table_high; i++) {
+        uintptr_t word = atomic_load_explicit(&table[i], memory_order_relaxed);
+        bool candidate = word == WORD_SOCKET || word == WORD_BOUND || word == WORD_BOUND_PLAIN || word == WORD_UNKNOWN;
+        if (candidate && (int)i != fd)
+            take_if_twin((int)i, word, d);
+    }
+}
+
+static void take_plain_twin(int fd, void *d)
+{
+    if ((unsigned)fd < table_size && table_word(fd) == WORD_PLAIN)
+        take_if_twin(fd, WORD_PLAIN, d);
+}
+
+struct desc *select_midstream(int fd, const struct policy_rule *rule, bool connected_side, const struct sockaddr *peer)
+{
+    struct desc *d = select_connection(fd, rule, connected_side, peer);
+    if (!d)
+        return NULL;
+    library_enter();
+    bool all = d->cookie && each_open_number(take_plain_twin, d);
+    library_leave();
+    if (all)
+        return d;
+    log_event(LOG_LEVEL_ERROR,
+              "%s: without /proc other numbers of this socket, which would stay in clear, cannot be "
+              "found: refused",
+              core->conn_peer(d->conn));
+    unselect(fd, d);
+    errno = EOPNOTSUPP;
+    return NULL;
+}
+
+/* Nagle's rule holds a small segment back while the one before it is not acknowledged: each flight of the handshake,
+ * and the program's first request behind it, would wait for a delayed ACK. Off until the first write has left. */
+static void force_nodelay(int fd, struct desc *d)
+{
+    int on = 1;
+    if (!socket_option(fd, IPPROTO_TCP, TCP_NODELAY, 1) &&
+        sys5(SYS_setsockopt, (long)fd, IPPROTO_TCP, TCP_NODELAY, &on, (long)sizeof on) == 0)
+        atomic_store(&d->nodelay_forced, true);
+}
+
+/* A cork would hold each flight of the handshake back, for 200 ms or until it is pulled. */
+static void take_cork(int fd, struct desc *d)
+{
+    int off = 0;
+    if (socket_option(fd, IPPROTO_TCP, TCP_CORK, 0) > 0 &&
+        sys5(SYS_setsockopt, (long)fd, IPPROTO_TCP, TCP_CORK, &off, (long)sizeof off) == 0)
+        atomic_store(&d->cork_due, true);
+}
+
+void restore_cork(int fd, struct desc *d)
+{
+    int on = 1;
+    if (!forbidden.options && atomic_exchange(&d->cork_due, false))
+        sys5(SYS_setsockopt, (long)fd, IPPROTO_TCP, TCP_CORK, &on, (long)sizeof on);
+}
+
+void restore_nagle(int fd, struct desc *d)
+{
+    int off = 0;
+    if (!forbidden.options && atomic_exchange(&d->nodelay_forced, false))
+        sys5(SYS_setsockopt, (long)fd, IPPROTO_TCP, TCP_NODELAY, &off, (long)sizeof off);
+}
+
+struct desc *select_connection(int fd, const struct policy_rule *rule, bool connected_side, const struct sockaddr *peer)
+{
+    struct sockaddr_storage asked = {0};
+    socklen_t len = sizeof asked;
+    char name[CONN_PEER_TEXT];
+    if ((unsigned)fd >= table_size) {
+        log_event(LOG_LEVEL_ERROR, "descriptor %d is above the table of %u: refused", fd, table_size);
+        errno = EMFILE;
+        return NULL;
+    }
+    struct conn_params params = {.rule = rule, .connected_side = connected_side};
+    params.identity = core_identity_of(rule);
+    if (!params.identity) {
+        errno = EKEYREJECTED;
+        return NULL;
+    }
+    if (!peer) {
+        sys3(SYS_getpeername, (long)fd, &asked, &len);
+        peer = (const struct sockaddr *)&asked;
+    }
+    text_of_address(peer, params.peer);
+    if (connected_side && !find_dialled(rule, peer, len, params.peer, name, sizeof name, &params.dialled_name)) {
+        errno = EKEYREJECTED;
+        return NULL;
+    }
+    library_enter();
+    struct conn *conn = core->conn_new(&params);
+    struct desc *d = conn ? desc_new(conn, rule) : NULL;
+    if (d) {
+        d->rcvlowat = socket_option(fd, SOL_SOCKET, SO_RCVLOWAT, 1);
+        if (d->rcvlowat > 1) {
+            int one = 1;
+            sys5(SYS_setsockopt, (long)fd, SOL_SOCKET, SO_RCVLOWAT, &one, (long)sizeof one);
+        }
+        d->cookie = socket_cookie(fd);
+        force_nodelay(fd, d);
+        take_cork(fd, d);
+        atomic_store(&d->refs, 1);
+        table_set(fd, (uintptr_t)d);
+        if (connected_side)
+            select_twins(fd, d);
+    } else if (conn) {
+        core->conn_free(conn);
+    }
+    library_leave();
+    if (!d)
+        errno = ENOMEM;
+    return d;
+}
+
+void set_fastopen_connect(int fd, int on)
+{
+    sys5(SYS_setsockopt, (long)fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, &on, (long)sizeof on);
+}
+
+struct desc *select_imported(int fd, const struct conn_passport *passport, enum conn_arrival arrival)
+{
+    /* For an open connection without a rule here: what it was proven by is settled. */
+    static const struct policy_rule handed = {
+        .action = POLICY_PROTECT, .source = "a connection handed over", .handshake_timeout_ms = 10000};
+    struct sockaddr_storage a;
+    socklen_t len = sizeof a;
+    bool connected = passport->connected_side;
+    if (sys3(connected ? SYS_getpeername : SYS_getsockname, (long)fd, &a, &len) != 0)
+        len = 0;
+    const struct policy_rule *rule = rule_for(connected ? POLICY_CONNECT : POLICY_ACCEPT, (struct sockaddr *)&a, len);
+    if (rule && rule->action == POLICY_DENY)
+        return NULL;
+    bool judged = rule && rule->action == POLICY_PROTECT;
+    struct conn_params params = {.rule = judged ? rule : &handed, .connected_side = connected};
+    memcpy(params.peer, passport->peer, sizeof params.peer);
+    struct conn *conn = core->conn_import(&params, passport, arrival);
+    if (!conn)
+        return NULL;
+    char name[CONN_PEER_TEXT];
+    struct identity *identity = NULL;
+    bool usable = !core->conn_unstarted(conn);
+    const char *dialled = NULL;
+    bool named = !connected || find_dialled(rule ? rule : &handed, (struct sockaddr *)&a, len, params.peer, name,
+                                            sizeof name, &dialled);
+    if (!usable && judged && named && (identity = core_identity_of(rule)))
+        usable = core->conn_equip(conn, identity, dialled);
+    struct desc *d = usable ? desc_new(conn, params.rule) : NULL;
+    if (!d)
+        core->conn_free(conn);
+    return d;
+}
+
+void unselect(int fd, struct desc *d)
+{
+    restore_nagle(fd, d);
+    restore_cork(fd, d);
+    if (d->rcvlowat > 1)
+        sys5(SYS_setsockopt, (long)fd, SOL_SOCKET, SO_RCVLOWAT, &d->rcvlowat, (long)sizeof d->rcvlowat);
+    if (d->fastopen_connect)
+        set_fastopen_connect(fd, 1);
+    for (unsigned i = 0; i < table_high; i++) {
+        uintptr_t mine = (uintptr_t)d;
+        if (atomic_load_explicit(&table[i], memory_order_relaxed) != mine)
+            continue;
+        if (atomic_compare_exchange_strong(&table[i], &mine, WORD_SOCKET) && atomic_fetch_sub(&d->refs, 1) == 1) {
+            desc_release(d);
+            return;
+        }
+    }
+}

@@ -1,0 +1,27 @@
+/* What a program may know of its protected connection: who the peer is, and values that only the two sides know. */
+#include "conn_internal.h"
+
+bool conn_about(struct conn *c, struct conn_about *about)
+{
+    if (atomic_load(&c->slot->state) != SLOT_OPEN)
+        return false;
+    /* The slot may be shared with a process that is not trusted: copied first, then bounded. */
+    about->is_client = c->slot->is_client != 0;
+    memcpy(about->subject, c->slot->subject, sizeof about->subject);
+    about->subject[sizeof about->subject - 1] = 0;
+    about->suite = record_suite_name(c->slot->tx.keys.suite);
+    return true;
+}
+
+enum result conn_export_value(struct conn *c, const char *label, const uint8_t *context, size_t context_len,
+                              uint8_t *out, size_t out_len)
+{
+    uint8_t secret[RECORD_SECRET_MAX];
+    if (atomic_load(&c->slot->state) != SLOT_OPEN)
+        return RESULT_AGAIN;
+    memcpy(secret, c->slot->exporter, sizeof secret);
+    enum result result = record_exporter(c->slot->tx.keys.suite, secret, c->slot->exporter_len, label, context,
+                                         context_len, out, out_len);
+    wipe(secret, sizeof secret);
+    return result;
+}
