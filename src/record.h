@@ -109,8 +109,8 @@ MUST_USE enum result record_expand_label(enum record_suite suite, const uint8_t 
                                          const char *label, const uint8_t *context, size_t context_len, uint8_t *out,
                                          size_t out_len);
 
-/* The exporter interface (section 7.5): label without a NUL in it, context of any length (NULL with 0: an empty one), 1 to
- * 255 times the hash's length of output. RESULT_PROTOCOL if something does not fit. */
+/* The exporter interface (section 7.5): label without a NUL in it, context of any length (NULL with 0: an empty one),
+ * 1 to 255 times the hash's length of output. RESULT_PROTOCOL if something does not fit. */
 MUST_USE enum result record_exporter(enum record_suite suite, const uint8_t *exporter_secret, size_t secret_len,
                                      const char *label, const uint8_t *context, size_t context_len, uint8_t *out,
                                      size_t out_len);
