@@ -54,11 +54,15 @@ static enum result make_handshake(struct conn *c)
         .prefer = c->rule->prefer,
         .speaks_first = speaks_first(c),
         .identity = c->identity,
-        .peer_name = c->rule->peer_patterns                                     ? c->rule->peer_patterns
-                     : c->rule->trust.ca && c->rule->auth != AUTH_INSECURE_NONE ? c->dialled_name
-                                                                                : NULL,
+        .connected_side = c->connected_side,
+        .dialled_name = c->dialled_name,
+        .peer_patterns = c->rule->peer_patterns,
+        .no_sni = !c->rule->sni,
+        .alpn = c->rule->alpn,
         .client_ciphers = c->rule->client_ciphers,
         .server_ciphers = c->rule->server_ciphers,
+        .client_groups = c->rule->client_groups,
+        .server_groups = c->rule->server_groups,
     };
     char why[HANDSHAKE_WHY_MAX] = "";
     enum result result = handshake_new(&config, &c->hs, why);

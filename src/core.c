@@ -26,7 +26,9 @@ static enum result load_identity(const struct policy_rule *rule, const char *sta
         .ca_file = rule->trust.ca,
         .psk_file = rule->own.psk_file,
         .state_dir = state_dir,
-        .insecure = rule->auth == AUTH_INSECURE_NONE,
+        .auth = rule->auth,
+        .show = rule->show,
+        .usage = rule->usage,
     };
     enum result result = k ? identity_load(&config, out, why) : RESULT_NOMEM;
     if (result != RESULT_OK) {

@@ -19,29 +19,64 @@ static bool copy_text(char **out, const char *text)
     return *out || !text;
 }
 
+static bool copy_texts(struct handshake *hs, const struct handshake_config *config)
+{
+    return copy_text(&hs->dialled_name, config->dialled_name) && copy_text(&hs->peer_patterns, config->peer_patterns) &&
+           copy_text(&hs->alpn, config->alpn) && copy_text(&hs->client_ciphers, config->client_ciphers) &&
+           copy_text(&hs->server_ciphers, config->server_ciphers) &&
+           copy_text(&hs->client_groups, config->client_groups) && copy_text(&hs->server_groups, config->server_groups);
+}
+
+static void free_texts(struct handshake *hs)
+{
+    free(hs->dialled_name);
+    free(hs->peer_patterns);
+    free(hs->alpn);
+    free(hs->client_ciphers);
+    free(hs->server_ciphers);
+    free(hs->client_groups);
+    free(hs->server_groups);
+}
+
+/* The policy has cut the roles already; a certificate that may not be shown must not depend on that. */
+static enum role_set roles_of(const struct handshake_config *config)
+{
+    if (!identity_client_only(config->identity))
+        return config->effective;
+    return (enum role_set)(config->effective & ROLE_CLIENT);
+}
+
+static const char *why_no_role(const struct handshake_config *config)
+{
+    if (config->effective != ROLE_NONE)
+        return "show=never and show=proven make this side a TLS client, since a server shows its certificate first: "
+               "remove role=server here, or set show=always";
+    return "role= and remote= leave no role that this side could take: a remote client needs a local server, and the "
+           "other way round";
+}
+
 static enum result start(struct handshake *hs, const struct handshake_config *config)
 {
     struct random_source random = config->random;
 
     if (!random.fill)
         random.fill = fill_from_gnutls;
-    hs->effective = config->effective;
+    hs->effective = roles_of(config);
     hs->waits = !config->speaks_first;
     hs->identity = config->identity;
-    if (!copy_text(&hs->peer_name, config->peer_name) || !copy_text(&hs->client_ciphers, config->client_ciphers) ||
-        !copy_text(&hs->server_ciphers, config->server_ciphers)) {
+    hs->connected_side = config->connected_side;
+    hs->no_sni = config->no_sni;
+    if (!copy_texts(hs, config)) {
         snprintf(hs->why, sizeof hs->why, "no memory for a handshake");
         return RESULT_NOMEM;
     }
     enum result result = role_draw(hs->effective, config->prefer, random, &hs->own);
     if (result != RESULT_OK) {
         snprintf(hs->why, sizeof hs->why, "%s",
-                 result == RESULT_CONFIG ? "role= and remote= leave no role that this side could take: a remote client "
-                                           "needs a local server, and the other way round"
-                                         : "the source of randomness failed");
+                 result == RESULT_CONFIG ? why_no_role(config) : "the source of randomness failed");
         return result;
     }
-    if ((result = handshake_session_check(hs)) != RESULT_OK)
+    if ((result = handshake_names_check(hs)) != RESULT_OK || (result = handshake_session_check(hs)) != RESULT_OK)
         return result;
     hs->phase = PHASE_FIRST_HELLO;
     hs->state = RESULT_AGAIN;
@@ -75,9 +110,7 @@ void handshake_free(struct handshake *hs)
     handshake_session_drop(hs);
     hello_free(&hs->first);
     hello_free(&hs->retry);
-    free(hs->peer_name);
-    free(hs->client_ciphers);
-    free(hs->server_ciphers);
+    free_texts(hs);
     free(hs->out.bytes);
     free(hs->plain.bytes);
     free(hs->record);

@@ -21,15 +21,21 @@ struct handshake_config {
     enum role_prefer prefer;
     bool speaks_first;               /* send the own hello at once (docs/PROTOCOL.md, "Who speaks") */
     struct random_source random;     /* fill NULL: GnuTLS's */
-    const struct identity *identity; /* must outlive the handshake */
-    const char *peer_name;           /* expected name, verified in either role; SNI when a DNS name; may be NULL */
+    const struct identity *identity; /* must outlive the handshake; auth=, show= and usage= are its properties */
+    bool connected_side;             /* this side dialled; false: it accepted */
+    const char *dialled_name;        /* name or address, verified in either role; SNI when a DNS name; may be NULL */
+    const char *peer_patterns;       /* peer=: verified instead of dialled_name; may be NULL */
+    bool no_sni;                     /* sni=off */
+    const char *alpn;                /* NAME[,NAME]: one of them must be agreed; NULL: none is asked for */
     const char *client_ciphers;      /* GnuTLS cipher priorities of the client candidate; NULL: AES-128-GCM first */
     const char *server_ciphers;      /* likewise of the server candidate */
+    const char *client_groups;       /* "+GROUP-X25519:..."; NULL: X25519, P-256, X448, P-384 */
+    const char *server_groups;
 };
 
 struct handshake; /* about 20 KiB while it lives; one thread at a time */
 
-enum { HANDSHAKE_WHY_MAX = 480, HANDSHAKE_SUBJECT_MAX = 200 };
+enum { HANDSHAKE_WHY_MAX = 480, HANDSHAKE_SUBJECT_MAX = 200, HANDSHAKE_NAME_MAX = 256 };
 
 /* Draws the value, and if speaks_first builds the client hello into the output. */
 MUST_USE enum result handshake_new(const struct handshake_config *config, struct handshake **out,
@@ -63,10 +69,14 @@ struct handshake_secrets {
     bool is_client;
     enum record_suite suite;
     uint16_t secret_len;
-    uint8_t read[RECORD_SECRET_MAX];     /* application traffic secret of the peer's direction */
-    uint8_t write[RECORD_SECRET_MAX];    /* of ours */
-    uint8_t exporter[RECORD_SECRET_MAX]; /* exporter_secret (RFC 8446 section 7.5) */
-    char subject[HANDSHAKE_SUBJECT_MAX]; /* the proven remote identity, printable; "(unauthenticated)" if insecure */
+    uint8_t read[RECORD_SECRET_MAX];      /* application traffic secret of the peer's direction */
+    uint8_t write[RECORD_SECRET_MAX];     /* of ours */
+    uint8_t exporter[RECORD_SECRET_MAX];  /* exporter_secret (RFC 8446 section 7.5) */
+    bool proven;                          /* the peer showed an identity, and it was accepted */
+    char subject[HANDSHAKE_SUBJECT_MAX];  /* that identity, printable; "(unauthenticated)" if not proven */
+    char alpn[HANDSHAKE_NAME_MAX];        /* the agreed application protocol; empty: none was asked for here */
+    char server_name[HANDSHAKE_NAME_MAX]; /* the name that the peer dialled, if it said one; also where its hello lost
+                                             the tie-break */
 };
 
 /* After RESULT_OK. The caller wipes *out. */

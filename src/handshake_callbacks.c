@@ -114,7 +114,11 @@ static uint8_t alert_for_certificate(gnutls_session_t session)
 
 static int judge_identity(struct handshake *hs, gnutls_session_t session)
 {
-    const struct identity_expectation expect = {.peer_name = hs->peer_name};
+    const struct identity_expectation expect = {
+        /* A key that is shared by name proves no host. */
+        .peer_name = hs->peer_patterns || identity_uses_psk(hs->identity) ? hs->peer_patterns : hs->dialled_name,
+        .peer_is_server = hs->phase == PHASE_CLIENT,
+    };
     char why[IDENTITY_WHY_MAX] = "";
     enum result result =
         identity_verify(hs->identity, session, &expect, hs->secrets.subject, sizeof hs->secrets.subject, why);
@@ -129,18 +133,35 @@ static int judge_identity(struct handshake *hs, gnutls_session_t session)
     return leave_verdict(hs, result, alert, GNUTLS_E_CERTIFICATE_ERROR, why);
 }
 
+/* A client that was asked (auth=request) may show nothing, and stays unknown. GnuTLS refuses an empty certificate
+ * itself where one is required; of a server it is always refused (RFC 8446 section 4.4.2.4). */
 static int verify_certificate(gnutls_session_t session)
 {
-    return judge_identity(owner(session), session);
+    struct handshake *hs = owner(session);
+    enum policy_auth auth = identity_auth(hs->identity);
+    unsigned shown = 0;
+
+    if (auth == AUTH_INSECURE_NONE && !identity_uses_psk(hs->identity))
+        return 0;
+    if (auth == AUTH_REQUEST && hs->phase == PHASE_SERVER && !gnutls_certificate_get_peers(session, &shown))
+        return 0;
+    return judge_identity(hs, session);
 }
 
 /* The peer's Finished is here. As client this is the last moment before our certificate and Finished are made: a
- * server that leaves the echo out must be found now, and so must one that did not use the pre-shared key. */
+ * server that leaves the echo out must be found now, and so must one that agreed on no application protocol, or did not
+ * use the pre-shared key. */
 static int before_finished(struct handshake *hs, gnutls_session_t session)
 {
     if (hs->phase == PHASE_CLIENT && hs->discarded && !hs->echo_seen)
         return refuse_echo(hs, "the server does not say which hello of its own it dropped, although one came");
-    if (!hs->verified && !identity_is_insecure(hs->identity) && identity_uses_psk(hs->identity))
+    if (hs->phase == PHASE_CLIENT) {
+        uint8_t alert;
+        const char *why = handshake_names_agreed(hs, &alert);
+        if (why)
+            return leave_verdict(hs, RESULT_PROTOCOL, alert, GNUTLS_E_NO_APPLICATION_PROTOCOL, why);
+    }
+    if (!hs->verified && identity_uses_psk(hs->identity))
         return judge_identity(hs, session);
     return 0;
 }

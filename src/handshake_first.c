@@ -24,11 +24,11 @@ static enum result become_client(struct handshake *hs)
 {
     if (!discard_theirs(hs))
         return handshake_fail(hs, RESULT_NOMEM, ALERT_INTERNAL_ERROR, "no memory");
-    if (!hs->hello_built) {
-        enum result result = handshake_session_hello(hs);
-        if (result != RESULT_OK)
-            return handshake_fail(hs, result, ALERT_INTERNAL_ERROR, hs->why);
-    }
+    enum result result = handshake_names_judge(hs);
+    if (result != RESULT_AGAIN)
+        return result;
+    if (!hs->hello_built && (result = handshake_session_hello(hs)) != RESULT_OK)
+        return handshake_fail(hs, result, ALERT_INTERNAL_ERROR, hs->why);
     go_on_as_client(hs);
     return RESULT_AGAIN;
 }
@@ -45,8 +45,10 @@ static void drop_own_hello(struct handshake *hs)
 static enum result become_server(struct handshake *hs)
 {
     drop_own_hello(hs);
-    enum result result = handshake_session_make(hs, true);
-    if (result != RESULT_OK)
+    enum result result = handshake_names_judge(hs);
+    if (result != RESULT_AGAIN)
+        return result;
+    if ((result = handshake_session_make(hs, true)) != RESULT_OK)
         return handshake_fail(hs, result, ALERT_INTERNAL_ERROR, hs->why);
     hs->phase = PHASE_SERVER;
     return handshake_session_drive(hs, hs->first.wire, hs->first.wire_len);

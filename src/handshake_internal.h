@@ -42,7 +42,9 @@ struct handshake {
     enum role_set effective;
     bool waits;
     const struct identity *identity;
-    char *peer_name, *client_ciphers, *server_ciphers;
+    bool connected_side, no_sni;
+    char *dialled_name, *peer_patterns, *alpn;
+    char *client_ciphers, *server_ciphers, *client_groups, *server_groups;
 
     struct role_value own;
     bool hello_built;             /* the own ClientHello is in the output, or has left */
@@ -59,7 +61,7 @@ struct handshake {
 
     gnutls_session_t session;
     bool encrypted; /* ServerHello was passed: handshake records are protected from here on */
-    bool verified;  /* the identity was accepted */
+    bool verified;  /* an identity was shown, and accepted */
     struct handshake_verdict verdict;
 
     struct handshake_bytes out;
@@ -90,6 +92,15 @@ MUST_USE enum result handshake_session_hello(struct handshake *hs);
 /* Lets the session read these whole records and go on: RESULT_AGAIN, RESULT_OK when finished; another result came
  * through handshake_fail already. */
 MUST_USE enum result handshake_session_drive(struct handshake *hs, const uint8_t *records, size_t len);
+
+/* handshake_names.c: SNI and ALPN (docs/PROTOCOL.md, "Names"). */
+MUST_USE enum result handshake_names_check(struct handshake *hs); /* can the list be sent? RESULT_CONFIG: hs->why */
+int handshake_names_set(const struct handshake *hs, gnutls_session_t session, bool server); /* GnuTLS's error or 0 */
+/* Looks at the peer's first hello, which this side answers or discards. RESULT_AGAIN; another result came through
+ * handshake_fail already. */
+MUST_USE enum result handshake_names_judge(struct handshake *hs);
+/* The server has chosen (or not): NULL, or why that will not do, with the alert. */
+const char *handshake_names_agreed(struct handshake *hs, uint8_t *alert);
 
 /* handshake_callbacks.c */
 MUST_USE bool handshake_callbacks_set(struct handshake *hs, gnutls_session_t session);

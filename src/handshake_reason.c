@@ -7,16 +7,24 @@
 const char *handshake_reason_refused(const struct handshake *hs)
 {
     const struct role_value *theirs = &hs->first.role;
+    const bool hides = identity_client_only(hs->identity);
 
+    if (!hs->first.has_role && hides)
+        return "the peer is a conventional TLS client, and this side can only be client, because show=never or "
+               "show=proven holds its certificate back: set show=always here";
     if (!hs->first.has_role)
-        return "the peer is a conventional TLS client, and this side does not wait for one: set role=server here if it "
+        return "the peer is a conventional TLS client, and this side does not wait for one: set role=server "
+               "here if it "
                "accepts connections from conventional clients";
     if (role_value_is_max(&hs->own) && role_value_is_max(theirs))
         return "the peer also drew the value of a server-only side: both are role=server; set role=peer or role=client "
                "on one side";
+    if (hides && role_value_is_min(theirs))
+        return "both sides can only be client: this one because show=never or show=proven holds its certificate back, "
+               "the other for the same reason or by role=client; set show=always on one side, and no role=client there";
     if (role_value_is_min(&hs->own) && role_value_is_min(theirs))
-        return "the peer also drew the value of a client-only side: both are role=client; set role=peer or role=server "
-               "on one side";
+        return "the peer also drew the value of a client-only side: both are role=client (or one has show=never or "
+               "show=proven); set role=peer or role=server, and show=always, on one side";
     if (role_value_compare(&hs->own, theirs) == 0)
         return "the peer's value equals our own: the connection leads back to itself, or something between the two "
                "sides reflects messages";
@@ -62,7 +70,7 @@ static const struct alert_text alert_texts[] = {
     {ALERT_UNKNOWN_PSK_IDENTITY, RESULT_IDENTITY,
      "does not know our pre-shared key's name (unknown_psk_identity): compare psk= on both sides"},
     {ALERT_CERTIFICATE_REQUIRED, RESULT_IDENTITY,
-     "wants a certificate (certificate_required): set cert= and key= here"},
+     "wants a certificate (certificate_required): set cert= and key= here, and show=always if they are there"},
     {ALERT_NO_APPLICATION_PROTOCOL, RESULT_PROTOCOL,
      "speaks none of our application protocols (no_application_protocol): compare alpn= on both sides"},
 };

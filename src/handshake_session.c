@@ -3,15 +3,14 @@
 
 #include "bytes.h"
 
-#include <arpa/inet.h>
 #include <gnutls/crypto.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 /* The server's order of ciphers counts, so that conventional clients get AES-128-GCM too. */
-static const char PRIORITIES_PROTOCOL[] =
-    "NONE:+VERS-TLS1.3:+AEAD:+COMP-NULL:+GROUP-X25519:+GROUP-SECP256R1:+GROUP-X448:+GROUP-SECP384R1:%SERVER_PRECEDENCE";
+static const char PRIORITIES_PROTOCOL[] = "NONE:+VERS-TLS1.3:+AEAD:+COMP-NULL:%SERVER_PRECEDENCE";
+static const char PRIORITIES_GROUPS[] = "+GROUP-X25519:+GROUP-SECP256R1:+GROUP-X448:+GROUP-SECP384R1";
 static const char PRIORITIES_CIPHERS[] = "+AES-128-GCM:+AES-256-GCM:+CHACHA20-POLY1305";
 
 enum { PRIORITIES_MAX = 2000, PRIORITIES_CACHED = 16 };
@@ -59,10 +58,11 @@ static bool keep_cached(const char *text, gnutls_priority_t parsed)
 static int find_priorities(const struct handshake *hs, bool server, gnutls_priority_t *parsed, bool *owned)
 {
     const char *ciphers = server ? hs->server_ciphers : hs->client_ciphers;
+    const char *groups = server ? hs->server_groups : hs->client_groups;
     char text[PRIORITIES_MAX];
     /* The ciphers come last, so that a policy may take away from what stands before them. */
-    int n = snprintf(text, sizeof text, "%s%s:%s", PRIORITIES_PROTOCOL, identity_priorities(hs->identity),
-                     ciphers ? ciphers : PRIORITIES_CIPHERS);
+    int n = snprintf(text, sizeof text, "%s:%s%s:%s", PRIORITIES_PROTOCOL, groups ? groups : PRIORITIES_GROUPS,
+                     identity_priorities(hs->identity), ciphers ? ciphers : PRIORITIES_CIPHERS);
 
     *owned = false;
     if (n < 0 || (size_t)n >= sizeof text)
@@ -89,20 +89,6 @@ static int set_priorities(const struct handshake *hs, gnutls_session_t session, 
     return e;
 }
 
-/* RFC 6066 section 3: literal addresses are not permitted in "HostName". */
-static bool is_dns_name(const char *name)
-{
-    uint8_t address[16];
-    return inet_pton(AF_INET, name, address) != 1 && inet_pton(AF_INET6, name, address) != 1 && !strchr(name, '%');
-}
-
-static int set_server_name(const struct handshake *hs, gnutls_session_t session)
-{
-    if (!hs->peer_name || !is_dns_name(hs->peer_name))
-        return 0;
-    return gnutls_server_name_set(session, GNUTLS_NAME_DNS, hs->peer_name, strlen(hs->peer_name));
-}
-
 static enum result refuse_setup(struct handshake *hs, const char *what, int error)
 {
     snprintf(hs->why, sizeof hs->why, "cannot set up TLS: %s: %s", what, gnutls_strerror(error));
@@ -113,7 +99,8 @@ static enum result choose_priorities(struct handshake *hs, gnutls_session_t sess
 {
     int e = set_priorities(hs, session, server);
     if (e < 0)
-        return refuse_setup(hs, server ? "cipher list of the server role" : "cipher list of the client role", e);
+        return refuse_setup(
+            hs, server ? "ciphers or groups of the server role" : "ciphers or groups of the client role", e);
     return RESULT_OK;
 }
 
@@ -135,8 +122,8 @@ static enum result configure(struct handshake *hs, gnutls_session_t session, boo
         snprintf(hs->why, sizeof hs->why, "cannot set up TLS: the credentials do not fit a session");
         return result;
     }
-    if (!server && (e = set_server_name(hs, session)) < 0)
-        return refuse_setup(hs, "the name of the peer is no DNS name", e);
+    if ((e = handshake_names_set(hs, session, server)) < 0)
+        return refuse_setup(hs, "the name of the peer is no DNS name, or alpn= cannot be sent", e);
     if (!handshake_callbacks_set(hs, session))
         return refuse_setup(hs, "p2p_role", GNUTLS_E_MEMORY_ERROR);
     return RESULT_OK;
@@ -221,6 +208,23 @@ static enum record_suite suite_of(gnutls_session_t session)
     }
 }
 
+/* Nobody is asked, or a client that was asked showed nothing; a server always shows something. */
+static bool may_stay_unknown(const struct handshake *hs)
+{
+    unsigned shown = 0;
+
+    switch (identity_auth(hs->identity)) {
+    case AUTH_REQUIRE:
+        return false;
+    case AUTH_REQUEST:
+        return hs->phase == PHASE_SERVER && !identity_uses_psk(hs->identity) &&
+               !gnutls_certificate_get_peers(hs->session, &shown);
+    case AUTH_INSECURE_NONE:
+        return !identity_uses_psk(hs->identity);
+    }
+    return false;
+}
+
 /* Fail closed: each of these follows from what was set up, and none is taken for granted. */
 static const char *find_flaw(const struct handshake *hs)
 {
@@ -230,7 +234,7 @@ static const char *find_flaw(const struct handshake *hs)
         return "the session has no keys of a known cipher suite";
     if (hs->phase == PHASE_CLIENT && hs->discarded && !hs->echo_seen)
         return "the discarded hello was not confirmed";
-    if (!hs->verified && !identity_is_insecure(hs->identity))
+    if (!hs->verified && !may_stay_unknown(hs))
         return "the identity of the peer was not verified";
     if (hs->input_left)
         return "there is input behind the end";
@@ -242,9 +246,13 @@ static enum result finish(struct handshake *hs)
     hs->secrets.is_client = hs->phase == PHASE_CLIENT;
     hs->secrets.suite = suite_of(hs->session);
     const char *flaw = find_flaw(hs);
+    uint8_t alert = ALERT_INTERNAL_ERROR;
+    if (!flaw)
+        flaw = handshake_names_agreed(hs, &alert);
     if (flaw)
-        return handshake_fail(hs, RESULT_PROTOCOL, ALERT_INTERNAL_ERROR, flaw);
-    if (identity_is_insecure(hs->identity))
+        return handshake_fail(hs, RESULT_PROTOCOL, alert, flaw);
+    hs->secrets.proven = hs->verified;
+    if (!hs->verified)
         snprintf(hs->secrets.subject, sizeof hs->secrets.subject, "(unauthenticated)");
     handshake_session_drop(hs);
     hs->phase = PHASE_DONE;

@@ -4,8 +4,6 @@
  * both are bounded by HELLO_MAX_BYTES and one record more, and HELLO_MAX_RECORDS headers. */
 #include "hello.h"
 
-#include "bytes.h"
-
 #include <stdlib.h>
 
 enum { TYPE_CHANGE_CIPHER_SPEC = 20, TYPE_ALERT = 21, TYPE_HANDSHAKE = 22, TYPE_APPLICATION_DATA = 23 };
@@ -22,7 +20,9 @@ enum {
     ALERT_INTERNAL_ERROR = 80,
 };
 
-enum { RANDOM_BYTES = 32, SESSION_ID_MAX = 32 };
+enum { EXTENSION_SERVER_NAME = 0, EXTENSION_ALPN = 16 };
+
+enum { SESSION_ID_MAX = 32 };
 
 static enum result bad(struct hello *h, uint8_t alert, const char *why)
 {
@@ -73,6 +73,10 @@ static enum result parse_extensions(struct hello *h, struct cursor list)
             return bad(h, ALERT_ILLEGAL_PARAMETER, "the ClientHello has an extension twice");
         if (type == P2P_ROLE_EXTENSION && take_role(h, &data) != RESULT_OK)
             return RESULT_PROTOCOL;
+        if (type == EXTENSION_SERVER_NAME)
+            h->server_name = data;
+        if (type == EXTENSION_ALPN)
+            h->alpn = data;
     }
     return RESULT_OK;
 }
@@ -83,7 +87,7 @@ static bool skip_fixed_part(struct cursor *body)
     const uint8_t *version_and_random;
     struct cursor session_id, suites, compression;
 
-    return cursor_take(body, 2 + RANDOM_BYTES, &version_and_random) && cursor_vec8(body, &session_id) &&
+    return cursor_take(body, 2 + HELLO_RANDOM_BYTES, &version_and_random) && cursor_vec8(body, &session_id) &&
            session_id.left <= SESSION_ID_MAX && cursor_vec16(body, &suites) && suites.left >= 2 &&
            suites.left % 2 == 0 && cursor_vec8(body, &compression) && compression.left >= 1;
 }
@@ -91,6 +95,7 @@ static bool skip_fixed_part(struct cursor *body)
 enum result hello_parse_client(struct hello *h, const uint8_t *message, size_t len)
 {
     h->has_role = false;
+    h->server_name = h->alpn = (struct cursor){0};
     if (len < MESSAGE_HEADER || message[0] != MESSAGE_CLIENT_HELLO || be24(message + 1) != len - MESSAGE_HEADER)
         return malformed(h);
 

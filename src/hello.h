@@ -3,6 +3,7 @@
 #ifndef P2PTLS_HELLO_H
 #define P2PTLS_HELLO_H
 
+#include "bytes.h"
 #include "result.h"
 #include "role.h"
 
@@ -15,6 +16,8 @@ enum {
     HELLO_MAX_RECORDS = 1024,    /* twice what record_size_limit's minimum of 64 bytes needs (RFC 8449) */
     HELLO_RECORD_HEADER = 5,
     HELLO_RECORD_MAX = 16384, /* TLSPlaintext.length (RFC 8446 section 5.1) */
+    HELLO_RANDOM_BYTES = 32,
+    HELLO_NAME_MAX = 255, /* a DNS name, or one of ALPN */
 };
 
 enum hello_kind {
@@ -34,10 +37,11 @@ struct hello {
     size_t message_len, message_room;
     bool has_role;
     struct role_value role;
-    size_t records;   /* added so far */
-    bool odd_version; /* a record version other than 0x0301 and 0x0303 was seen */
-    uint8_t alert;    /* HELLO_BAD: the alert description to send (RFC 8446 section 6) */
-    const char *why;  /* HELLO_BAD: a static text for the log */
+    struct cursor server_name, alpn; /* bodies of these extensions, in message; at NULL: not there */
+    size_t records;                  /* added so far */
+    bool odd_version;                /* a record version other than 0x0301 and 0x0303 was seen */
+    uint8_t alert;                   /* HELLO_BAD: the alert description to send (RFC 8446 section 6) */
+    const char *why;                 /* HELLO_BAD: a static text for the log */
 };
 
 /* Looks at a record's header before its body is there, so that a plaintext peer is known at its first bytes and
@@ -51,8 +55,18 @@ MUST_USE enum result hello_check_header(struct hello *h, const uint8_t header[HE
 MUST_USE enum result hello_add_record(struct hello *h, const uint8_t *record, size_t len);
 
 /* Parses a whole ClientHello message (type, 24-bit length, body): structure, duplicate extensions, p2p_role of
- * exactly 16 bytes. Fills has_role and role. RESULT_PROTOCOL with alert and why otherwise. */
+ * exactly 16 bytes, server_name, ALPN. Fills has_role, role, and finds server_name and alpn, whose bodies are not
+ * looked into. RESULT_PROTOCOL with alert and why otherwise. */
 MUST_USE enum result hello_parse_client(struct hello *h, const uint8_t *message, size_t len);
+
+/* hello_names.c. What a whole ClientHello asks for; a malformed extension asks for nothing. Nothing of it is
+ * proven before the handshake's end.
+ *
+ * The DNS name of server_name (RFC 6066 section 3), terminated. False: none, or not one of a usual host. */
+bool hello_server_name(const struct hello *h, char out[HELLO_NAME_MAX + 1]);
+bool hello_offers_protocol(const struct hello *h, const uint8_t *name, size_t len); /* RFC 7301 */
+/* The client's random, 32 bytes. */
+const uint8_t *hello_random(const struct hello *h);
 
 void hello_free(struct hello *h); /* wipes; h may be used again afterwards */
 

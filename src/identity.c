@@ -41,15 +41,16 @@ static enum result check_config(const struct identity_config *c, char *why)
 {
     if (c->psk_file && (c->cert_file || c->key_file || c->ca_file))
         return identity_refuse(why, "psk= goes with none of cert=, key= and ca=: use one or the other");
-    if (c->psk_file && c->insecure)
-        return identity_refuse(why, "insecure has no meaning with psk=: whoever has the key is authenticated by it");
+    if (c->psk_file && c->auth == AUTH_INSECURE_NONE)
+        return identity_refuse(
+            why, "auth=insecure-none has no meaning with psk=: whoever has the key is authenticated by it");
     if (!c->cert_file != !c->key_file)
         return identity_refuse(why, "%s= is missing: cert= and key= go together", c->cert_file ? "key" : "cert");
     if (c->ca_file && !c->cert_file)
         return identity_refuse(why, "ca= needs cert= and key=: both sides are always authenticated");
-    if (c->cert_file && !c->ca_file && !c->insecure)
+    if (c->cert_file && !c->ca_file && c->auth == AUTH_REQUIRE)
         return identity_refuse(why, "ca= is missing: without it nobody would be trusted");
-    if (!c->cert_file && !c->psk_file && !c->state_dir && !c->insecure)
+    if (!c->cert_file && !c->psk_file && !c->state_dir && c->auth != AUTH_INSECURE_NONE)
         return identity_refuse(
             why, "no identity: set cert=, key= and ca=, or psk=, or HOME or XDG_STATE_HOME for a per-user identity");
     return RESULT_OK;
@@ -133,7 +134,9 @@ enum result identity_load(const struct identity_config *config, struct identity 
     why[0] = '\0';
     if (!id)
         return identity_nomem(why);
-    id->insecure = config->insecure;
+    id->auth = config->auth;
+    id->show = config->show;
+    id->usage = config->usage;
     const enum result r = load(id, config, why);
     if (r == RESULT_OK)
         *out = id;
@@ -156,9 +159,19 @@ bool identity_uses_psk(const struct identity *id)
     return id->kind == IDENTITY_PSK;
 }
 
-bool identity_is_insecure(const struct identity *id)
+enum policy_auth identity_auth(const struct identity *id)
 {
-    return id->insecure;
+    return id->auth;
+}
+
+enum policy_show identity_show(const struct identity *id)
+{
+    return id->show;
+}
+
+bool identity_client_only(const struct identity *id)
+{
+    return id->kind != IDENTITY_PSK && id->show != SHOW_ALWAYS;
 }
 
 const char *identity_priorities(const struct identity *id)
@@ -179,10 +192,23 @@ static int apply_psk(const struct identity *id, gnutls_session_t session, bool s
     return gnutls_credentials_set(session, GNUTLS_CRD_PSK, server ? (void *)id->psk_server : (void *)id->psk_client);
 }
 
+static gnutls_certificate_request_t request_of(enum policy_auth auth)
+{
+    switch (auth) {
+    case AUTH_REQUIRE:
+        return GNUTLS_CERT_REQUIRE;
+    case AUTH_REQUEST:
+        return GNUTLS_CERT_REQUEST;
+    case AUTH_INSECURE_NONE:
+        return GNUTLS_CERT_IGNORE;
+    }
+    return GNUTLS_CERT_REQUIRE;
+}
+
 static int apply_certificate(const struct identity *id, gnutls_session_t session, bool server)
 {
     if (server) {
-        gnutls_certificate_server_set_request(session, id->insecure ? GNUTLS_CERT_IGNORE : GNUTLS_CERT_REQUIRE);
+        gnutls_certificate_server_set_request(session, request_of(id->auth));
         /* The names of our CAs are nobody's business, and clients of ours do not choose by them. */
         gnutls_certificate_send_x509_rdn_sequence(session, 1);
     }

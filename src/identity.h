@@ -3,6 +3,7 @@
 #ifndef P2PTLS_IDENTITY_H
 #define P2PTLS_IDENTITY_H
 
+#include "policy.h"
 #include "result.h"
 
 #include <gnutls/gnutls.h>
@@ -10,9 +11,9 @@
 #include <stddef.h>
 
 /* Every pointer may be NULL. Nothing but state_dir set means zero-config: the per-user identity, which trusts
- * exactly itself. cert and key go together. psk excludes cert, key, ca and insecure. cert and key without ca (and
- * without insecure) is RESULT_CONFIG, as is ca without cert: both sides are always authenticated. insecure alone uses
- * the per-user identity, or without state_dir one that is made in memory. */
+ * exactly itself. cert and key go together. psk excludes cert, key, ca and AUTH_INSECURE_NONE. cert and key without ca
+ * (and with AUTH_REQUIRE) is RESULT_CONFIG, as is ca without cert: both sides are always authenticated.
+ * AUTH_INSECURE_NONE alone uses the per-user identity, or without state_dir one that is made in memory. */
 struct identity_config {
     const char *cert_file; /* PEM, leaf first, then intermediates */
     const char *key_file;  /* PEM, PKCS#8 or traditional, not encrypted; mode must not let group or others read it */
@@ -21,7 +22,9 @@ struct identity_config {
                               # comments; mode as for key_file */
     const char *state_dir; /* of the per-user identity: made with mode 0700 if absent (p2ptls below XDG_STATE_HOME
                               or ~/.local/state: the embedder resolves it). NULL: zero-config is RESULT_CONFIG */
-    bool insecure;         /* the remote identity is not checked */
+    enum policy_auth auth; /* must the remote side prove itself? */
+    enum policy_show show; /* may the own certificate be shown? */
+    enum policy_usage usage;
 };
 
 struct identity;
@@ -38,11 +41,15 @@ MUST_USE enum result identity_load(const struct identity_config *config, struct 
 void identity_free(struct identity *id);
 
 bool identity_uses_psk(const struct identity *id);
-bool identity_is_insecure(const struct identity *id);
+enum policy_auth identity_auth(const struct identity *id);
+enum policy_show identity_show(const struct identity *id);
+/* In TLS 1.3 a server with certificates always shows its own: who may not, stays client. */
+bool identity_client_only(const struct identity *id);
 
-/* Puts credentials on a session of either role; as server also demands the client's certificate (requires it unless
- * insecure, where it is neither asked for nor checked). The pointers stay valid while id lives. Takes the session's
- * database pointer (gnutls_db_set_ptr) for the credentials' callbacks; the session pointer stays the caller's. */
+/* Puts credentials on a session of either role; as server also says whether the client's certificate is required,
+ * requested or not asked for. A client whose certificate may not be shown sends an empty one (RFC 8446 section 4.4.2).
+ * The pointers stay valid while id lives. Takes the session's database pointer (gnutls_db_set_ptr) for the credentials'
+ * callbacks; the session pointer stays the caller's. */
 MUST_USE enum result identity_apply(const struct identity *id, gnutls_session_t session, bool server);
 
 /* The KX and certificate part of a GnuTLS priority string for this identity (PSK or certificates), to be appended to
@@ -52,14 +59,15 @@ const char *identity_priorities(const struct identity *id);
 /* What the remote side must be, beyond being trusted. */
 struct identity_expectation {
     const char *peer_name; /* DNS name or IP literal that the certificate must carry; NULL: any name */
+    bool peer_is_server;   /* its TLS role, for usage=role */
 };
 
 /* Judges the peer of a session whose certificate message has come (called from GnuTLS's verify callback; works in
- * either TLS role, extended key usage is not looked at). RESULT_OK: *subject gets a printable name for logs (bounded,
- * control bytes replaced). RESULT_IDENTITY with the reason in why. Zero-config compares the public key with our
- * own, nothing else. Expired certificates, wrong CA, wrong name: refused.
- * PSK sessions run no verify callback: call this after the handshake too, before anything is believed. It refuses a
- * session that did not use the PSK with (EC)DHE, and any peer_name, which a PSK cannot prove. */
+ * either TLS role; extended key usage is looked at with USAGE_ROLE alone). RESULT_OK: *subject gets a printable name
+ * for logs (bounded, control bytes replaced). RESULT_IDENTITY with the reason in why. Zero-config compares the public
+ * key with our own, nothing else. Expired certificates, wrong CA, wrong name: refused. PSK sessions run no verify
+ * callback: call this after the handshake too, before anything is believed. It refuses a session that did not use the
+ * PSK with (EC)DHE, and any peer_name, which a PSK cannot prove. */
 MUST_USE enum result identity_verify(const struct identity *id, gnutls_session_t session,
                                      const struct identity_expectation *expect, char *subject, size_t subject_len,
                                      char why[IDENTITY_WHY_MAX]);

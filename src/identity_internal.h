@@ -37,7 +37,9 @@ enum identity_kind {
 
 struct identity {
     enum identity_kind kind;
-    bool insecure;
+    enum policy_auth auth;
+    enum policy_show show;
+    enum policy_usage usage;
 
     gnutls_certificate_credentials_t certificate; /* trust list and callbacks; IDENTITY_PSK: NULL */
     gnutls_privkey_t key;
@@ -94,5 +96,9 @@ void identity_psk_free(struct identity *id);
 /* Does a subject alternative name of the certificate match a DNS name or IP literal? RFC 6125 section 6.4: one
  * wildcard as the whole leftmost label; the common name is never looked at. */
 bool identity_name_matches(gnutls_x509_crt_t cert, const char *name);
+
+/* identity_usage.c: does the certificate's extended key usage, if it has one, allow this TLS role? (RFC 5280 section
+ * 4.2.1.12) */
+bool identity_usage_fits(gnutls_x509_crt_t cert, bool is_server);
 
 #endif

@@ -130,6 +130,9 @@ static enum result verify_certificate(const struct identity *id, gnutls_session_
     enum result r;
 
     describe(&d, cert);
+    if (id->usage == USAGE_ROLE && !identity_usage_fits(cert, expect && expect->peer_is_server))
+        return refuse(why, &d, expect && expect->peer_is_server ? "is not for a TLS server" : "is not for a TLS client",
+                      "issue it with that extended key usage, or remove usage=role here");
     if (id->kind == IDENTITY_OWN_KEY) {
         r = verify_own_key(id, cert, &d, why);
         if (r == RESULT_OK)
@@ -208,10 +211,6 @@ enum result identity_verify(const struct identity *id, gnutls_session_t session,
     why[0] = '\0';
     if (subject_len)
         subject[0] = '\0';
-    if (id->insecure) {
-        snprintf(subject, subject_len, "(unauthenticated)");
-        return RESULT_OK;
-    }
     if (id->kind == IDENTITY_PSK)
         return verify_psk(id, session, expect, subject, subject_len, why);
     return verify_peer_certificate(id, session, expect, subject, subject_len, why);

@@ -214,7 +214,10 @@ enum result identity_x509_trust(struct identity *id, const struct secret_bytes *
 
 /* GnuTLS's own choice holds a certificate back that none of the CAs named by the server issued (RFC 8446 section
  * 4.4.2.3 leaves that to the client). We have one identity: it is shown whenever one is asked for. It is found by the
- * session's database pointer (identity_apply), which nothing else needs, since no resumption data is stored. */
+ * session's database pointer (identity_apply), which nothing else needs, since no resumption data is stored.
+ *
+ * GnuTLS asks when CertificateRequest is there, before the server's certificate: so show=proven holds back here where
+ * nothing can be proven, and elsewhere because a server that is not accepted ends the handshake before ours leaves. */
 static int present_own(gnutls_session_t session, const struct gnutls_cert_retr_st *info, gnutls_pcert_st **certs,
                        unsigned *count, gnutls_ocsp_data_st **ocsp, unsigned *ocsp_count, gnutls_privkey_t *key,
                        unsigned *flags)
@@ -224,9 +227,10 @@ static int present_own(gnutls_session_t session, const struct gnutls_cert_retr_s
     (void)info;
     if (!id)
         return -1;
-    *certs = id->chain;
-    *count = id->chain_len;
-    *key = id->key;
+    const bool hidden = id->show == SHOW_NEVER || (id->show == SHOW_PROVEN && id->auth == AUTH_INSECURE_NONE);
+    *certs = hidden ? NULL : id->chain;
+    *count = hidden ? 0 : id->chain_len;
+    *key = hidden ? NULL : id->key;
     *ocsp = NULL;
     *ocsp_count = 0;
     *flags = 0;

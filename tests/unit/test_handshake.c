@@ -316,9 +316,9 @@ static void a_cipher_list_that_does_not_parse_is_a_configuration_error(void **st
         struct handshake_config client = peer(ROLE_PEER, speaks), server = client;
         client.client_ciphers = server.server_ciphers = "+NO-SUCH-CIPHER";
         assert_int_equal(handshake_new(&client, &hs, why), RESULT_CONFIG);
-        assert_non_null(strstr(why, "cipher list of the client role"));
+        assert_non_null(strstr(why, "ciphers or groups of the client role"));
         assert_int_equal(handshake_new(&server, &hs, why), RESULT_CONFIG);
-        assert_non_null(strstr(why, "cipher list of the server role"));
+        assert_non_null(strstr(why, "ciphers or groups of the server role"));
     }
 }
 
@@ -351,8 +351,8 @@ static void settings_that_fit_no_session_are_configuration_errors(void **state)
     list[sizeof list - 1] = '\0';
     long_list.client_ciphers = list;
     assert_int_equal(handshake_new(&long_list, &hs, why), RESULT_CONFIG);
-    assert_non_null(strstr(why, "cipher list"));
-    no_name.peer_name = "\xff\xfe.example";
+    assert_non_null(strstr(why, "ciphers or groups"));
+    no_name.dialled_name = "\xff\xfe.example";
     assert_int_equal(handshake_new(&no_name, &hs, why), RESULT_CONFIG);
     assert_non_null(strstr(why, "DNS name"));
 }

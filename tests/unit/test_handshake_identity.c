@@ -19,7 +19,7 @@ static struct handshake_config server_of(const struct identity *id)
 
 static struct handshake_config named(struct handshake_config config, const char *peer_name)
 {
-    config.peer_name = peer_name;
+    config.dialled_name = peer_name;
     return config;
 }
 
@@ -185,7 +185,8 @@ static void the_user_identity_trusts_itself_alone(void **state)
 
 static void insecure_checks_nobody_and_says_so(void **state)
 {
-    struct identity *insecure = load_ok((struct identity_config){.insecure = true, .state_dir = in_folder("one")});
+    struct identity *insecure =
+        load_ok((struct identity_config){.auth = AUTH_INSECURE_NONE, .state_dir = in_folder("one")});
     struct pair_of_sides *pair = pair_new(client_of(insecure), server_of(insecure));
     struct handshake_secrets secrets;
 

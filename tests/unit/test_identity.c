@@ -34,7 +34,7 @@ static void loads_and_says_what_it_is(void **state)
     (void)state;
     struct identity *id = load_ok(config_of(&own));
     assert_false(identity_uses_psk(id));
-    assert_false(identity_is_insecure(id));
+    assert_int_equal(identity_auth(id), AUTH_REQUIRE);
     assert_null(strstr(identity_priorities(id), "PSK"));
     identity_free(id);
 
@@ -43,8 +43,8 @@ static void loads_and_says_what_it_is(void **state)
     assert_non_null(strstr(identity_priorities(id), "+ECDHE-PSK"));
     identity_free(id);
 
-    id = load_ok((struct identity_config){.insecure = true});
-    assert_true(identity_is_insecure(id));
+    id = load_ok((struct identity_config){.auth = AUTH_INSECURE_NONE});
+    assert_int_equal(identity_auth(id), AUTH_INSECURE_NONE);
     identity_free(id);
     identity_free(NULL);
 }
@@ -60,7 +60,7 @@ static void refuses_configurations_that_contradict_themselves(void **state)
         {{0}, "no identity"},
         {{.psk_file = psk, .cert_file = cert, .key_file = key, .ca_file = trust}, "psk="},
         {{.psk_file = psk, .ca_file = trust}, "psk="},
-        {{.psk_file = psk, .insecure = true}, "insecure"},
+        {{.psk_file = psk, .auth = AUTH_INSECURE_NONE}, "insecure"},
         {{.cert_file = cert, .ca_file = trust}, "key= is missing"},
         {{.key_file = key, .ca_file = trust}, "cert= is missing"},
         {{.ca_file = trust}, "cert= and key="},
@@ -72,7 +72,7 @@ static void refuses_configurations_that_contradict_themselves(void **state)
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++)
         load_refused(table[i].config, table[i].part);
     identity_free(load_ok((struct identity_config){.cert_file = cert, .key_file = key, .ca_file = trust}));
-    identity_free(load_ok((struct identity_config){.cert_file = cert, .key_file = key, .insecure = true}));
+    identity_free(load_ok((struct identity_config){.cert_file = cert, .key_file = key, .auth = AUTH_INSECURE_NONE}));
 }
 
 static const struct {

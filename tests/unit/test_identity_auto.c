@@ -337,8 +337,8 @@ static void survives_a_file_size_limit(void **state)
 static void insecure_alone_needs_no_file(void **state)
 {
     (void)state;
-    struct identity *a = load_ok((struct identity_config){.insecure = true}),
-                    *b = load_ok((struct identity_config){.insecure = true});
+    struct identity *a = load_ok((struct identity_config){.auth = AUTH_INSECURE_NONE}),
+                    *b = load_ok((struct identity_config){.auth = AUTH_INSECURE_NONE});
     assert_int_equal(a->chain_len, 1);
     assert_false(same_key(a, b));
     identity_free(a);
@@ -346,7 +346,7 @@ static void insecure_alone_needs_no_file(void **state)
 
     struct identity *user = load_ok(config_in("insecure"));
     struct identity_config config = config_in("insecure");
-    config.insecure = true;
+    config.auth = AUTH_INSECURE_NONE;
     a = load_ok(config);
     assert_true(same_key(user, a));
     identity_free(user);

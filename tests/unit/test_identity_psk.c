@@ -141,7 +141,7 @@ static void psk_without_ephemeral_keys_is_refused_in_either_role(void **state)
 
 static void a_server_with_a_certificate_instead_is_refused(void **state)
 {
-    struct identity *alice = with_keys(PSK_ALICE), *any = load_ok((struct identity_config){.insecure = true});
+    struct identity *alice = with_keys(PSK_ALICE), *any = load_ok((struct identity_config){.auth = AUTH_INSECURE_NONE});
 
     (void)state;
     for (int swap = 0; swap < 2; swap++) {
@@ -157,7 +157,7 @@ static void a_server_with_a_certificate_instead_is_refused(void **state)
 /* Should a session ever be finished without the PSK, identity_verify is the second lock. */
 static void a_session_that_did_not_use_the_key_is_refused(void **state)
 {
-    struct identity *alice = with_keys(PSK_ALICE), *any = load_ok((struct identity_config){.insecure = true});
+    struct identity *alice = with_keys(PSK_ALICE), *any = load_ok((struct identity_config){.auth = AUTH_INSECURE_NONE});
     struct pair p = shake_identities(any, any);
 
     (void)state;
