@@ -34,6 +34,7 @@ listen_as() { # CERTIFICATE
 # With a hosts file of our own, in a mount namespace of its own.
 dial() { # POLICY STEP...
     : >"$LOG"
+    # shellcheck disable=SC2016 # for the inner shell
     P2PTLS_POLICY=$1 P2PTLS_LOG=info:$LOG run unshare -m sh -c '
         mount --bind "$1" /etc/hosts && mount --bind "$2" /etc/nsswitch.conf && shift 2 && exec "$@"' sh \
         "$BATS_FILE_TMPDIR/hosts" "$BATS_FILE_TMPDIR/nsswitch.conf" \
