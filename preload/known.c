@@ -60,15 +60,9 @@ static struct policy *parse_request(const char *text, size_t len)
         return NULL;
     }
     int n =
-        snprintf(rule, sizeof rule, "%s *:* %.*s", accepts ? "accept" : "connect", (int)(len - skip), text + skip);
-    bool parses = policy_parse(&parsed, source, rule, (size_t)n, &error) == RESULT_OK;
-    if (parses && policy_rule_at(parsed, 0)->action == POLICY_PROTECT)
+        snprintf(rule, sizeof rule, "%s *:* tls %.*s", accepts ? "accept" : "connect", (int)(len - skip), text + skip);
+    if (policy_parse(&parsed, source, rule, (size_t)n, &error) == RESULT_OK)
         return parsed;
-    if (parses) {
-        log_event(LOG_LEVEL_ERROR, "%s: \"%s\" does not protect", source, rule);
-        policy_free(parsed);
-        return NULL;
-    }
     log_event(LOG_LEVEL_ERROR, "%s: in \"%s\", column %u: %s", source, rule, error.column, error.message);
     return NULL;
 }

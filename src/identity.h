@@ -9,6 +9,7 @@
 #include <gnutls/gnutls.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* Every pointer may be NULL. Nothing but state_dir set means zero-config: the per-user identity, which trusts
  * exactly itself. cert and key go together. psk excludes cert, key, ca and AUTH_INSECURE_NONE. cert and key without ca
@@ -56,10 +57,17 @@ MUST_USE enum result identity_apply(const struct identity *id, gnutls_session_t 
  * the protocol's own. Static string. */
 const char *identity_priorities(const struct identity *id);
 
+struct tlsa_set; /* tlsa.h */
+
 /* What the remote side must be, beyond being trusted. */
 struct identity_expectation {
-    const char *peer_name; /* DNS name or IP literal that the certificate must carry; NULL: any name */
-    bool peer_is_server;   /* its TLS role, for usage=role */
+    const char *peer_name;       /* DNS name or IP literal that the certificate must carry; NULL: any name */
+    bool peer_is_server;         /* its TLS role, for usage=role */
+    const char *dialled_name;    /* of the connecting side: what the program looked up, or the address. Else NULL */
+    uint16_t port;               /* that was dialled */
+    bool connected_side;         /* this side has connected, whatever its TLS role */
+    const char *peer_patterns;   /* peer=; NULL: the dialled name counts, where trust rests on names */
+    const struct tlsa_set *tlsa; /* what DNSSEC has proven of the dialled name and port; may be NULL */
 };
 
 /* Judges the peer of a session whose certificate message has come (called from GnuTLS's verify callback; works in

@@ -14,7 +14,7 @@ MUST_USE enum result trust_store_load(const struct policy_trust *trust, const ch
                                       char *why);
 void trust_store_free(struct trust_store *store); /* NULL is fine */
 
-/* Every file and folder whose change means that the store must be loaded again (the known peers do not). */
-void trust_store_files(const struct trust_store *store, void (*each)(void *ctx, const char *path), void *ctx);
+/* ocsp=stapled: a session of the client role must ask for it. */
+bool trust_store_wants_staple(const struct trust_store *store);
 
 #endif

@@ -1,0 +1,125 @@
+/* What the trust_*.c files share: the peer as it showed itself, the loaded store, and the questions about both. */
+#ifndef P2PTLS_TRUST_INTERNAL_H
+#define P2PTLS_TRUST_INTERNAL_H
+
+#include "identity_internal.h"
+#include "identity_trust.h"
+#include "tlsa.h"
+
+enum {
+    SHOWN_MAX = 16,            /* certificates of a peer: a broken chain of a hundred costs nothing */
+    SHOWN_BYTES_MAX = 65536,   /* of one certificate */
+    SHOWN_KEY_BITS_MAX = 8192, /* of an RSA key: checking one signature with a longer one takes seconds */
+    KEY_HASH_BYTES = 32,
+    PRINTABLE_MAX = 128,
+    REASON_MAX = 320,
+    FINGERPRINT_TEXT = 7 + 44 + 1, /* "sha256:" and base64, as pin= and known peers take it */
+};
+
+/* Owned: certificates (none if it showed a raw public key), key. */
+struct shown_peer {
+    bool raw; /* RFC 7250 */
+    gnutls_x509_crt_t chain[SHOWN_MAX];
+    unsigned count;
+    struct secret_bytes key; /* SubjectPublicKeyInfo, DER */
+    uint8_t key_hash[KEY_HASH_BYTES];
+    char subject[PRINTABLE_MAX];
+    char certificate_hash[2 * KEY_HASH_BYTES + 1]; /* hexadecimal; of the key where there is no certificate */
+    char fingerprint[FINGERPRINT_TEXT];            /* of the key */
+    gnutls_datum_t staple;                         /* OCSP answer about the leaf; belongs to the session */
+};
+
+/* RESULT_OK; *shown stays empty (key.len 0) when the peer showed nothing. RESULT_IDENTITY: more, or larger, than is
+ * looked at, or unreadable. Free in every case. */
+MUST_USE enum result shown_peer_take(gnutls_session_t session, struct shown_peer *shown, char *why);
+void shown_peer_free(struct shown_peer *shown);
+void trust_print_fingerprint(const uint8_t hash[KEY_HASH_BYTES], char out[FINGERPRINT_TEXT]);
+/* "sha256:" with base64 or hexadecimal. */
+bool trust_parse_fingerprint(const char *text, size_t len, uint8_t hash[KEY_HASH_BYTES]);
+void trust_print_clean(char *out, size_t room, const void *text, size_t len);
+
+/* trust_chain.c: the certificates from the leaf on, each followed by its issuer, as far as they were shown and are no
+ * anchors. The certificates stay the shown peer's. */
+struct trust_path {
+    gnutls_x509_crt_t certs[SHOWN_MAX];
+    unsigned count;
+    gnutls_x509_crt_t anchor; /* owned; NULL: none of the list issued the last one */
+};
+void trust_path_find(struct trust_path *path, const struct shown_peer *shown, gnutls_x509_trust_list_t list);
+void trust_path_free(struct trust_path *path);
+/* GnuTLS's status: 0 is trusted. Extended key usage is not looked at. */
+unsigned trust_path_verify(const struct trust_path *path, gnutls_x509_trust_list_t list);
+const char *trust_status_words(unsigned status, const char **remedy, uint8_t *alert);
+
+/* trust_files.c: calls each for every certificate or list file behind a comma-separated list of files and folders. */
+typedef enum result (*trust_file_fn)(void *ctx, const struct secret_bytes *bytes, const char *shown, char *why);
+MUST_USE enum result trust_files_read(const char *list, const char *const *suffixes, trust_file_fn each, void *ctx,
+                                      char *why);
+
+/* trust_crl.c */
+struct revocation_lists {
+    struct revocation_list *items;
+    size_t count;
+};
+MUST_USE enum result revocation_load(struct revocation_lists *lists, const char *paths, char *why);
+void revocation_free(struct revocation_lists *lists);
+/* Is nothing on the path revoked, by a list for each of its issuers that is in force? Else false with the reason. */
+bool revocation_clears(const struct revocation_lists *lists, const struct trust_path *path,
+                       gnutls_x509_trust_list_t anchors, char reason[REASON_MAX]);
+
+/* trust_ocsp.c: does the stapled answer say that the leaf is good? */
+bool ocsp_clears(const struct shown_peer *shown, const struct trust_path *path, char reason[REASON_MAX]);
+
+/* trust_dane.c */
+enum dane_match { DANE_NONE = 0, DANE_NEEDS_NAME, DANE_NAMELESS /* RFC 7671 section 5.1 */ };
+/* ca_trusted: the path was verified with ca= (usages 0 and 1); has_cas: there is any. */
+enum dane_match dane_match(const struct tlsa_set *set, const struct shown_peer *shown, const struct trust_path *path,
+                           bool has_cas, bool ca_trusted, char reason[REASON_MAX]);
+
+/* trust_known.c: the file of known peers. Thread-safe. */
+struct known_peers;
+MUST_USE enum result known_peers_open(const char *path, struct known_peers **out, char *why);
+void known_peers_close(struct known_peers *known);
+enum known_answer {
+    KNOWN_UNREADABLE = 0, /* reason says why */
+    KNOWN_SAME,
+    KNOWN_FIRST, /* nothing is recorded under that name and port */
+    KNOWN_OTHER, /* another key is; *recorded gets it */
+};
+enum known_answer known_peers_ask(struct known_peers *known, const char *host, uint16_t port,
+                                  const uint8_t hash[KEY_HASH_BYTES], uint8_t recorded[KEY_HASH_BYTES],
+                                  char reason[REASON_MAX]);
+/* Is the key recorded under any name? */
+bool known_peers_has_key(struct known_peers *known, const uint8_t hash[KEY_HASH_BYTES]);
+/* Asks again with the file locked, and appends on KNOWN_FIRST (then the answer is KNOWN_SAME). */
+enum known_answer known_peers_record(struct known_peers *known, const char *host, uint16_t port,
+                                     const uint8_t hash[KEY_HASH_BYTES], uint8_t recorded[KEY_HASH_BYTES],
+                                     char reason[REASON_MAX]);
+
+struct trust_store {
+    gnutls_x509_trust_list_t anchors;
+    bool has_cas, has_crls, dane, ocsp_stapled;
+    uint8_t (*pins)[KEY_HASH_BYTES];
+    size_t pin_count;
+    struct revocation_lists crls;
+    struct known_peers *known;
+    struct trust_expression expression;
+};
+
+/* trust_judge.c */
+struct trust_question {
+    const struct trust_store *store;
+    const struct shown_peer *shown;
+    const struct identity_expectation *expect;
+    const struct secret_bytes *own_key; /* NULL: none */
+};
+/* RESULT_OK, or RESULT_IDENTITY with a sentence and the alert for the peer. */
+MUST_USE enum result trust_judge(const struct trust_question *q, uint8_t *alert, char *why);
+/* After Finished: records a first contact. */
+MUST_USE enum result trust_record(const struct trust_question *q, uint8_t *alert, char *why);
+
+/* identity_name.c: does one pattern of a comma-separated list (docs/POLICY.md, peer=) fit? cert NULL: no. */
+bool identity_patterns_match(gnutls_x509_crt_t cert, const char *patterns);
+bool identity_patterns_match_psk(const char *name, const char *patterns);
+
+#endif

@@ -1,0 +1,210 @@
+/* What a peer showed of itself: its certificates or raw public key, within bounds, and how people are told about it. */
+#include "trust_internal.h"
+
+#include <gnutls/crypto.h>
+#include <gnutls/ocsp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void trust_print_clean(char *out, size_t room, const void *text, size_t len)
+{
+    const uint8_t *in = text;
+    size_t n = 0;
+
+    for (; n < len && n + 1 < room; n++)
+        out[n] = in[n] >= 0x20 && in[n] < 0x7f ? (char)in[n] : '?';
+    if (room)
+        out[n] = '\0';
+}
+
+void trust_print_fingerprint(const uint8_t hash[KEY_HASH_BYTES], char out[FINGERPRINT_TEXT])
+{
+    const gnutls_datum_t bytes = {(uint8_t *)hash, KEY_HASH_BYTES};
+    gnutls_datum_t text = {0};
+
+    if (gnutls_base64_encode2(&bytes, &text) < 0)
+        text = (gnutls_datum_t){0};
+    snprintf(out, FINGERPRINT_TEXT, "sha256:%.*s", (int)text.size, text.data ? (const char *)text.data : "");
+    gnutls_free(text.data);
+}
+
+static int hex_digit(char c)
+{
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                  : -1;
+}
+
+static bool parse_hex(const char *text, uint8_t *out)
+{
+    for (size_t i = 0; i < KEY_HASH_BYTES; i++) {
+        const int high = hex_digit(text[2 * i]), low = hex_digit(text[2 * i + 1]);
+        if (high < 0 || low < 0)
+            return false;
+        out[i] = (uint8_t)(high << 4 | low);
+    }
+    return true;
+}
+
+static int base64_digit(char c)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    const char *at = c ? strchr(digits, c) : NULL;
+
+    return at ? (int)(at - digits) : -1;
+}
+
+/* 43 digits hold 258 bits: the last two must be zero, so that one key has one spelling. */
+static bool parse_base64(const char *text, uint8_t *out)
+{
+    unsigned held = 0, bits = 0;
+    size_t n = 0;
+
+    for (size_t i = 0; i < 43; i++) {
+        const int digit = base64_digit(text[i]);
+        if (digit < 0)
+            return false;
+        held = held << 6 | (unsigned)digit;
+        bits += 6;
+        if (bits >= 8) {
+            bits -= 8;
+            out[n++] = (uint8_t)(held >> bits);
+        }
+    }
+    return (held & 3) == 0;
+}
+
+bool trust_parse_fingerprint(const char *text, size_t len, uint8_t hash[KEY_HASH_BYTES])
+{
+    if (len < 7 || memcmp(text, "sha256:", 7) != 0)
+        return false;
+    text += 7;
+    len -= 7;
+    if (len == 64)
+        return parse_hex(text, hash);
+    if (len == 44 && text[43] == '=')
+        len = 43;
+    return len == 43 && parse_base64(text, hash);
+}
+
+static enum result refuse(char *why, const char *reason)
+{
+    snprintf(why, IDENTITY_WHY_MAX, "%s", reason);
+    return RESULT_IDENTITY;
+}
+
+static void print_hex(const uint8_t *bytes, size_t len, char *out)
+{
+    for (size_t i = 0; i < len; i++)
+        snprintf(out + 2 * i, 3, "%02x", bytes[i]);
+}
+
+static void describe(struct shown_peer *shown)
+{
+    uint8_t digest[KEY_HASH_BYTES];
+    size_t len = sizeof digest;
+    gnutls_datum_t dn = {0};
+
+    trust_print_fingerprint(shown->key_hash, shown->fingerprint);
+    print_hex(shown->key_hash, KEY_HASH_BYTES, shown->certificate_hash);
+    if (shown->raw) {
+        snprintf(shown->subject, sizeof shown->subject, "raw key %s", shown->fingerprint);
+        return;
+    }
+    if (gnutls_x509_crt_get_fingerprint(shown->chain[0], GNUTLS_DIG_SHA256, digest, &len) >= 0)
+        print_hex(digest, len, shown->certificate_hash);
+    if (gnutls_x509_crt_get_dn3(shown->chain[0], &dn, 0) >= 0 && dn.size > 0)
+        trust_print_clean(shown->subject, sizeof shown->subject, dn.data, dn.size);
+    else
+        snprintf(shown->subject, sizeof shown->subject, "(no subject)");
+    gnutls_free(dn.data);
+}
+
+static enum result take_certificate(struct shown_peer *shown, const gnutls_datum_t *der, char *why)
+{
+    unsigned bits = 0;
+
+    if (gnutls_x509_crt_init(&shown->chain[shown->count]) < 0)
+        return identity_nomem(why);
+    gnutls_x509_crt_t cert = shown->chain[shown->count++];
+    const int e = gnutls_x509_crt_import(cert, der, GNUTLS_X509_FMT_DER);
+    if (e < 0) {
+        snprintf(why, IDENTITY_WHY_MAX, "a certificate of the remote side cannot be parsed: %s", gnutls_strerror(e));
+        return RESULT_IDENTITY;
+    }
+    const int pk = gnutls_x509_crt_get_pk_algorithm(cert, &bits);
+    if ((pk == GNUTLS_PK_RSA || pk == GNUTLS_PK_RSA_PSS) && bits > SHOWN_KEY_BITS_MAX)
+        return refuse(why,
+                      "a certificate of the remote side has an RSA key of more than 8192 bits: take a shorter one");
+    return RESULT_OK;
+}
+
+static enum result take_chain(struct shown_peer *shown, const gnutls_datum_t *certs, unsigned count, char *why)
+{
+    enum result r = RESULT_OK;
+
+    for (unsigned i = 0; i < count && r == RESULT_OK; i++)
+        r = take_certificate(shown, &certs[i], why);
+    if (r == RESULT_OK && identity_x509_spki(shown->chain[0], &shown->key) < 0)
+        r = refuse(why, "the certificate of the remote side has a key of an unknown kind: take Ed25519, ECDSA or RSA");
+    return r;
+}
+
+static enum result take_key(struct shown_peer *shown, const gnutls_datum_t *der, char *why)
+{
+    shown->raw = true;
+    shown->key.bytes = malloc(der->size);
+    if (!shown->key.bytes)
+        return identity_nomem(why);
+    memcpy(shown->key.bytes, der->data, der->size);
+    shown->key.len = der->size;
+    return RESULT_OK;
+}
+
+static enum result check_sizes(const gnutls_datum_t *certs, unsigned count, char *why)
+{
+    if (count > SHOWN_MAX) {
+        snprintf(
+            why, IDENTITY_WHY_MAX,
+            "the remote side shows %u certificates, more than the %d that are looked at: it should send its own and "
+            "the intermediate ones only",
+            count, SHOWN_MAX);
+        return RESULT_IDENTITY;
+    }
+    for (unsigned i = 0; i < count; i++)
+        if (certs[i].size == 0 || certs[i].size > SHOWN_BYTES_MAX)
+            return refuse(why, "a certificate of the remote side is larger than 64 KiB: it needs a smaller one");
+    return RESULT_OK;
+}
+
+enum result shown_peer_take(gnutls_session_t session, struct shown_peer *shown, char *why)
+{
+    const bool raw = gnutls_certificate_type_get2(session, GNUTLS_CTYPE_PEERS) == GNUTLS_CRT_RAWPK;
+    unsigned count = 0;
+    const gnutls_datum_t *certs = gnutls_certificate_get_peers(session, &count);
+
+    *shown = (struct shown_peer){0};
+    if (!certs || count == 0)
+        return RESULT_OK;
+    enum result r = check_sizes(certs, count, why);
+    if (r == RESULT_OK)
+        r = raw ? take_key(shown, &certs[0], why) : take_chain(shown, certs, count, why);
+    if (r != RESULT_OK)
+        return r;
+    if (gnutls_hash_fast(GNUTLS_DIG_SHA256, shown->key.bytes, shown->key.len, shown->key_hash) < 0)
+        return identity_nomem(why);
+    if (!raw && gnutls_ocsp_status_request_get2(session, 0, &shown->staple) < 0)
+        shown->staple = (gnutls_datum_t){0};
+    describe(shown);
+    return RESULT_OK;
+}
+
+void shown_peer_free(struct shown_peer *shown)
+{
+    for (unsigned i = 0; i < shown->count; i++)
+        gnutls_x509_crt_deinit(shown->chain[i]);
+    secret_wipe(&shown->key);
+    *shown = (struct shown_peer){0};
+}
