@@ -89,7 +89,7 @@ void classify_listener(int fd)
         for (size_t i = 0; i < policy_count(policy); i++) {
             const struct policy_rule *rule = policy_rule_at(policy, i);
             if (rule->action == POLICY_PROTECT && (rule->directions & POLICY_ACCEPT))
-                (void)core_identity_of(rule);
+                core_identity_done(core_identity_of(rule));
         }
 }
 

@@ -103,6 +103,15 @@ struct identity *core_identity_of(const struct policy_rule *rule)
     return NULL;
 }
 
+void core_identity_done(struct identity *identity)
+{
+    if (!identity)
+        return;
+    library_enter();
+    core->identity_unref(identity);
+    library_leave();
+}
+
 void core_load_all(void)
 {
     static _Atomic bool done; /* what could not be read is tried again when it is needed, not at each of these calls */
@@ -110,5 +119,5 @@ void core_load_all(void)
         return;
     for (size_t i = 0; i < policy_count(policy); i++)
         if (policy_rule_at(policy, i)->action == POLICY_PROTECT)
-            (void)core_identity_of(policy_rule_at(policy, i));
+            core_identity_done(core_identity_of(policy_rule_at(policy, i)));
 }

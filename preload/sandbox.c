@@ -84,6 +84,11 @@ static const struct {
     CALL(defer, rt_sigreturn, 0),
     CALL(self, getpid, 0),
     CALL(look, newfstatat, ANY, ANY, ANY, AT_EMPTY_PATH),
+    CALL(files, newfstatat, ANY, ANY, ANY, 0),
+    CALL(files, newfstatat, ANY, ANY, ANY, AT_EMPTY_PATH),
+    CALL(files, openat, (uint64_t)AT_FDCWD, ANY, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY),
+    CALL(files, getdents64, ANY, ANY, ANY),
+    CALL(files, close, ANY),
     CALL(shut, shutdown, ANY, SHUT_WR),
     CALL(shut, shutdown, ANY, SHUT_RD),
     CALL(bare, read, ANY, ANY, 1),
@@ -207,7 +212,7 @@ void sandbox_filter_begin(const struct sock_fprog *filter)
         complain(filter);
     logsink_before_filter(next.look || next.self);
     if (core)
-        core->core_sandbox(&(struct core_sandbox){io_transport_under(&next), next.control, next.robust});
+        core->core_sandbox(&(struct core_sandbox){io_transport_under(&next), next.control, next.robust, next.files});
     forbidden = next;
     errno = saved;
 }
@@ -235,7 +240,8 @@ void sandbox_filter_end(bool installed)
         forbidden = before;
         logsink_no_filter();
         if (core)
-            core->core_sandbox(&(struct core_sandbox){io_transport_under(&before), before.control, before.robust});
+            core->core_sandbox(
+                &(struct core_sandbox){io_transport_under(&before), before.control, before.robust, before.files});
     }
     if (forbidden.bare && core)
         desc_each(refuse_one, NULL);

@@ -21,6 +21,7 @@ struct sandbox {
     bool defer;      /* rt_tgsigqueueinfo: signals are blocked while a thread is inside */
     bool self;       /* getpid */
     bool look;       /* fstat */
+    bool files;      /* openat, stat, getdents: what was read before main or since stays as it is */
     bool shut;       /* shutdown */
     bool bare;       /* read, write, every poll, or futex: nothing works */
     bool no_sockets; /* no connection can come any more */

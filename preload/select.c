@@ -146,11 +146,13 @@ struct desc *select_connection(int fd, const struct policy_rule *rule, bool conn
     }
     text_of_address(peer, params.peer);
     if (connected_side && !find_dialled(rule, peer, len, params.peer, name, sizeof name, &params.dialled_name)) {
+        core_identity_done(params.identity);
         errno = EKEYREJECTED;
         return NULL;
     }
     library_enter();
     struct conn *conn = core->conn_new(&params);
+    core->identity_unref(params.identity);
     struct desc *d = conn ? desc_new(conn, rule) : NULL;
     if (d) {
         d->rcvlowat = socket_option(fd, SOL_SOCKET, SO_RCVLOWAT, 1);
@@ -206,6 +208,7 @@ struct desc *select_imported(int fd, const struct conn_passport *passport, enum 
                                             sizeof name, &dialled);
     if (!usable && judged && named && (identity = core_identity_of(rule)))
         usable = core->conn_equip(conn, identity, dialled);
+    core_identity_done(identity);
     struct desc *d = usable ? desc_new(conn, params.rule) : NULL;
     if (!d)
         core->conn_free(conn);

@@ -41,7 +41,9 @@ enum admission admission_of(int fd, int listener, const struct policy_rule *rule
 /* Before listen(2), or soon afterwards: lets a listener wait for first bytes, if a rule needs them. */
 void admission_defer(int listener);
 
+/* A reference, to be given back by core_identity_done; NULL is logged. */
 struct identity *core_identity_of(const struct policy_rule *rule);
+void core_identity_done(struct identity *identity); /* NULL is fine */
 
 /* classify.c */
 void classify_unknown(int fd);  /* resolves WORD_UNKNOWN by looking at the socket */

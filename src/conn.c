@@ -15,7 +15,7 @@ bool conn_init(struct conn *c, const struct conn_params *params)
     if (params->dialled_name && !(c->dialled_name = strdup(params->dialled_name)))
         return false;
     c->rule = params->rule;
-    c->identity = params->identity;
+    c->identity = params->identity ? identity_ref(params->identity) : NULL;
     c->connected_side = params->connected_side;
     memcpy(c->peer, params->peer, sizeof c->peer);
     c->peer[sizeof c->peer - 1] = 0;
@@ -50,6 +50,7 @@ void conn_free(struct conn *c)
     record_cipher_free(c->tx_cipher);
     chunk_drop(c->chunk, c->slot);
     pthread_mutex_destroy(&c->hs_lock);
+    identity_unref(c->identity);
     free(c->dialled_name);
     free(c);
 }

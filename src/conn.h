@@ -39,7 +39,7 @@ enum { CONN_PEER_TEXT = 80, CONN_UNSTARTED_MS = 20, CONN_LINGER_MS = 10000, CONN
 
 struct conn_params {
     const struct policy_rule *rule;
-    struct identity *identity; /* outlives the connection */
+    struct identity *identity; /* the connection takes a reference of its own */
     bool connected_side;       /* false: accepted */
     const char *dialled_name;  /* the name or address that the program dialled; NULL: accepted; copied */
     char peer[CONN_PEER_TEXT]; /* address and port, for logs */

@@ -62,7 +62,8 @@ struct conn *conn_import(const struct conn_params *params, const struct conn_pas
 
 bool conn_equip(struct conn *c, struct identity *identity, const char *dialled_name)
 {
-    c->identity = identity;
+    identity_unref(c->identity);
+    c->identity = identity_ref(identity);
     c->dialled_name = dialled_name ? strdup(dialled_name) : NULL;
     return !dialled_name || c->dialled_name;
 }

@@ -5,53 +5,61 @@
 
 #include <gnutls/gnutls.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 
-struct known_identity {
-    struct known_identity *next;
+struct known_source {
+    struct known_source *next;
     const struct policy_rule *rule;
-    struct identity *identity;
+    struct identity_source *source;
 };
 
-static pthread_mutex_t identities_lock = PTHREAD_MUTEX_INITIALIZER;
-static struct known_identity *identities;
+static pthread_mutex_t sources_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct known_source *sources;
 
-static enum result load_identity(const struct policy_rule *rule, const char *state_dir, struct identity **out,
-                                 char why[IDENTITY_WHY_MAX])
+static struct identity_source *make_source(const struct policy_rule *rule, const char *state_dir)
 {
-    struct known_identity *k = malloc(sizeof *k);
-    struct identity_config config = {
-        .cert_file = rule->own.cert_file,
-        .key_file = rule->own.key_file,
-        .ca_file = rule->trust.ca,
-        .psk_file = rule->own.psk_file,
-        .state_dir = state_dir,
+    struct known_source *k = malloc(sizeof *k);
+    char name[200];
+    const struct identity_config config = {
+        .own = &rule->own,
+        .trust = &rule->trust,
         .auth = rule->auth,
         .show = rule->show,
         .usage = rule->usage,
+        .state_dir = state_dir,
+        .revalidate_always = rule->revalidate_always,
     };
-    enum result result = k ? identity_load(&config, out, why) : RESULT_NOMEM;
-    if (result != RESULT_OK) {
+    snprintf(name, sizeof name, "%s:%u", rule->source, rule->line);
+    if (k)
+        *k = (struct known_source){sources, rule, identity_source_new(&config, name)};
+    if (!k || !k->source) {
         free(k);
-        return result;
+        return NULL;
     }
-    *k = (struct known_identity){identities, rule, *out};
-    identities = k;
-    return RESULT_OK;
+    sources = k;
+    return k->source;
+}
+
+static struct identity_source *source_of(const struct policy_rule *rule, const char *state_dir)
+{
+    pthread_mutex_lock(&sources_lock);
+    struct known_source *k = sources;
+    while (k && k->rule != rule)
+        k = k->next;
+    struct identity_source *source = k ? k->source : make_source(rule, state_dir);
+    pthread_mutex_unlock(&sources_lock);
+    return source;
 }
 
 enum result core_identity(const struct policy_rule *rule, const char *state_dir, struct identity **out,
                           char why[IDENTITY_WHY_MAX])
 {
-    pthread_mutex_lock(&identities_lock);
-    struct known_identity *k = identities;
-    while (k && k->rule != rule)
-        k = k->next;
-    if (k)
-        *out = k->identity;
-    enum result result = k ? RESULT_OK : load_identity(rule, state_dir, out, why);
-    pthread_mutex_unlock(&identities_lock);
-    return result;
+    struct identity_source *source = source_of(rule, state_dir);
+    if (source)
+        return identity_source_get(source, out, why);
+    snprintf(why, IDENTITY_WHY_MAX, "out of memory");
+    return RESULT_NOMEM;
 }
 
 void core_prepare_fork(void)
@@ -62,7 +70,9 @@ void core_prepare_fork(void)
 void core_forked(bool in_child)
 {
     if (in_child) {
-        pthread_mutex_init(&identities_lock, NULL);
+        pthread_mutex_init(&sources_lock, NULL);
+        for (struct known_source *k = sources; k; k = k->next)
+            identity_source_forked(k->source);
         slotlock_forked();
         chunk_reset_lock();
         holders_child();
@@ -75,6 +85,7 @@ void core_sandbox(const struct core_sandbox *sandbox)
     conn_set_io(sandbox->io);
     holders_sandbox(sandbox->no_file_locks);
     slotlock_sandbox(sandbox->no_robust);
+    identity_source_freeze(sandbox->no_files);
 }
 
 static const struct core_api api = {

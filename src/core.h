@@ -12,6 +12,7 @@
 /* Functions of src/ that the hooks may call. */
 #define CORE_CALLS(X)                                                                                                  \
     X(core_identity)                                                                                                   \
+    X(identity_unref)                                                                                                  \
     X(core_forked)                                                                                                     \
     X(core_prepare_fork)                                                                                               \
     X(core_sandbox)                                                                                                    \
@@ -61,7 +62,8 @@
     X(conn_about)                                                                                                      \
     X(conn_export_value)
 
-/* The identity of a rule, loaded at its first use and kept for the life of the process. state_dir: see identity.h. */
+/* A reference to the identity of a rule, loaded at its first use and again when its files have changed
+ * (identity_source_get). The rule lives as long as the process. state_dir: see identity.h. */
 MUST_USE enum result core_identity(const struct policy_rule *rule, const char *state_dir, struct identity **out,
                                    char why[IDENTITY_WHY_MAX]);
 
@@ -74,6 +76,7 @@ struct core_sandbox {
     const struct conn_io *io;
     bool no_file_locks; /* fcntl(F_GETLK) is out: who else holds a connection cannot be asked, so somebody does */
     bool no_robust;     /* gettid and get_robust_list are out, but for the thread that calls this */
+    bool no_files;      /* files cannot be opened or looked at */
 };
 void core_sandbox(const struct core_sandbox *sandbox);
 

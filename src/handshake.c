@@ -63,7 +63,7 @@ static enum result start(struct handshake *hs, const struct handshake_config *co
         random.fill = fill_from_gnutls;
     hs->effective = roles_of(config);
     hs->waits = !config->speaks_first;
-    hs->identity = config->identity;
+    hs->identity = identity_ref(config->identity);
     hs->connected_side = config->connected_side;
     hs->no_sni = config->no_sni;
     if (!copy_texts(hs, config)) {
@@ -108,6 +108,7 @@ void handshake_free(struct handshake *hs)
     if (!hs)
         return;
     handshake_session_drop(hs);
+    identity_unref(hs->identity);
     hello_free(&hs->first);
     hello_free(&hs->retry);
     free_texts(hs);

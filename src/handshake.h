@@ -19,17 +19,18 @@
 struct handshake_config {
     enum role_set effective; /* role_effective(); ROLE_NONE is RESULT_CONFIG */
     enum role_prefer prefer;
-    bool speaks_first;               /* send the own hello at once (docs/PROTOCOL.md, "Who speaks") */
-    struct random_source random;     /* fill NULL: GnuTLS's */
-    const struct identity *identity; /* must outlive the handshake; auth=, show= and usage= are its properties */
-    bool connected_side;             /* this side dialled; false: it accepted */
-    const char *dialled_name;        /* name or address, verified in either role; SNI when a DNS name; may be NULL */
-    const char *peer_patterns;       /* peer=: verified instead of dialled_name; may be NULL */
-    bool no_sni;                     /* sni=off */
-    const char *alpn;                /* NAME[,NAME]: one of them must be agreed; NULL: none is asked for */
-    const char *client_ciphers;      /* GnuTLS cipher priorities of the client candidate; NULL: AES-128-GCM first */
-    const char *server_ciphers;      /* likewise of the server candidate */
-    const char *client_groups;       /* "+GROUP-X25519:..."; NULL: X25519, P-256, X448, P-384 */
+    bool speaks_first;           /* send the own hello at once (docs/PROTOCOL.md, "Who speaks") */
+    struct random_source random; /* fill NULL: GnuTLS's */
+    const struct identity
+        *identity;       /* the handshake takes a reference of its own; auth=, show= and usage= are its properties */
+    bool connected_side; /* this side dialled; false: it accepted */
+    const char *dialled_name;   /* name or address, verified in either role; SNI when a DNS name; may be NULL */
+    const char *peer_patterns;  /* peer=: verified instead of dialled_name; may be NULL */
+    bool no_sni;                /* sni=off */
+    const char *alpn;           /* NAME[,NAME]: one of them must be agreed; NULL: none is asked for */
+    const char *client_ciphers; /* GnuTLS cipher priorities of the client candidate; NULL: AES-128-GCM first */
+    const char *server_ciphers; /* likewise of the server candidate */
+    const char *client_groups;  /* "+GROUP-X25519:..."; NULL: X25519, P-256, X448, P-384 */
     const char *server_groups;
 };
 

@@ -41,7 +41,7 @@ struct handshake {
 
     enum role_set effective;
     bool waits;
-    const struct identity *identity;
+    struct identity *identity;
     bool connected_side, no_sni;
     char *dialled_name, *peer_patterns, *alpn;
     char *client_ciphers, *server_ciphers, *client_groups, *server_groups;

@@ -62,7 +62,7 @@ static int find_priorities(const struct handshake *hs, bool server, gnutls_prior
     char text[PRIORITIES_MAX];
     /* The ciphers come last, so that a policy may take away from what stands before them. */
     int n = snprintf(text, sizeof text, "%s:%s%s:%s", PRIORITIES_PROTOCOL, groups ? groups : PRIORITIES_GROUPS,
-                     identity_priorities(hs->identity), ciphers ? ciphers : PRIORITIES_CIPHERS);
+                     identity_priorities(hs->identity, server), ciphers ? ciphers : PRIORITIES_CIPHERS);
 
     *owned = false;
     if (n < 0 || (size_t)n >= sizeof text)
@@ -139,7 +139,8 @@ enum {
 enum result handshake_session_make(struct handshake *hs, bool server)
 {
     gnutls_session_t session;
-    int e = gnutls_init(&session, SESSION_FLAGS | (server ? GNUTLS_SERVER : GNUTLS_CLIENT));
+    int e = gnutls_init(&session, SESSION_FLAGS | identity_session_flags(hs->identity) |
+                                      (server ? GNUTLS_SERVER : GNUTLS_CLIENT));
 
     if (e < 0)
         return refuse_setup(hs, "session", e);

@@ -37,20 +37,30 @@ enum result identity_refuse_gnutls(char *why, int error, const char *format, ...
     return identity_refuse(why, "%.300s: %.80s", what, gnutls_strerror(error));
 }
 
+static bool insecure(const struct identity_config *c)
+{
+    return c->auth == AUTH_INSECURE_NONE;
+}
+
+/* What the policy's parser lets through is not believed here: nobody may be trusted, or shown, by mistake. */
 static enum result check_config(const struct identity_config *c, char *why)
 {
-    if (c->psk_file && (c->cert_file || c->key_file || c->ca_file))
+    const struct policy_identity *own = c->own;
+    const struct policy_trust *trust = c->trust;
+    const bool trusts = trust->ca || trust->expression.count;
+
+    if (own->psk_file && (own->cert_file || own->key_file || trust->ca))
         return identity_refuse(why, "psk= goes with none of cert=, key= and ca=: use one or the other");
-    if (c->psk_file && c->auth == AUTH_INSECURE_NONE)
+    if (own->psk_file && insecure(c))
         return identity_refuse(
             why, "auth=insecure-none has no meaning with psk=: whoever has the key is authenticated by it");
-    if (!c->cert_file != !c->key_file)
-        return identity_refuse(why, "%s= is missing: cert= and key= go together", c->cert_file ? "key" : "cert");
-    if (c->ca_file && !c->cert_file)
+    if (own->cert_file && !own->key_file)
+        return identity_refuse(why, "key= is missing: cert= and key= go together");
+    if (trust->ca && !own->key_file)
         return identity_refuse(why, "ca= needs cert= and key=: both sides are always authenticated");
-    if (c->cert_file && !c->ca_file && c->auth == AUTH_REQUIRE)
+    if (own->key_file && !trusts && c->auth == AUTH_REQUIRE)
         return identity_refuse(why, "ca= is missing: without it nobody would be trusted");
-    if (!c->cert_file && !c->psk_file && !c->state_dir && c->auth != AUTH_INSECURE_NONE)
+    if (!own->key_file && !own->psk_file && !c->state_dir && !insecure(c))
         return identity_refuse(
             why, "no identity: set cert=, key= and ca=, or psk=, or HOME or XDG_STATE_HOME for a per-user identity");
     return RESULT_OK;
@@ -68,62 +78,120 @@ static enum result load_trust(struct identity *id, const char *ca_file, char *wh
     return r;
 }
 
-static enum result load_files(struct identity *id, const struct identity_config *c, char *why)
+static enum result load_key(struct identity *id, const struct policy_identity *own, char *why)
 {
-    struct secret_bytes cert, key = {0};
+    struct secret_bytes key;
 
-    id->kind = IDENTITY_X509;
-    enum result r = identity_file_read(AT_FDCWD, c->cert_file, c->cert_file, FILE_PUBLIC, &cert, why);
+    if (identity_is_token(own->key_file))
+        return identity_key_token(id, own, why);
+    enum result r = identity_file_read(AT_FDCWD, own->key_file, own->key_file, FILE_SECRET, &key, why);
     if (r == RESULT_OK)
-        r = identity_file_read(AT_FDCWD, c->key_file, c->key_file, FILE_SECRET, &key, why);
-    if (r == RESULT_OK)
-        r = identity_x509_own(id, &cert, c->cert_file, &key, c->key_file, why);
-    secret_wipe(&cert);
+        r = identity_key_pem(id, &key, own->key_file, own, why);
     secret_wipe(&key);
-    if (r == RESULT_OK && c->ca_file)
-        r = load_trust(id, c->ca_file, why);
     return r;
 }
 
-static enum result load_psk(struct identity *id, const struct identity_config *c, char *why)
+static enum result load_chain(struct identity *id, const struct policy_identity *own, const char *key_name, char *why)
+{
+    struct secret_bytes cert;
+
+    if (identity_is_token(own->cert_file))
+        return identity_x509_token(id, own, key_name, why);
+    enum result r = identity_file_read(AT_FDCWD, own->cert_file, own->cert_file, FILE_PUBLIC, &cert, why);
+    if (r == RESULT_OK)
+        r = identity_x509_own(id, &cert, own->cert_file, key_name, why);
+    secret_wipe(&cert);
+    return r;
+}
+
+static enum result load_own(struct identity *id, const struct policy_identity *own, char *why)
+{
+    char key_name[200];
+
+    identity_token_shown(own->key_file, key_name, sizeof key_name);
+    const enum result r = load_key(id, own, why);
+    if (r != RESULT_OK)
+        return r;
+    if (own->cert_file)
+        return load_chain(id, own, key_name, why);
+    id->kind = IDENTITY_RAW;
+    return identity_raw_own(id, key_name, why);
+}
+
+static enum result load_psk(struct identity *id, const struct policy_identity *own, char *why)
 {
     struct secret_bytes text;
 
     id->kind = IDENTITY_PSK;
-    enum result r = identity_file_read(AT_FDCWD, c->psk_file, c->psk_file, FILE_SECRET, &text, why);
+    enum result r = identity_file_read(AT_FDCWD, own->psk_file, own->psk_file, FILE_SECRET, &text, why);
     if (r == RESULT_OK)
-        r = identity_psk_load(id, &text, c->psk_file, why);
+        r = identity_psk_load(id, &text, own->psk_file, own->psk_name, why);
     secret_wipe(&text);
     return r;
 }
 
-static enum result load_own_key(struct identity *id, const struct identity_config *c, char *why)
+static enum result take_user_key(struct identity *id, const struct secret_bytes *pem, const char *shown, bool show,
+                                 char *why)
+{
+    const struct policy_identity plain = {0};
+
+    if (!show)
+        return identity_x509_user(id, pem, shown, why);
+    enum result r = identity_key_pem(id, pem, shown, &plain, why);
+    if (r == RESULT_OK)
+        r = identity_x509_own(id, pem, shown, shown, why);
+    return r == RESULT_OK ? identity_x509_user(id, pem, shown, why) : r;
+}
+
+/* The per-user identity: to be shown, or only as what trust= calls own. */
+static enum result load_user(struct identity *id, const char *state_dir, bool show, char *why)
 {
     struct secret_bytes pem = {0};
+    char shown[200];
 
-    id->kind = IDENTITY_OWN_KEY;
-    enum result r = c->state_dir ? identity_auto_read(c->state_dir, &pem, why) : identity_auto_generate(&pem, why);
-    if (r == RESULT_OK) {
-        char shown[200];
-        snprintf(shown, sizeof shown, "%.180s/identity.pem", c->state_dir ? c->state_dir : "(memory)");
-        r = identity_x509_own(id, &pem, shown, &pem, shown, why);
-    }
+    enum result r = state_dir ? identity_auto_read(state_dir, &pem, why) : identity_auto_generate(&pem, why);
+    snprintf(shown, sizeof shown, "%.180s/identity.pem", state_dir ? state_dir : "(memory)");
+    if (r == RESULT_OK)
+        r = take_user_key(id, &pem, shown, show, why);
     secret_wipe(&pem);
+    return r;
+}
+
+static unsigned terms_of(const struct identity_config *c)
+{
+    if (c->trust->expression.count)
+        return c->trust->expression.terms;
+    if (c->trust->ca)
+        return TRUST_CA;
+    return c->own->key_file || c->own->psk_file || c->auth != AUTH_REQUIRE ? 0 : TRUST_OWN;
+}
+
+static enum result load_certificates(struct identity *id, const struct identity_config *c, char *why)
+{
+    const bool own = c->own->key_file;
+
+    id->kind = IDENTITY_X509;
+    enum result r = identity_show_new(id, why);
+    if (r == RESULT_OK && own)
+        r = load_own(id, c->own, why);
+    if (r == RESULT_OK && (!own || id->trust_terms & TRUST_OWN))
+        r = load_user(id, c->state_dir, !own, why);
+    if (r == RESULT_OK && c->own->ocsp_staple)
+        r = identity_staple_load(id, c->own->ocsp_staple, why);
+    if (r == RESULT_OK && c->trust->ca)
+        r = load_trust(id, c->trust->ca, why);
     return r;
 }
 
 static enum result load(struct identity *id, const struct identity_config *c, char *why)
 {
-    enum result r = check_config(c, why);
+    const enum result r = check_config(c, why);
 
     if (r != RESULT_OK)
         return r;
-    if (c->psk_file)
-        return load_psk(id, c, why);
-    r = identity_x509_new(id, why);
-    if (r != RESULT_OK)
-        return r;
-    return c->cert_file ? load_files(id, c, why) : load_own_key(id, c, why);
+    id->trust_terms = terms_of(c);
+    id->accepts_raw = insecure(c) || id->trust_terms & (TRUST_PINNED | TRUST_KNOWN | TRUST_DANE);
+    return c->own->psk_file ? load_psk(id, c->own, why) : load_certificates(id, c, why);
 }
 
 enum result identity_load(const struct identity_config *config, struct identity **out, char why[IDENTITY_WHY_MAX])
@@ -134,20 +202,31 @@ enum result identity_load(const struct identity_config *config, struct identity 
     why[0] = '\0';
     if (!id)
         return identity_nomem(why);
+    atomic_init(&id->references, 1);
     id->auth = config->auth;
     id->show = config->show;
     id->usage = config->usage;
     const enum result r = load(id, config, why);
-    if (r == RESULT_OK)
+    if (r == RESULT_OK) {
+        identity_show_prepare(id);
         *out = id;
-    else
-        identity_free(id);
+    } else {
+        identity_unref(id);
+    }
     return r;
 }
 
-void identity_free(struct identity *id)
+struct identity *identity_ref(const struct identity *id)
 {
-    if (!id)
+    struct identity *held = (struct identity *)id;
+
+    atomic_fetch_add_explicit(&held->references, 1, memory_order_relaxed);
+    return held;
+}
+
+void identity_unref(struct identity *id)
+{
+    if (!id || atomic_fetch_sub_explicit(&id->references, 1, memory_order_acq_rel) != 1)
         return;
     identity_x509_free(id);
     identity_psk_free(id);
@@ -172,19 +251,6 @@ enum policy_show identity_show(const struct identity *id)
 bool identity_client_only(const struct identity *id)
 {
     return id->kind != IDENTITY_PSK && id->show != SHOW_ALWAYS;
-}
-
-const char *identity_priorities(const struct identity *id)
-{
-    /* GnuTLS takes no priorities without a signature algorithm, although nothing is signed here. +PSK is left out:
-     * psk_ke without (EC)DHE has no forward secrecy (RFC 8446 section 4.2.9). */
-    if (id->kind == IDENTITY_PSK)
-        return ":+ECDHE-PSK:+CTYPE-X509:+SIGN-EDDSA-ED25519";
-    return ":+ECDHE-ECDSA:+ECDHE-RSA:+CTYPE-X509"
-           ":+SIGN-EDDSA-ED25519:+SIGN-ECDSA-SECP256R1-SHA256:+SIGN-ECDSA-SECP384R1-SHA384:+SIGN-ECDSA-SECP521R1-SHA512"
-           ":+SIGN-RSA-PSS-RSAE-SHA256:+SIGN-RSA-PSS-RSAE-SHA384:+SIGN-RSA-PSS-RSAE-SHA512"
-           ":+SIGN-RSA-PSS-SHA256:+SIGN-RSA-PSS-SHA384:+SIGN-RSA-PSS-SHA512"
-           ":+SIGN-RSA-SHA256:+SIGN-RSA-SHA384:+SIGN-RSA-SHA512"; /* in chains only: RFC 8446 section 4.2.3 */
 }
 
 static int apply_psk(const struct identity *id, gnutls_session_t session, bool server)

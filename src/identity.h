@@ -1,4 +1,4 @@
-/* Who this side is and whom it accepts: credentials and trust, loaded once per rule, immutable and shared by all
+/* Who this side is and whom it accepts: credentials and trust, one for each rule, immutable and shared by all
  * handshakes. All file access of src/ is here. GnuTLS does the cryptography and X.509. */
 #ifndef P2PTLS_IDENTITY_H
 #define P2PTLS_IDENTITY_H
@@ -11,35 +11,50 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Every pointer may be NULL. Nothing but state_dir set means zero-config: the per-user identity, which trusts
- * exactly itself. cert and key go together. psk excludes cert, key, ca and AUTH_INSECURE_NONE. cert and key without ca
- * (and with AUTH_REQUIRE) is RESULT_CONFIG, as is ca without cert: both sides are always authenticated.
- * AUTH_INSECURE_NONE alone uses the per-user identity, or without state_dir one that is made in memory. */
+/* What a rule says (policy.h), and what the embedder knows. Nothing in own and trust means zero-config: the per-user
+ * identity, which trusts exactly itself. The policy's parser has checked what fits together, with better messages than
+ * are given here; what would trust nobody, or what would authenticate nobody unasked, is refused here as well. */
 struct identity_config {
-    const char *cert_file; /* PEM, leaf first, then intermediates */
-    const char *key_file;  /* PEM, PKCS#8 or traditional, not encrypted; mode must not let group or others read it */
-    const char *ca_file;   /* PEM, one or more */
-    const char *psk_file;  /* lines NAME:HEX, at least 128 bits of key; the first is sent, all are accepted;
-                              # comments; mode as for key_file */
-    const char *state_dir; /* of the per-user identity: made with mode 0700 if absent (p2ptls below XDG_STATE_HOME
-                              or ~/.local/state: the embedder resolves it). NULL: zero-config is RESULT_CONFIG */
+    const struct policy_identity *own;
+    const struct policy_trust *trust;
     enum policy_auth auth; /* must the remote side prove itself? */
     enum policy_show show; /* may the own certificate be shown? */
     enum policy_usage usage;
+    const char *state_dir;  /* of the per-user identity: made with mode 0700 if absent (p2ptls below XDG_STATE_HOME
+                               or ~/.local/state: the embedder resolves it). NULL: zero-config is RESULT_CONFIG */
+    bool revalidate_always; /* identity_source_get looks at the files each time, not once a second */
 };
 
 struct identity;
 
 enum { IDENTITY_WHY_MAX = 400 };
 
-/* RESULT_OK and a reference in *out; RESULT_CONFIG (missing, unreadable, too open, unparsable, mismatching,
- * expired files, or files of a user other than root and the effective one) or RESULT_NOMEM with a sentence in why:
- * what, which file, what to do.
+/* RESULT_OK and the only reference in *out; RESULT_CONFIG (missing, unreadable, too open, unparsable, mismatching,
+ * expired files, or files of a user other than root and the effective one), RESULT_IO (not now: descriptors are out, a
+ * token is absent) or RESULT_NOMEM with a sentence in why: what, which file, what to do. Keeps nothing of the config.
  * Zero-config: makes STATE_DIR/identity.pem (Ed25519 key and self-signed certificate in one file, 0600) if absent,
  * atomically (temporary file, fsync, link(2)), so that many processes that start at once agree on one. */
 MUST_USE enum result identity_load(const struct identity_config *config, struct identity **out,
                                    char why[IDENTITY_WHY_MAX]);
-void identity_free(struct identity *id);
+/* From any thread. A handshake holds a reference from handshake_new to handshake_free. */
+struct identity *identity_ref(const struct identity *id);
+void identity_unref(struct identity *id); /* NULL is fine */
+
+/* The identity of a rule over time: holds the newest one that could be loaded, and replaces it when a file has changed
+ * (identity_source.c). After fork each process has its own. */
+struct identity_source;
+
+/* NULL without memory. Loads nothing yet. What the config points to must outlive it; name is the rule's, for logs. */
+struct identity_source *identity_source_new(const struct identity_config *config, const char *name);
+/* A reference to the current identity. Looks for changed files, at most once a second unless revalidate_always; what
+ * cannot be loaded then is logged, once for each change, and the last good identity stays. Without one: as
+ * identity_load, which is not tried again before a file changes or RESULT_IO may have passed. errno stays. */
+MUST_USE enum result identity_source_get(struct identity_source *source, struct identity **out,
+                                         char why[IDENTITY_WHY_MAX]);
+void identity_source_forked(struct identity_source *source); /* in the child; nobody was inside */
+void identity_source_free(struct identity_source *source);
+/* A sandbox: files cannot be looked at any more (on), or can again. For the whole process. */
+void identity_source_freeze(bool on);
 
 bool identity_uses_psk(const struct identity *id);
 enum policy_auth identity_auth(const struct identity *id);
@@ -53,9 +68,11 @@ bool identity_client_only(const struct identity *id);
  * callbacks; the session pointer stays the caller's. */
 MUST_USE enum result identity_apply(const struct identity *id, gnutls_session_t session, bool server);
 
-/* The KX and certificate part of a GnuTLS priority string for this identity (PSK or certificates), to be appended to
- * the protocol's own. Static string. */
-const char *identity_priorities(const struct identity *id);
+/* The KX and certificate part of a GnuTLS priority string for this identity in that TLS role (PSK or certificates;
+ * which kinds of certificates are shown and accepted), to be appended to the protocol's own. Static string. */
+const char *identity_priorities(const struct identity *id, bool server);
+/* What gnutls_init needs for it: GNUTLS_ENABLE_RAWPK or 0. */
+unsigned identity_session_flags(const struct identity *id);
 
 struct tlsa_set; /* tlsa.h */
 

@@ -97,7 +97,7 @@ enum result identity_file_read(int dir_fd, const char *path, const char *shown, 
         const int open_errno = errno;
         identity_refuse(why, "cannot open %s: %s", shown, strerror(open_errno));
         errno = open_errno;
-        return RESULT_CONFIG;
+        return open_errno == EMFILE || open_errno == ENFILE || open_errno == ENOMEM ? RESULT_IO : RESULT_CONFIG;
     }
     enum result r = check_file(fd, shown, kind, &size, why);
     if (r == RESULT_OK)

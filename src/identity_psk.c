@@ -155,19 +155,34 @@ static int send_key(gnutls_session_t session, gnutls_datum_t *name, gnutls_datum
 {
     const struct identity *id = gnutls_db_get_ptr(session);
 
-    if (!id || copy_datum(name, id->psks[0].name, id->psks[0].name_len) != 0)
+    const struct psk_entry *sent = id ? &id->psks[id->psk_sent] : NULL;
+
+    if (!sent || copy_datum(name, sent->name, sent->name_len) != 0)
         return -1;
-    if (copy_datum(key, id->psks[0].key, id->psks[0].key_len) == 0)
+    if (copy_datum(key, sent->key, sent->key_len) == 0)
         return 0;
     gnutls_free(name->data);
     *name = (gnutls_datum_t){0};
     return -1;
 }
 
-enum result identity_psk_load(struct identity *id, const struct secret_bytes *text, const char *name, char *why)
+static enum result choose_sent(struct identity *id, const char *file, const char *sent, char *why)
 {
-    const enum result r = parse_file(id, text, name, why);
+    for (size_t i = 0; i < id->psk_count; i++)
+        if (!sent || strcmp(id->psks[i].name, sent) == 0) {
+            id->psk_sent = i;
+            return RESULT_OK;
+        }
+    return identity_refuse(why, "%s holds no key named %.80s, which psk-name= wants to offer: add it", file, sent);
+}
 
+enum result identity_psk_load(struct identity *id, const struct secret_bytes *text, const char *name, const char *sent,
+                              char *why)
+{
+    enum result r = parse_file(id, text, name, why);
+
+    if (r == RESULT_OK)
+        r = choose_sent(id, name, sent, why);
     if (r != RESULT_OK)
         return r;
     if (gnutls_psk_allocate_client_credentials(&id->psk_client) < 0 ||

@@ -111,7 +111,7 @@ static enum result verify_own_key(const struct identity *id, gnutls_x509_crt_t c
     struct secret_bytes spki = {0};
     const int e = identity_x509_spki(cert, &spki);
     const bool same =
-        e >= 0 && spki.len == id->own_spki.len && gnutls_memcmp(spki.bytes, id->own_spki.bytes, spki.len) == 0;
+        e >= 0 && spki.len == id->user_spki.len && gnutls_memcmp(spki.bytes, id->user_spki.bytes, spki.len) == 0;
 
     secret_wipe(&spki);
     if (e == GNUTLS_E_MEMORY_ERROR)
@@ -133,7 +133,7 @@ static enum result verify_certificate(const struct identity *id, gnutls_session_
     if (id->usage == USAGE_ROLE && !identity_usage_fits(cert, expect && expect->peer_is_server))
         return refuse(why, &d, expect && expect->peer_is_server ? "is not for a TLS server" : "is not for a TLS client",
                       "issue it with that extended key usage, or remove usage=role here");
-    if (id->kind == IDENTITY_OWN_KEY) {
+    if (id->trust_terms & TRUST_OWN) {
         r = verify_own_key(id, cert, &d, why);
         if (r == RESULT_OK)
             snprintf(subject, subject_len, "own identity (SHA-256 %.16s)", d.fingerprint);
@@ -198,7 +198,7 @@ static enum result verify_psk(const struct identity *id, gnutls_session_t sessio
     }
     char printable[PSK_NAME_MAX + 1];
     if (!name)
-        name = id->psks[0].name;
+        name = id->psks[id->psk_sent].name;
     copy_printable(printable, sizeof printable, name, strlen(name));
     snprintf(subject, subject_len, "psk:%s", printable);
     return RESULT_OK;

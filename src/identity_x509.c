@@ -1,4 +1,4 @@
-/* Own key and certificate chain, and the CAs that are trusted, from PEM into GnuTLS credentials. */
+/* The own certificate chain, and the CAs that are trusted, into GnuTLS credentials. */
 #include "identity_internal.h"
 
 #include "bytes.h"
@@ -7,9 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-
-/* For trust in the remote side: at least 112 bits, so RSA from 2048 and no SHA-1 or MD5 signatures. */
-#define VERIFY_FLAGS GNUTLS_PROFILE_TO_VFLAGS(GNUTLS_PROFILE_MEDIUM)
 
 struct certificate_list {
     gnutls_x509_crt_t *items;
@@ -38,18 +35,11 @@ static enum result list_parse(struct certificate_list *list, const struct secret
     return RESULT_OK;
 }
 
-int identity_x509_spki(gnutls_x509_crt_t cert, struct secret_bytes *out)
+int identity_spki_of(gnutls_pubkey_t pub, struct secret_bytes *out)
 {
-    gnutls_pubkey_t pub;
     gnutls_datum_t der = {0};
-    int e = gnutls_pubkey_init(&pub);
+    const int e = gnutls_pubkey_export2(pub, GNUTLS_X509_FMT_DER, &der);
 
-    if (e < 0)
-        return e;
-    e = gnutls_pubkey_import_x509(pub, cert, 0);
-    if (e >= 0)
-        e = gnutls_pubkey_export2(pub, GNUTLS_X509_FMT_DER, &der);
-    gnutls_pubkey_deinit(pub);
     if (e < 0)
         return e;
     out->bytes = malloc(der.size);
@@ -60,7 +50,21 @@ int identity_x509_spki(gnutls_x509_crt_t cert, struct secret_bytes *out)
     return out->bytes ? 0 : GNUTLS_E_MEMORY_ERROR;
 }
 
-static void print_date(time_t t, char out[32])
+int identity_x509_spki(gnutls_x509_crt_t cert, struct secret_bytes *out)
+{
+    gnutls_pubkey_t pub;
+    int e = gnutls_pubkey_init(&pub);
+
+    if (e < 0)
+        return e;
+    e = gnutls_pubkey_import_x509(pub, cert, 0);
+    if (e >= 0)
+        e = identity_spki_of(pub, out);
+    gnutls_pubkey_deinit(pub);
+    return e;
+}
+
+void identity_print_date(time_t t, char out[32])
 {
     struct tm tm;
 
@@ -77,24 +81,19 @@ static enum result check_dates(gnutls_x509_crt_t cert, const char *name, char *w
     if (from == (time_t)-1 || until == (time_t)-1)
         return identity_refuse(why, "a certificate in %s has no readable validity", name);
     if (now > until) {
-        print_date(until, date);
+        identity_print_date(until, date);
         return identity_refuse(why, "a certificate in %s expired on %s: renew it", name, date);
     }
     if (now < from) {
-        print_date(from, date);
+        identity_print_date(from, date);
         return identity_refuse(why, "a certificate in %s is not valid before %s: check this machine's clock", name,
                                date);
     }
     return RESULT_OK;
 }
 
-/* RFC 8446 section 4.4.2.2: if keyUsage is there, it must allow digitalSignature. Said now rather than by a failed
- * handshake. */
-static enum result check_usable(gnutls_x509_crt_t leaf, const char *name, char *why)
+enum result identity_check_strength(int pk, unsigned bits, const char *name, char *why)
 {
-    unsigned bits = 0, usage = 0;
-    const int pk = gnutls_x509_crt_get_pk_algorithm(leaf, &bits);
-
     switch (pk) {
     case GNUTLS_PK_RSA:
     case GNUTLS_PK_RSA_PSS:
@@ -106,50 +105,33 @@ static enum result check_usable(gnutls_x509_crt_t leaf, const char *name, char *
     }
     if (gnutls_pk_bits_to_sec_param((gnutls_pk_algorithm_t)pk, bits) < GNUTLS_SEC_PARAM_MEDIUM)
         return identity_refuse(why, "the key of %s is too short (%u bits): RSA needs at least 2048", name, bits);
+    return RESULT_OK;
+}
+
+/* RFC 8446 section 4.4.2.2: if keyUsage is there, it must allow digitalSignature. Said now rather than by a failed
+ * handshake. */
+static enum result check_usable(gnutls_x509_crt_t leaf, const char *name, char *why)
+{
+    unsigned bits = 0, usage = 0;
+    const int pk = gnutls_x509_crt_get_pk_algorithm(leaf, &bits);
+    const enum result r = identity_check_strength(pk, bits, name, why);
+
+    if (r != RESULT_OK)
+        return r;
     if (gnutls_x509_crt_get_key_usage(leaf, &usage, NULL) >= 0 && !(usage & GNUTLS_KEY_DIGITAL_SIGNATURE))
         return identity_refuse(why, "the key usage of %s does not include digitalSignature, which TLS 1.3 needs", name);
     return RESULT_OK;
 }
 
-static enum result load_key(struct identity *id, const struct secret_bytes *pem, const char *name, char *why)
-{
-    const gnutls_datum_t text = {pem->bytes, (unsigned)pem->len};
-    int e = gnutls_privkey_init(&id->key);
-
-    if (e < 0)
-        return identity_refuse_gnutls(why, e, "cannot load %s", name);
-    e = gnutls_privkey_import_x509_raw(id->key, &text, GNUTLS_X509_FMT_PEM, NULL, 0);
-    if (e == GNUTLS_E_DECRYPTION_FAILED)
-        return identity_refuse(
-            why, "the key in %s is encrypted: nobody can type its password here, so store it without one", name);
-    if (e < 0)
-        return identity_refuse_gnutls(why, e, "%s holds no readable PEM private key", name);
-    return RESULT_OK;
-}
-
-static int key_spki(gnutls_privkey_t key, gnutls_datum_t *der)
-{
-    gnutls_pubkey_t pub;
-    int e = gnutls_pubkey_init(&pub);
-
-    if (e < 0)
-        return e;
-    e = gnutls_pubkey_import_privkey(pub, key, 0, 0);
-    if (e >= 0)
-        e = gnutls_pubkey_export2(pub, GNUTLS_X509_FMT_DER, der);
-    gnutls_pubkey_deinit(pub);
-    return e;
-}
-
 static enum result check_pair(const struct identity *id, const char *cert_name, const char *key_name, char *why)
 {
-    gnutls_datum_t der = {0};
-    const int e = key_spki(id->key, &der);
+    struct secret_bytes spki = {0};
+    const int e = identity_key_spki(id, &spki);
 
     if (e < 0)
         return identity_refuse_gnutls(why, e, "cannot use the key in %s", key_name);
-    const bool same = der.size == id->own_spki.len && memcmp(der.data, id->own_spki.bytes, der.size) == 0;
-    gnutls_free(der.data);
+    const bool same = spki.len == id->own_spki.len && memcmp(spki.bytes, id->own_spki.bytes, spki.len) == 0;
+    secret_wipe(&spki);
     if (!same)
         return identity_refuse(why, "the key in %s does not belong to the first certificate in %s", key_name,
                                cert_name);
@@ -169,6 +151,11 @@ static enum result load_chain(struct identity *id, const struct certificate_list
         if (e < 0)
             return identity_refuse_gnutls(why, e, "cannot use %s", name);
         id->chain_len++;
+        const time_t until = gnutls_x509_crt_get_expiration_time(list->items[i]);
+        if (id->expires == 0 || until < id->expires) {
+            id->expires = until;
+            id->valid_from = gnutls_x509_crt_get_activation_time(list->items[i]);
+        }
     }
     const int e = identity_x509_spki(list->items[0], &id->own_spki);
     if (e < 0)
@@ -176,20 +163,50 @@ static enum result load_chain(struct identity *id, const struct certificate_list
     return check_usable(list->items[0], name, why);
 }
 
+static enum result take_chain(struct identity *id, const struct certificate_list *list, const char *cert_name,
+                              const char *key_name, char *why)
+{
+    const enum result r = load_chain(id, list, cert_name, why);
+
+    return r == RESULT_OK ? check_pair(id, cert_name, key_name, why) : r;
+}
+
 enum result identity_x509_own(struct identity *id, const struct secret_bytes *cert, const char *cert_name,
-                              const struct secret_bytes *key, const char *key_name, char *why)
+                              const char *key_name, char *why)
 {
     struct certificate_list list = {0};
 
     enum result r = list_parse(&list, cert, cert_name, GNUTLS_X509_CRT_LIST_FAIL_IF_UNSORTED, why);
     if (r == RESULT_OK)
-        r = load_chain(id, &list, cert_name, why);
-    if (r == RESULT_OK)
-        r = load_key(id, key, key_name, why);
-    if (r == RESULT_OK)
-        r = check_pair(id, cert_name, key_name, why);
+        r = take_chain(id, &list, cert_name, key_name, why);
     list_free(&list);
     return r;
+}
+
+enum result identity_x509_token(struct identity *id, const struct policy_identity *own, const char *key_name, char *why)
+{
+    struct certificate_list list = {0};
+    char shown[200];
+
+    enum result r = identity_token_open(id, own, why);
+    if (r != RESULT_OK)
+        return r;
+    identity_token_shown(own->cert_file, shown, sizeof shown);
+    const int e =
+        gnutls_x509_crt_list_import_url(&list.items, &list.count, own->cert_file, identity_token_pin(), id, 0);
+    r = e < 0 ? identity_token_refuse(id, e, own->cert_file, own, why) : take_chain(id, &list, shown, key_name, why);
+    list_free(&list);
+    return r;
+}
+
+enum result identity_x509_user(struct identity *id, const struct secret_bytes *cert, const char *name, char *why)
+{
+    struct certificate_list list = {0};
+    const enum result r = list_parse(&list, cert, name, GNUTLS_X509_CRT_LIST_FAIL_IF_UNSORTED, why);
+    const int e = r == RESULT_OK ? identity_x509_spki(list.items[0], &id->user_spki) : 0;
+
+    list_free(&list);
+    return e < 0 ? identity_refuse_gnutls(why, e, "cannot use %s", name) : r;
 }
 
 enum result identity_x509_trust(struct identity *id, const struct secret_bytes *ca, const char *ca_name, char *why)
@@ -212,42 +229,6 @@ enum result identity_x509_trust(struct identity *id, const struct secret_bytes *
     return r;
 }
 
-/* GnuTLS's own choice holds a certificate back that none of the CAs named by the server issued (RFC 8446 section
- * 4.4.2.3 leaves that to the client). We have one identity: it is shown whenever one is asked for. It is found by the
- * session's database pointer (identity_apply), which nothing else needs, since no resumption data is stored.
- *
- * GnuTLS asks when CertificateRequest is there, before the server's certificate: so show=proven holds back here where
- * nothing can be proven, and elsewhere because a server that is not accepted ends the handshake before ours leaves. */
-static int present_own(gnutls_session_t session, const struct gnutls_cert_retr_st *info, gnutls_pcert_st **certs,
-                       unsigned *count, gnutls_ocsp_data_st **ocsp, unsigned *ocsp_count, gnutls_privkey_t *key,
-                       unsigned *flags)
-{
-    const struct identity *id = gnutls_db_get_ptr(session);
-
-    (void)info;
-    if (!id)
-        return -1;
-    const bool hidden = id->show == SHOW_NEVER || (id->show == SHOW_PROVEN && id->auth == AUTH_INSECURE_NONE);
-    *certs = hidden ? NULL : id->chain;
-    *count = hidden ? 0 : id->chain_len;
-    *key = hidden ? NULL : id->key;
-    *ocsp = NULL;
-    *ocsp_count = 0;
-    *flags = 0;
-    return 0;
-}
-
-enum result identity_x509_new(struct identity *id, char *why)
-{
-    const int e = gnutls_certificate_allocate_credentials(&id->certificate);
-
-    if (e < 0)
-        return identity_refuse_gnutls(why, e, "cannot make credentials");
-    gnutls_certificate_set_verify_flags(id->certificate, VERIFY_FLAGS);
-    gnutls_certificate_set_retrieve_function3(id->certificate, present_own);
-    return RESULT_OK;
-}
-
 void identity_x509_free(struct identity *id)
 {
     for (unsigned i = 0; i < id->chain_len; i++)
@@ -257,5 +238,8 @@ void identity_x509_free(struct identity *id)
         gnutls_privkey_deinit(id->key);
     if (id->certificate)
         gnutls_certificate_free_credentials(id->certificate);
+    gnutls_free(id->staple.response.data);
     secret_wipe(&id->own_spki);
+    secret_wipe(&id->user_spki);
+    secret_wipe(&id->pin); /* last: the token may ask for it until the key is gone */
 }

@@ -66,8 +66,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
         }                                                                                                              \
     } while (0)
 
-static struct identity *load(struct identity_config config)
+static struct identity *load(const char *psk_file, const char *state_dir)
 {
+    const struct policy_identity own = {.psk_file = psk_file};
+    const struct policy_trust trust = {0};
+    const struct identity_config config = {.own = &own, .trust = &trust, .state_dir = state_dir};
     struct identity *id;
     char why[IDENTITY_WHY_MAX];
 
@@ -90,9 +93,9 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
     REQUIRE(fd >= 0 && write(fd, psk, sizeof psk - 1) == (ssize_t)sizeof psk - 1);
     close(fd);
-    identities[0] = load((struct identity_config){.psk_file = path});
+    identities[0] = load(path, NULL);
     unlink(path);
-    identities[1] = load((struct identity_config){.state_dir = folder});
+    identities[1] = load(NULL, folder);
     snprintf(path, sizeof path, "rm -rf %s", folder);
     return system(path);
 }

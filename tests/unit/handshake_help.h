@@ -195,13 +195,13 @@ HELP void assert_refused(const struct handshake *hs, enum result result, const c
 
 HELP struct identity *load_psk(const char *file, const char *lines)
 {
-    return load_ok((struct identity_config){.psk_file = write_text(file, lines, 0600)});
+    return load_ok((struct identity_files){.psk_file = write_text(file, lines, 0600)});
 }
 
 /* The per-user identity: Ed25519, made in the test's folder. */
 HELP struct identity *load_user(const char *name)
 {
-    return load_ok((struct identity_config){.state_dir = in_folder(name)});
+    return load_ok((struct identity_files){.state_dir = in_folder(name)});
 }
 
 #endif

@@ -191,23 +191,69 @@ HELP const char *write_key(const char *name, const struct certificate *c, mode_t
 #define PSK_ALICE "alice:00112233445566778899aabbccddeeff\n"
 #define PSK_BOB "bob:ffeeddccbbaa99887766554433221100\n"
 
-HELP struct identity *load_ok(struct identity_config config)
+/* identity_config with everything in one place. */
+struct identity_files {
+    const char *cert_file, *key_file, *ca_file, *psk_file, *passphrase_file, *pin_file, *ocsp_staple, *psk_name;
+    const char *state_dir;
+    struct policy_trust trust; /* ca_file goes into it */
+    enum policy_auth auth;
+    enum policy_show show;
+    enum policy_usage usage;
+    bool revalidate_always;
+};
+
+struct whole_config {
+    struct policy_identity own;
+    struct policy_trust trust;
+    struct identity_config config;
+};
+
+HELP void fill_config(struct whole_config *w, const struct identity_files *f)
+{
+    w->own = (struct policy_identity){.cert_file = f->cert_file,
+                                      .key_file = f->key_file,
+                                      .passphrase_file = f->passphrase_file,
+                                      .pin_file = f->pin_file,
+                                      .ocsp_staple = f->ocsp_staple,
+                                      .psk_file = f->psk_file,
+                                      .psk_name = f->psk_name};
+    w->trust = f->trust;
+    if (f->ca_file)
+        w->trust.ca = f->ca_file;
+    w->config = (struct identity_config){.own = &w->own,
+                                         .trust = &w->trust,
+                                         .auth = f->auth,
+                                         .show = f->show,
+                                         .usage = f->usage,
+                                         .state_dir = f->state_dir,
+                                         .revalidate_always = f->revalidate_always};
+}
+
+HELP enum result load_as(const struct identity_files *files, struct identity **out, char why[IDENTITY_WHY_MAX])
+{
+    struct whole_config w;
+
+    fill_config(&w, files);
+    return identity_load(&w.config, out, why);
+}
+
+HELP struct identity *load_ok(struct identity_files files)
 {
     struct identity *id;
     char why[IDENTITY_WHY_MAX];
 
-    if (identity_load(&config, &id, why) != RESULT_OK)
+    if (load_as(&files, &id, why) != RESULT_OK)
         fail_msg("not loaded: %s", why);
     return id;
 }
 
 /* Every refusal must say what is wrong, in words that the test names. */
-HELP void load_refused(struct identity_config config, const char *part)
+HELP void load_refused(struct identity_files files, const char *part)
 {
     struct identity *id;
     char why[IDENTITY_WHY_MAX];
 
-    const enum result r = identity_load(&config, &id, why);
+    const enum result r = load_as(&files, &id, why);
     if (r == RESULT_OK)
         fail_msg("loaded, although it should say: %s", part);
     assert_int_equal(r, RESULT_CONFIG);
@@ -218,9 +264,9 @@ HELP void load_refused(struct identity_config config, const char *part)
 
 HELP struct identity *load_files(const struct certificate *own, const struct certificate *ca)
 {
-    return load_ok((struct identity_config){.cert_file = write_certificates("own.crt", own, NULL),
-                                            .key_file = write_key("own.key", own, 0600),
-                                            .ca_file = write_certificates("ca.crt", ca, NULL)});
+    return load_ok((struct identity_files){.cert_file = write_certificates("own.crt", own, NULL),
+                                           .key_file = write_key("own.key", own, 0600),
+                                           .ca_file = write_certificates("ca.crt", ca, NULL)});
 }
 
 #define TEST_PRIORITIES                                                                                                \
@@ -252,7 +298,7 @@ HELP gnutls_session_t make_session(bool server, const char *priorities)
 
 HELP gnutls_session_t session_of(const struct identity *id, bool server)
 {
-    gnutls_session_t s = make_session(server, identity_priorities(id));
+    gnutls_session_t s = make_session(server, identity_priorities(id, server));
 
     assert_int_equal(identity_apply(id, s, server), RESULT_OK);
     return s;

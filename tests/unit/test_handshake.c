@@ -276,7 +276,7 @@ static void each_candidate_has_its_own_ciphers(void **state)
         assert_int_equal(secrets.suite, suites[i].suite);
         assert_int_equal(secrets.secret_len, suites[i].secret_len);
         sides_free(pair);
-        identity_free((struct identity *)a.identity);
+        identity_unref((struct identity *)a.identity);
     }
 }
 
@@ -382,7 +382,7 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-    identity_free(psk);
+    identity_unref(psk);
     return folder_remove(state);
 }
 

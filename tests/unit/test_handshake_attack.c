@@ -371,8 +371,8 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-    identity_free(psk);
-    identity_free(user);
+    identity_unref(psk);
+    identity_unref(user);
     return folder_remove(state);
 }
 

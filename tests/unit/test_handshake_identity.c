@@ -160,13 +160,13 @@ static void a_large_certificate_is_carried_in_several_records(void **state)
     memcpy(uri, "urn:", 4);
     struct certificate large = make_certificate(
         (struct certificate_spec){.name = "Large", .issuer = &ca, .sans = {{SAN_URI, uri, sizeof uri}}});
-    struct identity *id = load_ok((struct identity_config){.cert_file = write_large("large.crt", &large),
-                                                           .key_file = write_key("large.key", &large, 0600),
-                                                           .ca_file = write_certificates("ca.crt", &ca, NULL)});
+    struct identity *id = load_ok((struct identity_files){.cert_file = write_large("large.crt", &large),
+                                                          .key_file = write_key("large.key", &large, 0600),
+                                                          .ca_file = write_certificates("ca.crt", &ca, NULL)});
     assert_accepted(client_of(id), server_of(bob_id));
     assert_accepted(client_of(alice_id), server_of(id));
     assert_accepted(client_of(id), server_of(id));
-    identity_free(id);
+    identity_unref(id);
     free_certificate(&large);
 }
 
@@ -178,15 +178,15 @@ static void the_user_identity_trusts_itself_alone(void **state)
     assert_accepted(client_of(one), server_of(again));
     assert_client_refuses(client_of(one), server_of(two), "own identity", "unknown_ca");
     assert_client_refuses(client_of(one), server_of(bob_id), "own identity", "the peer ");
-    identity_free(one);
-    identity_free(again);
-    identity_free(two);
+    identity_unref(one);
+    identity_unref(again);
+    identity_unref(two);
 }
 
 static void insecure_checks_nobody_and_says_so(void **state)
 {
     struct identity *insecure =
-        load_ok((struct identity_config){.auth = AUTH_INSECURE_NONE, .state_dir = in_folder("one")});
+        load_ok((struct identity_files){.auth = AUTH_INSECURE_NONE, .state_dir = in_folder("one")});
     struct pair_of_sides *pair = pair_new(client_of(insecure), server_of(insecure));
     struct handshake_secrets secrets;
 
@@ -201,7 +201,7 @@ static void insecure_checks_nobody_and_says_so(void **state)
     assert_accepted(client_of(insecure), server_of(insecure));
     assert_server_refuses(client_of(insecure), server_of(bob_id), "trusted CA", 48);
     assert_client_refuses(client_of(bob_id), server_of(insecure), "trusted CA", "unknown_ca");
-    identity_free(insecure);
+    identity_unref(insecure);
 }
 
 static const struct {
@@ -230,8 +230,8 @@ static void pre_shared_keys_are_told_apart(void **state)
             assert_true(assert_both_done(pair));
         }
         sides_free(pair);
-        identity_free(client);
-        identity_free(server);
+        identity_unref(client);
+        identity_unref(server);
     }
 }
 
@@ -251,7 +251,7 @@ static void a_pre_shared_key_and_a_certificate_do_not_meet(void **state)
     assert_non_null(strstr(handshake_why(with_certificate->b.hs), "psk="));
     sides_free(with_psk);
     sides_free(with_certificate);
-    identity_free(psk);
+    identity_unref(psk);
 }
 
 static bool hello_has(const struct identity *id, const char *peer_name, const char *text)
@@ -361,9 +361,9 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-    identity_free(alice_id);
-    identity_free(bob_id);
-    identity_free(mallory_id);
+    identity_unref(alice_id);
+    identity_unref(bob_id);
+    identity_unref(mallory_id);
     free_certificate(&ca);
     free_certificate(&other_ca);
     free_certificate(&alice);

@@ -406,7 +406,7 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-    identity_free(psk);
+    identity_unref(psk);
     return folder_remove(state);
 }
 

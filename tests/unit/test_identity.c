@@ -22,11 +22,11 @@ static int free_ca(void **state)
 }
 
 /* Key and certificate as given, with ca to trust. */
-static struct identity_config config_of(const struct certificate *c)
+static struct identity_files config_of(const struct certificate *c)
 {
-    return (struct identity_config){.cert_file = write_certificates("t.crt", c, NULL),
-                                    .key_file = write_key("t.key", c, 0600),
-                                    .ca_file = write_certificates("t-ca.crt", &ca, NULL)};
+    return (struct identity_files){.cert_file = write_certificates("t.crt", c, NULL),
+                                   .key_file = write_key("t.key", c, 0600),
+                                   .ca_file = write_certificates("t-ca.crt", &ca, NULL)};
 }
 
 static void loads_and_says_what_it_is(void **state)
@@ -35,18 +35,18 @@ static void loads_and_says_what_it_is(void **state)
     struct identity *id = load_ok(config_of(&own));
     assert_false(identity_uses_psk(id));
     assert_int_equal(identity_auth(id), AUTH_REQUIRE);
-    assert_null(strstr(identity_priorities(id), "PSK"));
-    identity_free(id);
+    assert_null(strstr(identity_priorities(id, false), "PSK"));
+    identity_unref(id);
 
-    id = load_ok((struct identity_config){.psk_file = write_text("psk", PSK_ALICE, 0600)});
+    id = load_ok((struct identity_files){.psk_file = write_text("psk", PSK_ALICE, 0600)});
     assert_true(identity_uses_psk(id));
-    assert_non_null(strstr(identity_priorities(id), "+ECDHE-PSK"));
-    identity_free(id);
+    assert_non_null(strstr(identity_priorities(id, false), "+ECDHE-PSK"));
+    identity_unref(id);
 
-    id = load_ok((struct identity_config){.auth = AUTH_INSECURE_NONE});
+    id = load_ok((struct identity_files){.auth = AUTH_INSECURE_NONE});
     assert_int_equal(identity_auth(id), AUTH_INSECURE_NONE);
-    identity_free(id);
-    identity_free(NULL);
+    identity_unref(id);
+    identity_unref(NULL);
 }
 
 static void refuses_configurations_that_contradict_themselves(void **state)
@@ -54,7 +54,7 @@ static void refuses_configurations_that_contradict_themselves(void **state)
     const char *cert = write_certificates("c.crt", &own, NULL), *key = write_key("c.key", &own, 0600),
                *trust = write_certificates("c-ca.crt", &ca, NULL), *psk = write_text("c.psk", PSK_ALICE, 0600);
     const struct {
-        struct identity_config config;
+        struct identity_files config;
         const char *part;
     } table[] = {
         {{0}, "no identity"},
@@ -62,7 +62,6 @@ static void refuses_configurations_that_contradict_themselves(void **state)
         {{.psk_file = psk, .ca_file = trust}, "psk="},
         {{.psk_file = psk, .auth = AUTH_INSECURE_NONE}, "insecure"},
         {{.cert_file = cert, .ca_file = trust}, "key= is missing"},
-        {{.key_file = key, .ca_file = trust}, "cert= is missing"},
         {{.ca_file = trust}, "cert= and key="},
         {{.ca_file = trust, .state_dir = folder}, "cert= and key="},
         {{.cert_file = cert, .key_file = key}, "ca= is missing"},
@@ -71,8 +70,9 @@ static void refuses_configurations_that_contradict_themselves(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++)
         load_refused(table[i].config, table[i].part);
-    identity_free(load_ok((struct identity_config){.cert_file = cert, .key_file = key, .ca_file = trust}));
-    identity_free(load_ok((struct identity_config){.cert_file = cert, .key_file = key, .auth = AUTH_INSECURE_NONE}));
+    identity_unref(load_ok((struct identity_files){.cert_file = cert, .key_file = key, .ca_file = trust}));
+    identity_unref(load_ok((struct identity_files){.key_file = key, .ca_file = trust})); /* shows a raw public key */
+    identity_unref(load_ok((struct identity_files){.cert_file = cert, .key_file = key, .auth = AUTH_INSECURE_NONE}));
 }
 
 static const struct {
@@ -86,18 +86,18 @@ static const struct {
 
 static void refuses_secret_files_that_others_can_use(void **state)
 {
-    struct identity_config config = config_of(&own);
+    struct identity_files config = config_of(&own);
 
     (void)state;
     for (size_t i = 0; i < sizeof modes / sizeof modes[0]; i++) {
         char part[400];
-        const struct identity_config psk = {.psk_file = write_text("m.psk", PSK_ALICE, modes[i].mode)};
+        const struct identity_files psk = {.psk_file = write_text("m.psk", PSK_ALICE, modes[i].mode)};
         snprintf(part, sizeof part, "mode %04o lets others use it: chmod 600 %s", (unsigned)modes[i].mode,
                  psk.psk_file);
         config.key_file = write_key("m.key", &own, modes[i].mode);
         if (modes[i].secret_ok) {
-            identity_free(load_ok(config));
-            identity_free(load_ok(psk));
+            identity_unref(load_ok(config));
+            identity_unref(load_ok(psk));
             continue;
         }
         load_refused(psk, part);
@@ -109,13 +109,13 @@ static void refuses_secret_files_that_others_can_use(void **state)
 
 static void refuses_public_files_that_everyone_can_change(void **state)
 {
-    struct identity_config config = config_of(&own);
+    struct identity_files config = config_of(&own);
 
     (void)state;
     for (size_t i = 0; i < sizeof modes / sizeof modes[0]; i++) {
         assert_int_equal(chmod(config.ca_file, modes[i].mode), 0);
         if (modes[i].public_ok)
-            identity_free(load_ok(config));
+            identity_unref(load_ok(config));
         else
             load_refused(config, "can be changed by everyone");
     }
@@ -149,7 +149,7 @@ static int load_foreign_file(void)
     } else if (!become_root_of_nothing()) {
         return 3;
     }
-    const enum result r = identity_load(&(struct identity_config){.psk_file = foreign}, &id, why);
+    const enum result r = load_as(&(struct identity_files){.psk_file = foreign}, &id, why);
     return r == RESULT_CONFIG && strstr(why, "belongs to user id") ? 0 : 1;
 }
 
@@ -172,11 +172,11 @@ static void follows_links_but_judges_what_they_point_to(void **state)
     (void)state;
     write_text("l.psk", PSK_ALICE, 0600);
     assert_int_equal(symlink("l.psk", link_path), 0);
-    identity_free(load_ok((struct identity_config){.psk_file = link_path}));
+    identity_unref(load_ok((struct identity_files){.psk_file = link_path}));
     write_text("l.psk", PSK_ALICE, 0640);
-    load_refused((struct identity_config){.psk_file = link_path}, "lets others use it");
+    load_refused((struct identity_files){.psk_file = link_path}, "lets others use it");
     unlink(in_folder("l.psk"));
-    load_refused((struct identity_config){.psk_file = link_path}, "No such file");
+    load_refused((struct identity_files){.psk_file = link_path}, "No such file");
 }
 
 static void refuses_what_is_no_regular_file_without_waiting(void **state)
@@ -185,10 +185,10 @@ static void refuses_what_is_no_regular_file_without_waiting(void **state)
 
     (void)state;
     assert_int_equal(mkfifo(fifo, 0600), 0);
-    load_refused((struct identity_config){.psk_file = fifo}, "is not a regular file");
-    load_refused((struct identity_config){.psk_file = folder}, "is not a regular file");
-    load_refused((struct identity_config){.psk_file = "/dev/zero"}, "is not a regular file");
-    load_refused((struct identity_config){.psk_file = write_text("empty", "", 0600)}, "is empty");
+    load_refused((struct identity_files){.psk_file = fifo}, "is not a regular file");
+    load_refused((struct identity_files){.psk_file = folder}, "is not a regular file");
+    load_refused((struct identity_files){.psk_file = "/dev/zero"}, "is not a regular file");
+    load_refused((struct identity_files){.psk_file = write_text("empty", "", 0600)}, "is empty");
 }
 
 static void refuses_files_above_a_mebibyte(void **state)
@@ -200,8 +200,8 @@ static void refuses_files_above_a_mebibyte(void **state)
     assert_non_null(text);
     memset(text, '#', IDENTITY_FILE_MAX + 1);
     memcpy(text, PSK_ALICE, line);
-    identity_free(load_ok((struct identity_config){.psk_file = write_file("large", text, IDENTITY_FILE_MAX, 0600)}));
-    load_refused((struct identity_config){.psk_file = write_file("large", text, IDENTITY_FILE_MAX + 1, 0600)},
+    identity_unref(load_ok((struct identity_files){.psk_file = write_file("large", text, IDENTITY_FILE_MAX, 0600)}));
+    load_refused((struct identity_files){.psk_file = write_file("large", text, IDENTITY_FILE_MAX + 1, 0600)},
                  "larger than");
     free(text);
 }
@@ -228,14 +228,14 @@ static void accepts_the_usual_key_types_and_refuses_weak_ones(void **state)
         if (table[i].refusal)
             load_refused(config_of(&c), table[i].refusal);
         else
-            identity_free(load_ok(config_of(&c)));
+            identity_unref(load_ok(config_of(&c)));
         free_certificate(&c);
     }
 }
 
 static void refuses_a_key_of_another_certificate_and_names_both_files(void **state)
 {
-    struct identity_config config = config_of(&own);
+    struct identity_files config = config_of(&own);
 
     (void)state;
     config.key_file = write_key("other.key", &ca, 0600);
@@ -264,11 +264,11 @@ static void refuses_an_expired_intermediate(void **state)
                            .name = "o", .is_ca = true, .issuer = &ca, .from_days = -9, .until_days = -2}),
                        leaf = make_certificate((struct certificate_spec){.name = "l", .issuer = &good}),
                        leaf_of_old = make_certificate((struct certificate_spec){.name = "l", .issuer = &old});
-    struct identity_config config = config_of(&leaf);
+    struct identity_files config = config_of(&leaf);
 
     (void)state;
     config.cert_file = write_certificates("chain.crt", &leaf, &good, NULL);
-    identity_free(load_ok(config));
+    identity_unref(load_ok(config));
     config.cert_file = write_certificates("chain.crt", &good, &leaf, NULL);
     load_refused(config, "out of order");
     config = config_of(&leaf_of_old);
@@ -284,13 +284,13 @@ static void refuses_a_ca_file_only_when_no_ca_in_it_is_valid(void **state)
 {
     struct certificate old =
         make_certificate((struct certificate_spec){.name = "old CA", .is_ca = true, .from_days = -9, .until_days = -2});
-    struct identity_config config = config_of(&own);
+    struct identity_files config = config_of(&own);
 
     (void)state;
     config.ca_file = write_certificates("cas.crt", &old, &ca, NULL);
-    identity_free(load_ok(config));
+    identity_unref(load_ok(config));
     config.ca_file = write_certificates("cas.crt", &ca, &old, NULL);
-    identity_free(load_ok(config));
+    identity_unref(load_ok(config));
     config.ca_file = write_certificates("cas.crt", &old, NULL);
     load_refused(config, "expired on");
     free_certificate(&old);
@@ -305,14 +305,14 @@ static void refuses_key_usage_without_signing(void **state)
 
     (void)state;
     load_refused(config_of(&no), "digitalSignature");
-    identity_free(load_ok(config_of(&yes)));
+    identity_unref(load_ok(config_of(&yes)));
     free_certificate(&no);
     free_certificate(&yes);
 }
 
 static void refuses_what_does_not_parse_and_names_the_file(void **state)
 {
-    struct identity_config config = config_of(&own);
+    struct identity_files config = config_of(&own);
 
     (void)state;
     config.key_file = write_text("bad.key", "not PEM\n", 0600);
@@ -327,7 +327,7 @@ static void refuses_what_does_not_parse_and_names_the_file(void **state)
 
 static void refuses_an_encrypted_key(void **state)
 {
-    struct identity_config config = config_of(&own);
+    struct identity_files config = config_of(&own);
     gnutls_datum_t pem;
 
     (void)state;
@@ -374,14 +374,14 @@ static void reads_psk_lines(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
-        const struct identity_config config = {.psk_file = write_text("table.psk", table[i].text, 0600)};
+        const struct identity_files config = {.psk_file = write_text("table.psk", table[i].text, 0600)};
         if (table[i].refusal) {
             load_refused(config, table[i].refusal);
             continue;
         }
         struct identity *id = load_ok(config);
         assert_int_equal(id->psk_count, table[i].count);
-        identity_free(id);
+        identity_unref(id);
     }
 }
 
@@ -391,23 +391,22 @@ static void keeps_name_and_key_bytes_exactly(void **state)
                                     0x99, 0xaa, 0xbb, 0xcc, 0xdd, 0xee, 0xff, 0xF1};
 
     (void)state;
-    struct identity *id = load_ok((struct identity_config){.psk_file = write_text("x.psk", "n@1:" HEX16 "F1", 0600)});
+    struct identity *id = load_ok((struct identity_files){.psk_file = write_text("x.psk", "n@1:" HEX16 "F1", 0600)});
     assert_string_equal(id->psks[0].name, "n@1");
     assert_int_equal(id->psks[0].key_len, sizeof key);
     assert_memory_equal(id->psks[0].key, key, sizeof key);
-    identity_free(id);
-    load_refused((struct identity_config){.psk_file = write_file("x.psk", "a\0b:" HEX16, 36, 0600)},
-                 "the name must be");
+    identity_unref(id);
+    load_refused((struct identity_files){.psk_file = write_file("x.psk", "a\0b:" HEX16, 36, 0600)}, "the name must be");
 }
 
 static void never_quotes_a_rejected_key(void **state)
 {
     struct identity *id;
     char why[IDENTITY_WHY_MAX];
-    const struct identity_config config = {.psk_file = write_text("q.psk", "00112233445566778899aabbccddeeff\n", 0600)};
+    const struct identity_files config = {.psk_file = write_text("q.psk", "00112233445566778899aabbccddeeff\n", 0600)};
 
     (void)state;
-    assert_int_equal(identity_load(&config, &id, why), RESULT_CONFIG);
+    assert_int_equal(load_as(&config, &id, why), RESULT_CONFIG);
     assert_null(strstr(why, "00112233"));
 }
 

@@ -55,9 +55,9 @@ int linkat(int from_dir, const char *from, int to_dir, const char *to, int flags
     return (int)syscall(SYS_linkat, from_dir, from, to_dir, to, flags);
 }
 
-static struct identity_config config_in(const char *dir)
+static struct identity_files config_in(const char *dir)
 {
-    return (struct identity_config){.state_dir = in_folder(dir)};
+    return (struct identity_files){.state_dir = in_folder(dir)};
 }
 
 static unsigned count_entries(const char *dir)
@@ -90,8 +90,8 @@ static void makes_it_once_with_all_folders_for_the_owner_alone(void **state)
     (void)state;
     struct identity *first = load_ok(config_in("a/b/c")), *second = load_ok(config_in("a/b/c"));
     assert_true(same_key(first, second));
-    identity_free(first);
-    identity_free(second);
+    identity_unref(first);
+    identity_unref(second);
     assert_int_equal(mode_of(in_folder("a")), 0700);
     assert_int_equal(mode_of(in_folder("a/b")), 0700);
     assert_int_equal(mode_of(in_folder("a/b/c")), 0700);
@@ -100,8 +100,8 @@ static void makes_it_once_with_all_folders_for_the_owner_alone(void **state)
 
     struct identity *other = load_ok(config_in("other/")), *again = load_ok(config_in("other"));
     assert_true(same_key(again, other));
-    identity_free(other);
-    identity_free(again);
+    identity_unref(other);
+    identity_unref(again);
 }
 
 static void two_folders_hold_two_identities(void **state)
@@ -109,8 +109,8 @@ static void two_folders_hold_two_identities(void **state)
     (void)state;
     struct identity *a = load_ok(config_in("two-a")), *b = load_ok(config_in("two-b"));
     assert_false(same_key(a, b));
-    identity_free(a);
-    identity_free(b);
+    identity_unref(a);
+    identity_unref(b);
 }
 
 static void has_mode_0600_under_any_umask(void **state)
@@ -123,7 +123,7 @@ static void has_mode_0600_under_any_umask(void **state)
         snprintf(dir, sizeof dir, "umask-%03o", (unsigned)masks[i]);
         assert_int_equal(mkdir(in_folder(dir), 0700), 0);
         const mode_t old = umask(masks[i]);
-        identity_free(load_ok(config_in(dir)));
+        identity_unref(load_ok(config_in(dir)));
         umask(old);
         snprintf(dir, sizeof dir, "umask-%03o/identity.pem", (unsigned)masks[i]);
         assert_int_equal(mode_of(in_folder(dir)), 0600);
@@ -152,7 +152,7 @@ static void certificate_says_nothing_about_its_owner_and_never_ends(void **state
     assert_int_equal(len, 16);
     assert_int_equal(serial[0] & 0xc0, 0x40);
     gnutls_x509_crt_deinit(cert);
-    identity_free(id);
+    identity_unref(id);
 }
 
 static void child_loads(const char *dir, int start, int report)
@@ -162,10 +162,10 @@ static void child_loads(const char *dir, int start, int report)
     char why[IDENTITY_WHY_MAX];
 
     poll(&go, 1, -1); /* ends for all children at once, when the parent closes the other end */
-    if (identity_load(&(struct identity_config){.state_dir = dir}, &id, why) != RESULT_OK)
+    if (load_as(&(struct identity_files){.state_dir = dir}, &id, why) != RESULT_OK)
         _exit(1);
     const bool told = write(report, id->own_spki.bytes, id->own_spki.len) == (ssize_t)id->own_spki.len;
-    identity_free(id);
+    identity_unref(id);
     _exit(told ? 0 : 2);
 }
 
@@ -215,8 +215,8 @@ static void reads_the_winners_file_when_it_loses_the_race(void **state)
     winner = NULL;
     assert_true(same_key(won, lost));
     assert_int_equal(count_entries(in_folder("lost")), 1);
-    identity_free(won);
-    identity_free(lost);
+    identity_unref(won);
+    identity_unref(lost);
 }
 
 static void refuses_a_folder_that_others_can_write_to(void **state)
@@ -233,7 +233,7 @@ static void refuses_a_folder_that_others_can_write_to(void **state)
         assert_int_equal(mkdir(in_folder(dir), 0700), 0);
         assert_int_equal(chmod(in_folder(dir), table[i].mode), 0);
         if (table[i].ok) {
-            identity_free(load_ok(config_in(dir)));
+            identity_unref(load_ok(config_in(dir)));
         } else {
             load_refused(config_in(dir), "others can write to");
             assert_int_equal(count_entries(in_folder(dir)), 0);
@@ -244,17 +244,17 @@ static void refuses_a_folder_that_others_can_write_to(void **state)
 static void refuses_a_file_that_others_can_read(void **state)
 {
     (void)state;
-    identity_free(load_ok(config_in("open")));
+    identity_unref(load_ok(config_in("open")));
     assert_int_equal(chmod(in_folder("open/identity.pem"), 0640), 0);
     load_refused(config_in("open"), "chmod 600");
     assert_int_equal(chmod(in_folder("open/identity.pem"), 0600), 0);
-    identity_free(load_ok(config_in("open")));
+    identity_unref(load_ok(config_in("open")));
 }
 
 static void leaves_a_damaged_file_alone_and_names_it(void **state)
 {
     (void)state;
-    identity_free(load_ok(config_in("damaged")));
+    identity_unref(load_ok(config_in("damaged")));
     assert_int_equal(truncate(in_folder("damaged/identity.pem"), 100), 0);
     load_refused(config_in("damaged"), "damaged/identity.pem");
     struct stat st;
@@ -270,9 +270,9 @@ static void says_when_no_folder_can_be_made(void **state)
     write_text("file", "x", 0600);
     load_refused(config_in("file"), "Not a directory");
     load_refused(config_in("file/below"), "Not a directory");
-    load_refused((struct identity_config){.state_dir = "/proc/self/p2ptls"},
+    load_refused((struct identity_files){.state_dir = "/proc/self/p2ptls"},
                  "cannot make the directory /proc/self/p2ptls");
-    load_refused((struct identity_config){.state_dir = ""}, "empty");
+    load_refused((struct identity_files){.state_dir = ""}, "empty");
 }
 
 static const struct {
@@ -293,14 +293,14 @@ static void leaves_nothing_behind_when_the_disk_fails(void **state)
         write_room = failures[i].room;
         struct identity *id;
         char why[IDENTITY_WHY_MAX];
-        const enum result r = identity_load(&(struct identity_config){.state_dir = in_folder("full")}, &id, why);
+        const enum result r = load_as(&(struct identity_files){.state_dir = in_folder("full")}, &id, why);
         *failures[i].error = 0;
         assert_int_equal(r, RESULT_CONFIG);
         assert_non_null(strstr(why, "cannot write the per-user identity"));
         assert_non_null(strstr(why, strerror(failures[i].value)));
         assert_int_equal(count_entries(in_folder("full")), 0);
     }
-    identity_free(load_ok(config_in("full")));
+    identity_unref(load_ok(config_in("full")));
 }
 
 static void goes_on_after_writes_in_pieces_and_interruptions(void **state)
@@ -311,8 +311,8 @@ static void goes_on_after_writes_in_pieces_and_interruptions(void **state)
     write_piece = 0;
     struct identity *read_back = load_ok(config_in("pieces"));
     assert_true(same_key(made, read_back));
-    identity_free(made);
-    identity_free(read_back);
+    identity_unref(made);
+    identity_unref(read_back);
 }
 
 /* The kernel would kill the program with SIGXFSZ. */
@@ -326,7 +326,7 @@ static void survives_a_file_size_limit(void **state)
         struct identity *id;
         char why[IDENTITY_WHY_MAX];
         setrlimit(RLIMIT_FSIZE, &(struct rlimit){100, 100});
-        const enum result r = identity_load(&(struct identity_config){.state_dir = in_folder("limit")}, &id, why);
+        const enum result r = load_as(&(struct identity_files){.state_dir = in_folder("limit")}, &id, why);
         _exit(r == RESULT_CONFIG && strstr(why, strerror(EFBIG)) ? 0 : 1);
     }
     assert_int_equal(waitpid(child, &status, 0), child);
@@ -337,20 +337,20 @@ static void survives_a_file_size_limit(void **state)
 static void insecure_alone_needs_no_file(void **state)
 {
     (void)state;
-    struct identity *a = load_ok((struct identity_config){.auth = AUTH_INSECURE_NONE}),
-                    *b = load_ok((struct identity_config){.auth = AUTH_INSECURE_NONE});
+    struct identity *a = load_ok((struct identity_files){.auth = AUTH_INSECURE_NONE}),
+                    *b = load_ok((struct identity_files){.auth = AUTH_INSECURE_NONE});
     assert_int_equal(a->chain_len, 1);
     assert_false(same_key(a, b));
-    identity_free(a);
-    identity_free(b);
+    identity_unref(a);
+    identity_unref(b);
 
     struct identity *user = load_ok(config_in("insecure"));
-    struct identity_config config = config_in("insecure");
+    struct identity_files config = config_in("insecure");
     config.auth = AUTH_INSECURE_NONE;
     a = load_ok(config);
     assert_true(same_key(user, a));
-    identity_free(user);
-    identity_free(a);
+    identity_unref(user);
+    identity_unref(a);
 }
 
 int main(void)

@@ -4,7 +4,7 @@
 
 static struct identity *with_keys(const char *text)
 {
-    return load_ok((struct identity_config){.psk_file = write_text("keys", text, 0600)});
+    return load_ok((struct identity_files){.psk_file = write_text("keys", text, 0600)});
 }
 
 static void both_roles_agree_on_the_name(void **state)
@@ -27,9 +27,9 @@ static void both_roles_agree_on_the_name(void **state)
     assert_int_not_equal(p.client.error, 0);
     assert_int_not_equal(p.server.error, 0);
     pair_free(&p);
-    identity_free(alice);
-    identity_free(both);
-    identity_free(bob);
+    identity_unref(alice);
+    identity_unref(both);
+    identity_unref(bob);
 }
 
 static void keys_of_every_length_work(void **state)
@@ -46,7 +46,7 @@ static void keys_of_every_length_work(void **state)
         verify_ok(id, &p.client, NULL, "psk:x");
         verify_ok(id, &p.server, NULL, "psk:x");
         pair_free(&p);
-        identity_free(id);
+        identity_unref(id);
     }
 }
 
@@ -58,8 +58,8 @@ static void refused_by_server(const char *client_keys, const char *server_keys, 
     assert_int_equal(p.server.error, server_error);
     assert_true(p.client.error < 0);
     pair_free(&p);
-    identity_free(client);
-    identity_free(server);
+    identity_unref(client);
+    identity_unref(server);
 }
 
 static void wrong_keys_and_unknown_names_are_refused_by_the_server(void **state)
@@ -103,7 +103,7 @@ static void only_psk_with_ephemeral_keys_is_offered(void **state)
     const uint8_t *modes = first_modes(session_of(alice, false), hello, sizeof hello, &len);
     assert_int_equal(len, 1);
     assert_int_equal(modes[0], 1); /* psk_dhe_ke */
-    identity_free(alice);
+    identity_unref(alice);
 }
 
 /* A peer that would do without forward secrecy: psk_ke alone. */
@@ -136,12 +136,12 @@ static void psk_without_ephemeral_keys_is_refused_in_either_role(void **state)
     verify_refused(alice, &p.client, NULL, "pre-shared key");
     verify_refused(alice, &p.server, NULL, "pre-shared key");
     pair_free(&p);
-    identity_free(alice);
+    identity_unref(alice);
 }
 
 static void a_server_with_a_certificate_instead_is_refused(void **state)
 {
-    struct identity *alice = with_keys(PSK_ALICE), *any = load_ok((struct identity_config){.auth = AUTH_INSECURE_NONE});
+    struct identity *alice = with_keys(PSK_ALICE), *any = load_ok((struct identity_files){.auth = AUTH_INSECURE_NONE});
 
     (void)state;
     for (int swap = 0; swap < 2; swap++) {
@@ -150,22 +150,22 @@ static void a_server_with_a_certificate_instead_is_refused(void **state)
         assert_int_not_equal(ours->error, 0);
         pair_free(&p);
     }
-    identity_free(alice);
-    identity_free(any);
+    identity_unref(alice);
+    identity_unref(any);
 }
 
 /* Should a session ever be finished without the PSK, identity_verify is the second lock. */
 static void a_session_that_did_not_use_the_key_is_refused(void **state)
 {
-    struct identity *alice = with_keys(PSK_ALICE), *any = load_ok((struct identity_config){.auth = AUTH_INSECURE_NONE});
+    struct identity *alice = with_keys(PSK_ALICE), *any = load_ok((struct identity_files){.auth = AUTH_INSECURE_NONE});
     struct pair p = shake_identities(any, any);
 
     (void)state;
     verify_refused(alice, &p.client, NULL, "did not take part with a pre-shared key");
     verify_refused(alice, &p.server, NULL, "did not take part with a pre-shared key");
     pair_free(&p);
-    identity_free(alice);
-    identity_free(any);
+    identity_unref(alice);
+    identity_unref(any);
 }
 
 static void a_name_cannot_be_proven_by_a_key(void **state)
@@ -178,7 +178,7 @@ static void a_name_cannot_be_proven_by_a_key(void **state)
     verify_refused(alice, &p.server, "db.example.org", "peer=db.example.org cannot be checked");
     verify_ok(alice, &p.client, NULL, "psk:alice");
     pair_free(&p);
-    identity_free(alice);
+    identity_unref(alice);
 }
 
 /* An external PSK is bound to SHA-256 (RFC 8446 section 4.2.11): TLS_AES_256_GCM_SHA384 alone cannot work with it. */
@@ -195,7 +195,7 @@ static void the_cipher_suite_must_have_the_hash_of_the_key(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
         char priorities[300];
-        snprintf(priorities, sizeof priorities, "%s%s", identity_priorities(alice), table[i].ciphers);
+        snprintf(priorities, sizeof priorities, "%s%s", identity_priorities(alice, false), table[i].ciphers);
         gnutls_session_t c = make_session(false, priorities), s = make_session(true, priorities);
         assert_int_equal(identity_apply(alice, c, false), RESULT_OK);
         assert_int_equal(identity_apply(alice, s, true), RESULT_OK);
@@ -203,7 +203,7 @@ static void the_cipher_suite_must_have_the_hash_of_the_key(void **state)
         assert_int_equal(p.server.error, table[i].error);
         pair_free(&p);
     }
-    identity_free(alice);
+    identity_unref(alice);
 }
 
 int main(void)

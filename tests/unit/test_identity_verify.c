@@ -68,9 +68,9 @@ static void certificates_of_one_ca_trust_each_other(void **state)
         struct identity *b =
             identity_with((struct certificate_spec){.name = "beta", .pk = keys[i].pk, .bits = keys[i].bits});
         accept_both_ways(a, "CN=alpha", b, "CN=beta");
-        identity_free(b);
+        identity_unref(b);
     }
-    identity_free(a);
+    identity_unref(a);
 }
 
 static void a_certificate_of_another_ca_is_refused(void **state)
@@ -82,8 +82,8 @@ static void a_certificate_of_another_ca_is_refused(void **state)
     refuse_both_ways(a, b, NULL, "certificate of CN=beta");
     refuse_both_ways(a, b, NULL, "was not issued by a trusted CA");
     accept_both_ways(a, "CN=alpha", a, "CN=alpha");
-    identity_free(a);
-    identity_free(b);
+    identity_unref(a);
+    identity_unref(b);
 }
 
 static void the_chain_is_sent_with_its_intermediates(void **state)
@@ -93,9 +93,9 @@ static void the_chain_is_sent_with_its_intermediates(void **state)
                        no_ca = make_certificate((struct certificate_spec){.name = "no CA", .issuer = &ca}),
                        leaf = make_certificate((struct certificate_spec){.name = "leaf", .issuer = &between}),
                        bad = make_certificate((struct certificate_spec){.name = "bad", .issuer = &no_ca});
-    struct identity_config config = {.cert_file = write_certificates("chain.crt", &leaf, &between, NULL),
-                                     .key_file = write_key("chain.key", &leaf, 0600),
-                                     .ca_file = write_certificates("chain-ca.crt", &ca, NULL)};
+    struct identity_files config = {.cert_file = write_certificates("chain.crt", &leaf, &between, NULL),
+                                    .key_file = write_key("chain.key", &leaf, 0600),
+                                    .ca_file = write_certificates("chain-ca.crt", &ca, NULL)};
     struct identity *whole = load_ok(config), *judge = identity_with((struct certificate_spec){.name = "judge"});
 
     (void)state;
@@ -107,10 +107,10 @@ static void the_chain_is_sent_with_its_intermediates(void **state)
     config.key_file = write_key("chain.key", &bad, 0600);
     struct identity *forged = load_ok(config);
     refuse_both_ways(judge, forged, NULL, "no CA");
-    identity_free(whole);
-    identity_free(part);
-    identity_free(forged);
-    identity_free(judge);
+    identity_unref(whole);
+    identity_unref(part);
+    identity_unref(forged);
+    identity_unref(judge);
     free_certificate(&between);
     free_certificate(&no_ca);
     free_certificate(&leaf);
@@ -138,7 +138,7 @@ static void certificates_outside_their_validity_are_refused(void **state)
     refuse_both_ways(a, a, NULL, "not valid yet");
     gnutls_global_set_time_function(time);
     accept_both_ways(a, "CN=alpha", a, "CN=alpha");
-    identity_free(a);
+    identity_unref(a);
 }
 
 static void extended_key_usage_is_not_looked_at(void **state)
@@ -152,9 +152,9 @@ static void extended_key_usage_is_not_looked_at(void **state)
         struct identity *limited = identity_with((struct certificate_spec){
             .name = "limited", .purpose = purposes[i], .usage = GNUTLS_KEY_DIGITAL_SIGNATURE});
         accept_both_ways(limited, "CN=limited", plain, "CN=plain");
-        identity_free(limited);
+        identity_unref(limited);
     }
-    identity_free(plain);
+    identity_unref(plain);
 }
 
 static void the_expected_name_is_checked_in_either_role(void **state)
@@ -175,8 +175,8 @@ static void the_expected_name_is_checked_in_either_role(void **state)
         refuse_both_ways(a, b, bad[i], bad[i]);
         refuse_both_ways(a, b, bad[i], "subject alternative names");
     }
-    identity_free(a);
-    identity_free(b);
+    identity_unref(a);
+    identity_unref(b);
 }
 
 static void weak_signatures_are_refused(void **state)
@@ -191,8 +191,8 @@ static void weak_signatures_are_refused(void **state)
     (void)state;
     accept_both_ways(a, "CN=own", a, "CN=own");
     refuse_both_ways(a, b, NULL, "weak key or signature");
-    identity_free(a);
-    identity_free(b);
+    identity_unref(a);
+    identity_unref(b);
     free_certificate(&rsa_ca);
     free_certificate(&own);
     free_certificate(&weak);
@@ -207,7 +207,7 @@ static void a_short_rsa_key_in_the_chain_is_refused(void **state)
 
     (void)state;
     refuse_both_ways(a, a, NULL, "weak key or signature");
-    identity_free(a);
+    identity_unref(a);
     free_certificate(&short_ca);
     free_certificate(&own);
 }
@@ -219,7 +219,7 @@ static void control_bytes_in_a_subject_never_reach_the_log(void **state)
     (void)state;
     accept_both_ways(a, "CN=x?[31m?y", a, "CN=x?[31m?y");
     refuse_both_ways(a, a, "other.example.org", "CN=x?[31m?y");
-    identity_free(a);
+    identity_unref(a);
 }
 
 static void a_small_subject_buffer_is_kept_to(void **state)
@@ -233,7 +233,7 @@ static void a_small_subject_buffer_is_kept_to(void **state)
     assert_string_equal(subject, "CN=a na");
     assert_int_equal(identity_verify(a, p.client.session, NULL, NULL, 0, why), RESULT_OK);
     pair_free(&p);
-    identity_free(a);
+    identity_unref(a);
 }
 
 /* A conventional end, with GnuTLS's own means: a certificate that trusts ca, and no callbacks. */
@@ -256,7 +256,7 @@ static void our_certificate_is_shown_even_if_the_server_names_other_cas(void **s
     struct certificate server = make_certificate((struct certificate_spec){.name = "server", .issuer = &ca});
     gnutls_certificate_credentials_t cred = conventional(&server, &other_ca); /* asks for certificates of other_ca */
     struct identity *a = identity_with((struct certificate_spec){.name = "alpha"});
-    gnutls_session_t s = make_session(true, identity_priorities(a));
+    gnutls_session_t s = make_session(true, identity_priorities(a, false));
     unsigned count = 0;
 
     (void)state;
@@ -269,7 +269,7 @@ static void our_certificate_is_shown_even_if_the_server_names_other_cas(void **s
     assert_int_equal(count, 1);
     pair_free(&p);
     gnutls_certificate_free_credentials(cred);
-    identity_free(a);
+    identity_unref(a);
     free_certificate(&server);
 }
 
@@ -290,7 +290,7 @@ static int count_named_cas(gnutls_session_t session, const gnutls_datum_t *req_c
 static int ask_bare_client(const struct identity *server)
 {
     gnutls_certificate_credentials_t cred = conventional(NULL, &ca);
-    gnutls_session_t c = make_session(false, identity_priorities(server));
+    gnutls_session_t c = make_session(false, identity_priorities(server, false));
 
     named_cas = -1;
     gnutls_certificate_set_retrieve_function2(cred, count_named_cas);
@@ -305,20 +305,20 @@ static int ask_bare_client(const struct identity *server)
 static void a_client_without_a_certificate_is_refused_and_told_no_ca_names(void **state)
 {
     struct identity *a = identity_with((struct certificate_spec){.name = "alpha"}),
-                    *own = load_ok((struct identity_config){.state_dir = in_folder("state")});
+                    *own = load_ok((struct identity_files){.state_dir = in_folder("state")});
 
     (void)state;
     assert_int_equal(ask_bare_client(a), GNUTLS_E_CERTIFICATE_REQUIRED);
     assert_int_equal(named_cas, 0);
     assert_int_equal(ask_bare_client(own), GNUTLS_E_CERTIFICATE_REQUIRED);
     assert_int_equal(named_cas, 0);
-    identity_free(a);
-    identity_free(own);
+    identity_unref(a);
+    identity_unref(own);
 }
 
 static void an_insecure_server_asks_for_nothing(void **state)
 {
-    struct identity *any = load_ok((struct identity_config){.auth = AUTH_INSECURE_NONE}),
+    struct identity *any = load_ok((struct identity_files){.auth = AUTH_INSECURE_NONE}),
                     *a = identity_with((struct certificate_spec){.name = "alpha"});
 
     (void)state;
@@ -332,15 +332,15 @@ static void an_insecure_server_asks_for_nothing(void **state)
     assert_int_equal(p.server.error, 0);
     verify_refused(a, &p.client, NULL, "was not issued by a trusted CA");
     pair_free(&p);
-    identity_free(any);
-    identity_free(a);
+    identity_unref(any);
+    identity_unref(a);
 }
 
 static void the_per_user_identity_trusts_exactly_itself(void **state)
 {
-    struct identity *one = load_ok((struct identity_config){.state_dir = in_folder("one")}),
-                    *same = load_ok((struct identity_config){.state_dir = in_folder("one")}),
-                    *other = load_ok((struct identity_config){.state_dir = in_folder("other")});
+    struct identity *one = load_ok((struct identity_files){.state_dir = in_folder("one")}),
+                    *same = load_ok((struct identity_files){.state_dir = in_folder("one")}),
+                    *other = load_ok((struct identity_files){.state_dir = in_folder("other")});
 
     (void)state;
     accept_both_ways(one, "own identity", same, "own identity");
@@ -351,21 +351,21 @@ static void the_per_user_identity_trusts_exactly_itself(void **state)
     verify_ok(one, &p.client, "any.example.org", "own identity");
     gnutls_global_set_time_function(time);
     pair_free(&p);
-    identity_free(one);
-    identity_free(same);
-    identity_free(other);
+    identity_unref(one);
+    identity_unref(same);
+    identity_unref(other);
 }
 
 static void a_ca_signed_certificate_with_a_stolen_name_is_not_the_per_user_identity(void **state)
 {
-    struct identity *one = load_ok((struct identity_config){.state_dir = in_folder("one")}),
+    struct identity *one = load_ok((struct identity_files){.state_dir = in_folder("one")}),
                     *thief = identity_with((struct certificate_spec){.name = "p2ptls per-user identity"});
 
     (void)state;
     refuse_both_ways(one, thief, NULL, "not of this user's own identity");
     refuse_both_ways(thief, one, NULL, "was not issued by a trusted CA");
-    identity_free(one);
-    identity_free(thief);
+    identity_unref(one);
+    identity_unref(thief);
 }
 
 int main(void)

@@ -178,7 +178,7 @@ static void make_fresh(void)
     pair_run(pair);
     assert_true(both_done(pair));
     sides_free(pair);
-    identity_free(psk);
+    identity_unref(psk);
 
     set_block(&fresh, PSK, psk_bytes, sizeof psk_bytes);
     set_block(&fresh, VALUE_A, value_a.bytes, sizeof value_a.bytes);

@@ -1,0 +1,113 @@
+/* What this side shows in a handshake: its certificates or its raw public key, once GnuTLS asks, and which kinds of
+ * either are offered and accepted (RFC 7250). */
+#include "identity_internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+/* For trust in the remote side: at least 112 bits, so RSA from 2048 and no SHA-1 or MD5 signatures. */
+#define VERIFY_FLAGS GNUTLS_PROFILE_TO_VFLAGS(GNUTLS_PROFILE_MEDIUM)
+
+static const char CERTIFICATES[] =
+    ":+SIGN-EDDSA-ED25519:+SIGN-ECDSA-SECP256R1-SHA256:+SIGN-ECDSA-SECP384R1-SHA384:+SIGN-ECDSA-SECP521R1-SHA512"
+    ":+SIGN-RSA-PSS-RSAE-SHA256:+SIGN-RSA-PSS-RSAE-SHA384:+SIGN-RSA-PSS-RSAE-SHA512"
+    ":+SIGN-RSA-PSS-SHA256:+SIGN-RSA-PSS-SHA384:+SIGN-RSA-PSS-SHA512"
+    ":+SIGN-RSA-SHA256:+SIGN-RSA-SHA384:+SIGN-RSA-SHA512"; /* in chains only: RFC 8446 section 4.2.3 */
+
+/* GnuTLS takes no priorities without a signature algorithm, although nothing is signed here. +PSK is left out: psk_ke
+ * without (EC)DHE has no forward secrecy (RFC 8446 section 4.2.9). */
+static const char PSK[] = ":+ECDHE-PSK:+CTYPE-X509:+SIGN-EDDSA-ED25519";
+
+static gnutls_certificate_type_t own_type(const struct identity *id)
+{
+    return id->kind == IDENTITY_RAW ? GNUTLS_CRT_RAWPK : GNUTLS_CRT_X509;
+}
+
+static void write_priorities(const struct identity *id, bool server, char out[PRIORITIES_ROOM])
+{
+    const char *own = server ? "SRV" : "CLI", *peer = server ? "CLI" : "SRV";
+
+    if (id->kind == IDENTITY_PSK)
+        snprintf(out, PRIORITIES_ROOM, "%s", PSK);
+    else
+        snprintf(out, PRIORITIES_ROOM, ":+ECDHE-ECDSA:+ECDHE-RSA:+CTYPE-%s-%s:+CTYPE-%s-X509%s%s%s%s", own,
+                 id->kind == IDENTITY_RAW ? "RAWPK" : "X509", peer, id->accepts_raw ? ":+CTYPE-" : "",
+                 id->accepts_raw ? peer : "", id->accepts_raw ? "-RAWPK" : "", CERTIFICATES);
+}
+
+const char *identity_priorities(const struct identity *id, bool server)
+{
+    return server ? id->server_priorities : id->client_priorities;
+}
+
+unsigned identity_session_flags(const struct identity *id)
+{
+    return id->kind == IDENTITY_RAW || id->accepts_raw ? GNUTLS_ENABLE_RAWPK : 0;
+}
+
+/* GnuTLS's own choice holds a certificate back that none of the CAs named by the server issued (RFC 8446 section
+ * 4.4.2.3 leaves that to the client). We have one identity: it is shown whenever one is asked for, in the form that was
+ * agreed. It is found by the session's database pointer (identity_apply), which nothing else needs, since no resumption
+ * data is stored.
+ *
+ * GnuTLS asks when CertificateRequest is there, before the server's certificate: so show=proven holds back here where
+ * nothing can be proven, and elsewhere because a server that is not accepted ends the handshake before ours leaves. */
+static int present_own(gnutls_session_t session, const struct gnutls_cert_retr_st *info, gnutls_pcert_st **certs,
+                       unsigned *count, gnutls_ocsp_data_st **ocsp, unsigned *ocsp_count, gnutls_privkey_t *key,
+                       unsigned *flags)
+{
+    const struct identity *id = gnutls_db_get_ptr(session);
+
+    (void)info;
+    if (!id)
+        return -1;
+    const bool hidden = id->show == SHOW_NEVER || (id->show == SHOW_PROVEN && id->auth == AUTH_INSECURE_NONE);
+    const bool shown = !hidden && gnutls_certificate_type_get2(session, GNUTLS_CTYPE_OURS) == own_type(id);
+    const bool stapled = shown && id->staple.response.data;
+    *certs = shown ? id->chain : NULL;
+    *count = shown ? id->chain_len : 0;
+    *key = shown ? id->key : NULL;
+    *ocsp = stapled ? (gnutls_ocsp_data_st *)&id->staple : NULL;
+    *ocsp_count = stapled;
+    *flags = 0;
+    return 0;
+}
+
+enum result identity_show_new(struct identity *id, char *why)
+{
+    const int e = gnutls_certificate_allocate_credentials(&id->certificate);
+
+    if (e < 0)
+        return identity_refuse_gnutls(why, e, "cannot make credentials");
+    gnutls_certificate_set_verify_flags(id->certificate, VERIFY_FLAGS);
+    gnutls_certificate_set_retrieve_function3(id->certificate, present_own);
+    return RESULT_OK;
+}
+
+enum result identity_raw_own(struct identity *id, const char *key_name, char *why)
+{
+    gnutls_pubkey_t pub;
+    unsigned bits = 0;
+
+    id->chain = calloc(1, sizeof *id->chain);
+    if (!id->chain)
+        return identity_nomem(why);
+    int e = identity_key_public(id, &pub);
+    if (e < 0)
+        return identity_refuse_gnutls(why, e, "cannot use the key in %s", key_name);
+    const int pk = gnutls_pubkey_get_pk_algorithm(pub, &bits);
+    const enum result r = identity_check_strength(pk, bits, key_name, why);
+    e = identity_spki_of(pub, &id->own_spki);
+    if (e >= 0 && (e = gnutls_pcert_import_rawpk(&id->chain[0], pub, 0)) >= 0) {
+        id->chain_len = 1; /* it owns pub now */
+        return r;
+    }
+    gnutls_pubkey_deinit(pub);
+    return identity_refuse_gnutls(why, e, "cannot show the public key of %s", key_name);
+}
+
+void identity_show_prepare(struct identity *id)
+{
+    write_priorities(id, false, id->client_priorities);
+    write_priorities(id, true, id->server_priorities);
+}
