@@ -32,7 +32,7 @@ static bool core_path(char *path, size_t room)
 static void write_nonce(void *ctx, const uint8_t *entry)
 {
     static _Atomic int file = -1;
-    const char *name = getenv("P2PTLS_NONCE_AUDIT_FILE");
+    const char *name = secure_getenv("P2PTLS_NONCE_AUDIT_FILE");
     (void)ctx;
     if (atomic_load(&file) < 0 && name) {
         long fd = sys4(SYS_openat, (long)AT_FDCWD, name, (long)(O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC), 0600L);

@@ -2,6 +2,8 @@
  * it would go on in clear. Whoever cannot be judged counts as no. */
 #include "exec_image.h"
 
+#include "sources.h"
+
 #include "state.h"
 
 #include "sys.h"
@@ -17,13 +19,25 @@
 
 enum { SCRIPT_DEPTH = 4, HEAD_BYTES = 512, PROGRAM_HEADERS = 64 };
 
-static char *policy_at_start, *config_at_start;
+/* What brought the policy into this program; the new one gets it back where its environment has none. */
+enum setting { PRELOAD, POLICY, CONFIG, CONFIG_HOME, SETTINGS };
 
-void exec_image_init(void)
+static const char *const names[SETTINGS] = {"LD_PRELOAD", "P2PTLS_POLICY", "P2PTLS_CONFIG", "XDG_CONFIG_HOME"};
+static char *at_start[SETTINGS];
+
+static char *copied(const char *text)
 {
-    const char *text = getenv("P2PTLS_POLICY"), *file = getenv("P2PTLS_CONFIG");
-    policy_at_start = text ? strdup(text) : NULL;
-    config_at_start = file ? strdup(file) : NULL;
+    return text ? strdup(text) : NULL;
+}
+
+void exec_image_remember(const char *user_folder)
+{
+    if (!policy)
+        return;
+    at_start[POLICY] = copied(secure_getenv(names[POLICY]));
+    at_start[CONFIG] = copied(secure_getenv(names[CONFIG]));
+    const char *end = strrchr(user_folder, '/');
+    at_start[CONFIG_HOME] = end ? strndup(user_folder, (size_t)(end - user_folder)) : NULL;
 }
 
 static const char *value_in(char *const envp[], const char *name)
@@ -38,7 +52,7 @@ static const char *value_in(char *const envp[], const char *name)
 static const char *own_path(void)
 {
     Dl_info self;
-    return dladdr((void *)exec_image_init, &self) ? self.dli_fname : NULL;
+    return dladdr((void *)exec_image_remember, &self) ? self.dli_fname : NULL;
 }
 
 /* ld.so takes the last of several. */
@@ -64,38 +78,24 @@ static bool preloads_us(char *const envp[])
     return false;
 }
 
-/* A policy without a rule in it leaves the library inert. One with an error in it stops the program. */
-static bool has_rule(const char *text, size_t len)
+static const char *variable_in(void *envp, const char *name)
 {
-    struct policy *p = NULL;
-    struct policy_error error;
-    enum result result = policy_parse(&p, "environment", text, len, &error);
-    bool has = result != RESULT_OK || policy_count(p) > 0;
-    if (result == RESULT_OK)
-        policy_free(p);
-    return has;
+    return value_in(envp, name);
 }
 
-static bool file_has_rule(const char *name)
-{
-    enum { FILE_MAX = 1 << 20 };
-    int fd = open(name, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-    char *text = fd < 0 ? NULL : malloc(FILE_MAX);
-    size_t len = 0;
-    ssize_t n = -1;
-    while (text && len < FILE_MAX && (n = sys3(SYS_read, (long)fd, text + len, (long)(FILE_MAX - len))) > 0)
-        len += (size_t)n;
-    bool has = n == 0 && has_rule(text, len);
-    free(text);
-    if (fd >= 0)
-        close(fd);
-    return has;
-}
-
+/* A policy without a rule leaves the library inert. One with an error in it stops the program. */
 static bool has_policy(char *const envp[])
 {
-    const char *text = value_in(envp, "P2PTLS_POLICY"), *file = value_in(envp, "P2PTLS_CONFIG");
-    return (text && has_rule(text, strlen(text))) || (file && *file && file_has_rule(file));
+    struct sources_view *view = malloc(sizeof *view);
+    struct policy *p = NULL;
+    struct policy_error error;
+    if (!view)
+        return false;
+    *view = (struct sources_view){.get = variable_in, .ctx = (void *)envp};
+    enum result result = sources_load(view, &p, &error);
+    policy_free(p);
+    free(view);
+    return result == RESULT_CONFIG || p;
 }
 
 /* Will ld.so obey LD_PRELOAD, and find us? In a chroot, after chdir (a relative path), after a change of the user it
@@ -118,45 +118,66 @@ bool exec_image_environment_keeps(char *const envp[])
     return preloads_us(envp) && has_policy(envp);
 }
 
-static char *setting(const char *name, const char *value, const char *behind)
+static char *setting(enum setting which, const char *value, const char *behind)
 {
     char *text = NULL;
-    return asprintf(&text, "%s=%s%s%s", name, value, behind ? ":" : "", behind ? behind : "") < 0 ? NULL : text;
+    return asprintf(&text, "%s=%s%s%s", names[which], value, behind ? ":" : "", behind ? behind : "") < 0 ? NULL : text;
 }
 
-/* Ours come first in the copy, each on the heap and the only one of its name; what follows is the caller's. */
-enum { OWN_SETTINGS = 3 };
-
-char **exec_image_environment(char *const envp[])
+/* Is that variable one that the copy has already? */
+static bool is_set(char *const copy[], size_t count, const char *variable)
 {
-    size_t n = 0, at = 0;
-    while (envp && envp[n])
-        n++;
-    char **copy = calloc(n + OWN_SETTINGS + 2, sizeof *copy);
+    for (size_t i = 0; i < count; i++) {
+        size_t len = strcspn(copy[i], "=") + 1;
+        if (strncmp(copy[i], variable, len) == 0)
+            return true;
+    }
+    return false;
+}
+
+static size_t own_settings(char *const envp[], char **copy)
+{
     const char *preload = preload_in(envp), *own = own_path();
-    if (!copy || !own)
-        return free(copy), NULL;
-    copy[at++] = preloads_us(envp) ? setting("LD_PRELOAD", preload, NULL) : setting("LD_PRELOAD", own, preload);
-    bool ours = !has_policy(envp);
-    const char *text = ours ? policy_at_start : value_in(envp, "P2PTLS_POLICY");
-    const char *file = ours ? config_at_start : value_in(envp, "P2PTLS_CONFIG");
-    copy[at++] = setting("P2PTLS_POLICY", text ? text : "", NULL);
-    copy[at++] = setting("P2PTLS_CONFIG", file ? file : "", NULL);
-    for (size_t i = 0; i < n; i++)
-        if (strncmp(envp[i], "LD_PRELOAD=", 11) != 0 && strncmp(envp[i], "P2PTLS_POLICY=", 14) != 0 &&
-            strncmp(envp[i], "P2PTLS_CONFIG=", 14) != 0)
-            copy[at++] = envp[i];
-    if (copy[0] && copy[1] && copy[2])
-        return copy;
-    exec_image_environment_free(copy);
-    return NULL;
+    size_t n = 0;
+    copy[n++] = preloads_us(envp) ? setting(PRELOAD, preload, NULL) : setting(PRELOAD, own, preload);
+    if (has_policy(envp))
+        return n;
+    copy[n++] = setting(POLICY, at_start[POLICY] ? at_start[POLICY] : "", NULL);
+    copy[n++] = setting(CONFIG, at_start[CONFIG] ? at_start[CONFIG] : "", NULL);
+    if (at_start[CONFIG_HOME])
+        copy[n++] = setting(CONFIG_HOME, at_start[CONFIG_HOME], NULL);
+    return n;
 }
 
 void exec_image_environment_free(char **envp)
 {
-    for (int i = 0; envp && i < OWN_SETTINGS; i++)
+    for (size_t i = 0; envp && envp[i]; i++)
         free(envp[i]);
     free(envp);
+}
+
+char **exec_image_environment(char *const envp[])
+{
+    size_t room = 0;
+    while (envp && envp[room])
+        room++;
+    char **copy = own_path() ? calloc(room + SETTINGS + 1, sizeof *copy) : NULL;
+    if (!copy)
+        return NULL;
+    const size_t own = own_settings(envp, copy);
+    size_t n = own;
+    bool whole = true;
+    for (size_t i = 0; i < own; i++)
+        whole = whole && copy[i];
+    for (size_t i = 0; whole && i < room; i++)
+        if (!is_set(copy, own, envp[i]))
+            whole = (copy[n++] = strdup(envp[i]));
+    if (whole)
+        return copy;
+    for (size_t i = 0; i < n; i++)
+        free(copy[i]);
+    free(copy);
+    return NULL;
 }
 
 /* glibc's loader, which obeys LD_PRELOAD with our library. */
@@ -185,7 +206,7 @@ static bool elf_keeps(int fd, const ElfW(Ehdr) * head)
     if (fgetxattr(fd, "security.capability", &capability, 0) > 0)
         return false;
     Dl_info self;
-    dladdr((void *)exec_image_init, &self);
+    dladdr((void *)exec_image_remember, &self);
     const ElfW(Ehdr) *ours = self.dli_fbase;
     if (head->e_ident[EI_CLASS] != ours->e_ident[EI_CLASS] || head->e_machine != ours->e_machine ||
         head->e_phentsize != sizeof(ElfW(Phdr)))

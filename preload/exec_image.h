@@ -4,8 +4,9 @@
 
 #include <stdbool.h>
 
-/* Keeps what the environment said at the start: programs change and clear theirs. */
-void exec_image_init(void);
+/* Keeps what brought the policy in at the start: programs change and clear their environment. user_folder: that of the
+ * user's own policy files, or empty. */
+void exec_image_remember(const char *user_folder);
 
 /* Can the library be in that program? Not in static, set-uid, set-gid and file-capability programs, nor in those of
  * another architecture or libc; what cannot be judged counts as no. search: along PATH, as execvp(3) does. */

@@ -1,6 +1,7 @@
 /* What happens before main: the environment is read, the policy parsed. Without a policy the library is inert. */
 #include "exec_image.h"
 #include "memory.h"
+#include "sources.h"
 #include "state.h"
 
 #include "sys.h"
@@ -10,9 +11,9 @@
 #include <pwd.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
+#include <sys/auxv.h>
 
-enum { EXIT_BROKEN_POLICY = 125, CONFIG_MAX = 1 << 20 };
+enum { EXIT_BROKEN_POLICY = 125 };
 
 struct policy *policy;
 static char state_dir[4096];
@@ -31,59 +32,32 @@ static void stop(const char *format, ...)
     __builtin_unreachable();
 }
 
-static void parse(const char *source, const char *text, size_t len)
+static const char *believed_variable(void *ctx, const char *name)
 {
-    struct policy_error error;
-    enum result result = policy_parse(&policy, source, text, len, &error);
-    if (result == RESULT_OK)
-        return;
-    if (result == RESULT_NOMEM)
-        stop("p2ptls: %s: out of memory; the program was not started\n", source);
-    stop("p2ptls: %s:%u:%u: %s; the program was not started\n", source, error.line, error.column, error.message);
-}
-
-static void parse_file(const char *name)
-{
-    char *text = malloc(CONFIG_MAX);
-    size_t len = 0;
-    if (!text)
-        stop("p2ptls: P2PTLS_CONFIG=%s: out of memory; the program was not started\n", name);
-    long fd = sys4(SYS_openat, (long)AT_FDCWD, name, (long)(O_RDONLY | O_CLOEXEC | O_NOCTTY), 0L);
-    if (fd < 0)
-        stop("p2ptls: P2PTLS_CONFIG=%s: %s; the program was not started\n", name, strerror((int)-fd));
-    for (;;) {
-        long n = sys3(SYS_read, fd, text + len, (long)(CONFIG_MAX - len));
-        if (n < 0)
-            stop("p2ptls: P2PTLS_CONFIG=%s: %s; the program was not started\n", name, strerror((int)-n));
-        len += (size_t)n;
-        if (n == 0)
-            break;
-        if (len == CONFIG_MAX)
-            stop("p2ptls: P2PTLS_CONFIG=%s: larger than 1 MiB; the program was not started\n", name);
-    }
-    sys1(SYS_close, fd);
-    parse(name, text, len);
-    free(text);
+    (void)ctx;
+    return secure_getenv(name); /* the caller of a set-uid program decides nothing in it */
 }
 
 void init_read_environment(void)
 {
-    const char *text = getenv("P2PTLS_POLICY"), *file = getenv("P2PTLS_CONFIG");
-    if (text && *text)
-        parse("P2PTLS_POLICY", text, strlen(text));
-    if (file && *file)
-        parse_file(file);
-    if (policy && policy_count(policy) == 0) {
-        policy_free(policy);
-        policy = NULL;
-    }
+    struct sources_view view = {.get = believed_variable, .secure = getauxval(AT_SECURE)};
+    struct policy_error error = {0};
+    enum result result = sources_load(&view, &policy, &error);
+    if (result == RESULT_NOMEM)
+        stop("p2ptls: policy: out of memory; the program was not started\n");
+    if (result != RESULT_OK && !error.line)
+        stop("p2ptls: %s: %s; the program was not started\n", error.source, error.message);
+    if (result != RESULT_OK)
+        stop("p2ptls: %s:%u:%u: %s; the program was not started\n", error.source, error.line, error.column,
+             error.message);
+    exec_image_remember(view.user_folder);
 }
 
 /* XDG Base Directory Specification: a relative XDG_STATE_HOME is to be ignored. Resolved at the start, since daemons
  * change HOME, user and root directory later. */
 static void find_state_dir(void)
 {
-    const char *base = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
+    const char *base = secure_getenv("XDG_STATE_HOME"), *home = secure_getenv("HOME");
     int n = 0;
     if (base && base[0] == '/')
         n = snprintf(state_dir, sizeof state_dir, "%s/p2ptls", base);
@@ -106,7 +80,7 @@ const char *init_state_dir(void)
 
 static bool wants_early_load(void)
 {
-    const char *load = getenv("P2PTLS_LOAD");
+    const char *load = secure_getenv("P2PTLS_LOAD");
     return load && strcmp(load, "early") == 0;
 }
 
@@ -130,7 +104,7 @@ __attribute__((constructor)) static void init(void)
     if (policy) {
         if (!table_init())
             stop("p2ptls: no memory for the descriptor table; the program was not started\n");
-        logsink_open(getenv("P2PTLS_LOG"));
+        logsink_open(secure_getenv("P2PTLS_LOG"));
         log_set_sink(logsink_write, logsink_level);
         find_state_dir();
         memory_init();
@@ -138,7 +112,6 @@ __attribute__((constructor)) static void init(void)
         waits_init();
         if (__cxa_atexit(at_end, NULL, NULL) != 0)
             stop("p2ptls: no memory; the program was not started\n");
-        exec_image_init();
         classify_inherited();
         if (wants_early_load())
             core_load_all();

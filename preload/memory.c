@@ -42,7 +42,7 @@ static bool under_valgrind;
 
 void memory_init(void)
 {
-    const char *preload = getenv("LD_PRELOAD");
+    const char *preload = secure_getenv("LD_PRELOAD");
     under_valgrind = preload && strstr(preload, "/vgpreload_");
 }
 

@@ -11,7 +11,7 @@ extern struct policy *policy;       /* NULL: inert */
 extern const struct core_api *core; /* NULL until core_load */
 
 /* init.c */
-void init_read_environment(void); /* P2PTLS_POLICY, P2PTLS_CONFIG; ends the program if they do not parse */
+void init_read_environment(void); /* the policy, from all its sources; ends the program if one is broken */
 const char *init_state_dir(void); /* of the per-user identity, NULL if there is no home */
 
 /* logsink.c */

@@ -1,25 +1,13 @@
 /* The policy at run time: which rule is the first to match an address. Reads only: no lock, no allocation, no call
  * that could touch errno, so it may run in signal handlers and between fork and exec. */
+#include "pattern.h"
 #include "policy_internal.h"
 
-#include <stdlib.h>
 #include <string.h>
 
-void policy_free(struct policy *p)
+bool policy_is_empty(const struct policy *p)
 {
-    if (!p)
-        return;
-    for (size_t i = 0; i < p->count; i++) {
-        free(p->rules[i]->targets);
-        free(p->rules[i]->from);
-        free(p->rules[i]);
-    }
-    for (struct policy_string *s = p->strings, *next; s; s = next) {
-        next = s->next;
-        free(s);
-    }
-    free(p->rules);
-    free(p);
+    return !p || (!p->count && !p->for_others);
 }
 
 size_t policy_count(const struct policy *p)
@@ -49,19 +37,36 @@ static void wildcard_to_loopback(struct policy_target *address)
     address->address[address->family == FAMILY_V4 ? 3 : 15] = 1;
 }
 
-static bool target_matches(const struct policy_target *t, const struct policy_target *address)
+static bool has_name(const struct policy_query *query, const char *pattern)
+{
+    for (size_t i = 0; i < query->name_count; i++)
+        if (pattern_dns_any_depth(pattern, query->names[i]))
+            return true;
+    return false;
+}
+
+static bool target_matches(const struct policy_target *t, const struct policy_target *address,
+                           const struct policy_query *query)
 {
     if (address->port_low < t->port_low || address->port_low > t->port_high)
         return false;
-    if (t->family == FAMILY_ANY)
+    switch (t->family) {
+    case FAMILY_ANY:
         return true;
-    return t->family == address->family && policy_same_bits(t->address, address->address, t->prefix);
+    case FAMILY_NAME:
+        return query->direction == POLICY_CONNECT && has_name(query, t->name);
+    case FAMILY_V4:
+    case FAMILY_V6:
+        return t->family == address->family && policy_same_bits(t->address, address->address, t->prefix);
+    }
+    return false;
 }
 
-static bool rule_matches(const struct policy_rule *r, const struct policy_target *address)
+static bool rule_matches(const struct policy_rule *r, const struct policy_target *address,
+                         const struct policy_query *query)
 {
     for (size_t i = 0; i < r->target_count; i++)
-        if (target_matches(&r->targets[i], address))
+        if (target_matches(&r->targets[i], address, query))
             return true;
     return false;
 }
@@ -69,25 +74,26 @@ static bool rule_matches(const struct policy_rule *r, const struct policy_target
 const struct policy_rule *policy_match(const struct policy *p, const struct policy_query *query)
 {
     struct policy_target a;
-    if (!p || !p->count || !policy_address_from(query->address, query->len, &a))
+    if (!p || !p->finished || !policy_address_from(query->address, query->len, &a))
         return NULL;
     if (query->direction == POLICY_CONNECT)
         wildcard_to_loopback(&a);
     for (size_t i = 0; i < p->count; i++)
-        if ((p->rules[i]->directions & (unsigned)query->direction) && rule_matches(p->rules[i], &a))
+        if ((p->rules[i]->directions & (unsigned)query->direction) && rule_matches(p->rules[i], &a, query))
             return p->rules[i];
     return NULL;
 }
 
 bool policy_from_allows(const struct policy_rule *rule, const struct sockaddr *remote, socklen_t len)
 {
+    static const struct policy_query nameless = {.direction = POLICY_ACCEPT};
     struct policy_target a;
     if (!rule->from_count)
         return true;
     if (!policy_address_from(remote, len, &a))
         return false;
     for (size_t i = 0; i < rule->from_count; i++)
-        if (target_matches(&rule->from[i], &a))
+        if (target_matches(&rule->from[i], &a, &nameless))
             return true;
     return false;
 }
@@ -112,6 +118,8 @@ static enum cover cover_addresses(const struct policy_target *t, const struct po
 {
     if (t->family == FAMILY_ANY)
         return COVER_ALL;
+    if (t->family == FAMILY_NAME) /* any address may have that name; the accepting side has none (rule_directions) */
+        return COVER_SOME;
     if (is_zero(set)) {
         if (set->family == FAMILY_V6)
             return COVER_SOME;
@@ -135,7 +143,7 @@ bool policy_could_match(const struct policy *p, enum policy_direction direction,
                         socklen_t len)
 {
     struct policy_target set;
-    if (!p || !p->count || !policy_address_from(address, len, &set))
+    if (!p || !p->finished || !policy_address_from(address, len, &set))
         return false;
     for (size_t i = 0; i < p->count; i++) {
         const struct policy_rule *r = p->rules[i];

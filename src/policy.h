@@ -73,6 +73,8 @@ struct policy_rule {
     unsigned line, column;           /* where the statement begins, for logs; 1-based */
     const char *source;              /* "P2PTLS_POLICY" or the file's name */
     bool final;                      /* stands in front of P2PTLS_POLICY */
+    bool trusted;                    /* from /etc/p2ptls */
+    bool for_others;                 /* for= names other programs; never seen after policy_finish */
     bool observe;                    /* mode=observe: logged when it matches, and the socket is left alone */
     enum role_set role, remote_role; /* default ROLE_PEER both */
     enum role_set effective;         /* role_effective(role, remote_role), cut to client by show=; never ROLE_NONE */
@@ -107,16 +109,49 @@ struct policy; /* opaque */
 
 struct policy_error {
     unsigned line, column; /* 1-based, in bytes */
-    char message[300];     /* "policy:LINE:COLUMN: expected ..., found ..." without the prefix */
+    char source[256];      /* which text; a longer name is cut */
+    char message[400];     /* "expected ..., found ..." */
 };
 
-/* Parses statements separated by ';' or newlines, comments from '#' to the end of the line, into *out (made if NULL,
- * appended to otherwise, so that P2PTLS_POLICY comes before P2PTLS_CONFIG). Everything is checked: unknown words,
- * doubled options, empty role sets, options that do not fit the action or the direction, ports above 65535, reversed
- * ranges, host bits set below the prefix. RESULT_CONFIG with *error; RESULT_NOMEM. */
+enum { POLICY_WHY_MAX = 300 };
+
+/* What the parser asks the embedder for; src/ reads no files of its own accord. */
+struct policy_host {
+    void *ctx;
+    const char *program; /* absolute path of the running program, for for=; NULL: rules with for= hold nowhere */
+    /* The whole of a file, malloced, at most POLICY_TEXT_MAX bytes, after looking at its owner and mode. trusted: as
+     * in struct policy_source. RESULT_CONFIG: why not. */
+    enum result (*read)(void *ctx, const char *path, bool trusted, char **text, size_t *len, char why[POLICY_WHY_MAX]);
+    /* Files that match a pattern with * ? [], in the order of their bytes: *paths is malloced, as is each of them.
+     * None is RESULT_OK too. */
+    enum result (*match)(void *ctx, const char *pattern, char ***paths, size_t *count, char why[POLICY_WHY_MAX]);
+};
+
+struct policy_source {
+    const char *name; /* for messages and rules */
+    const char *text; /* statements separated by ';' or newlines, comments from '#' to the end of the line */
+    size_t len;
+    const char *folder; /* include is relative to it; NULL: absolute paths only */
+    bool trusted;       /* a file of /etc/p2ptls: may say final, its other rules come behind those of all others */
+    const struct policy_host *host; /* NULL: include is refused */
+    const struct policy *known;     /* id= may name identities of this one too, which then must outlive it; or NULL */
+};
+
+/* Parses a source into *p (made if NULL, else appended to). Everything is checked: unknown words, doubled options,
+ * empty role sets, options that do not fit the action or the direction, ports above 65535, reversed ranges, host bits
+ * set below the prefix. RESULT_CONFIG with *error, RESULT_NOMEM: *p is as it was before, but for policy_free. */
+MUST_USE enum result policy_add(struct policy **p, const struct policy_source *source, struct policy_error *error);
+
+/* After the last source: looks up identities, puts final rules first. Before it nothing matches. */
+MUST_USE enum result policy_finish(struct policy *p, struct policy_error *error);
+void policy_free(struct policy *p);
+
+/* Both for one text alone: *out is a new policy, or NULL on failure. */
 MUST_USE enum result policy_parse(struct policy **out, const char *source, const char *text, size_t len,
                                   struct policy_error *error);
-void policy_free(struct policy *p);
+
+/* No rule at all was given, not even one for other programs: such a policy is none. */
+bool policy_is_empty(const struct policy *p);
 
 size_t policy_count(const struct policy *p);
 const struct policy_rule *policy_rule_at(const struct policy *p, size_t i);

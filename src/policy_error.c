@@ -7,6 +7,18 @@
 
 enum { SHOWN_MAX = 32, FOUND_MAX = SHOWN_MAX + 16, CANDIDATE_MAX = 24 };
 
+static bool printable(char c)
+{
+    return c >= 0x20 && c < 0x7f;
+}
+
+static void make_printable(char *text)
+{
+    for (; *text; text++)
+        if (!printable(*text))
+            *text = '?';
+}
+
 bool policy_fail(struct lexer *lx, struct place place, const char *format, ...)
 {
     if (lx->result != RESULT_OK)
@@ -18,6 +30,9 @@ bool policy_fail(struct lexer *lx, struct place place, const char *format, ...)
     va_start(args, format);
     vsnprintf(lx->error->message, sizeof lx->error->message, format, args);
     va_end(args);
+    snprintf(lx->error->source, sizeof lx->error->source, "%s", lx->source ? lx->source : "");
+    make_printable(lx->error->message);
+    make_printable(lx->error->source);
     return false;
 }
 
@@ -26,11 +41,6 @@ bool policy_no_memory(struct lexer *lx)
     policy_fail(lx, lx->here, "out of memory");
     lx->result = RESULT_NOMEM;
     return false;
-}
-
-static bool printable(char c)
-{
-    return c >= 0x20 && c < 0x7f;
 }
 
 static void describe_end(const struct lexer *lx, const char *at, char out[FOUND_MAX])

@@ -11,25 +11,112 @@
 enum {
     POLICY_TEXT_MAX = 1024 * 1024,
     POLICY_WORD_MAX = 4096,
+    POLICY_INCLUDE_DEPTH = 8,
+    POLICY_FILES_MAX = 1000,
     POLICY_HANDSHAKE_TIMEOUT_MS = 10 * 1000,
     POLICY_PLAIN_WAIT_MS = 1000,
     POLICY_EARLY_LIMIT_BYTES = 256 * 1024,
 };
 
 /* Addresses in network order; IPv4 ones in the first four bytes. v4-mapped ones never occur: they are FAMILY_V4. */
-enum policy_family { FAMILY_ANY = 0, FAMILY_V4, FAMILY_V6 };
+enum policy_family { FAMILY_ANY = 0, FAMILY_V4, FAMILY_V6, FAMILY_NAME };
 
 struct policy_target {
     enum policy_family family; /* FAMILY_ANY: '*', every address of both families */
     unsigned prefix;           /* leading bits of address that count */
     uint8_t address[16];
+    const char *name; /* FAMILY_NAME: a pattern for pattern_dns_any_depth() */
     uint16_t port_low, port_high;
 };
 
-/* Strings live as long as the policy, so rules can share those that came from a default statement. */
+/* Strings live as long as the policy, so rules can share those that came from a set statement. */
 struct policy_string {
     struct policy_string *next;
     char text[];
+};
+
+struct place {
+    unsigned line, column;
+};
+
+/* Options as given, before what was set is added. */
+enum option {
+    OPTION_ROLE = 0,
+    OPTION_REMOTE_ROLE,
+    OPTION_HELLO,
+    OPTION_PREFER,
+    OPTION_CONNECT,
+    OPTION_AUTH,
+    OPTION_SHOW,
+    OPTION_USAGE,
+    OPTION_ID,
+    OPTION_CERT,
+    OPTION_KEY,
+    OPTION_PASSPHRASE_FILE,
+    OPTION_PIN_FILE,
+    OPTION_OCSP_STAPLE,
+    OPTION_PSK,
+    OPTION_PSK_NAME,
+    OPTION_CA,
+    OPTION_PIN,
+    OPTION_KNOWN_PEERS,
+    OPTION_DANE,
+    OPTION_CRL,
+    OPTION_OCSP,
+    OPTION_TRUST,
+    OPTION_PEER,
+    OPTION_SNI,
+    OPTION_ALPN,
+    OPTION_CLIENT_CIPHERS,
+    OPTION_SERVER_CIPHERS,
+    OPTION_CLIENT_GROUPS,
+    OPTION_SERVER_GROUPS,
+    OPTION_HANDSHAKE_TIMEOUT,
+    OPTION_EARLY_DATA_BUFFER,
+    OPTION_REKEY_AFTER,
+    OPTION_EOF,
+    OPTION_REVALIDATE,
+    OPTION_FROM,
+    OPTION_FOR,
+    OPTION_MODE,
+    OPTION_ACCEPT_PLAIN,
+    OPTION_PLAIN_WAIT,
+    OPTION_COUNT
+};
+
+#define BIT(option) (UINT64_C(1) << (option))
+
+/* Where an option may stand; sets of these. */
+enum scope { SCOPE_RULE = 1, SCOPE_DENY = 2, SCOPE_PLAIN = 4, SCOPE_IDENTITY = 8, SCOPE_SET = 16 };
+
+struct options {
+    uint64_t given;                   /* set of BIT(enum option): said in this statement, or inherited */
+    uint64_t said;                    /* those of the statement itself */
+    struct place place[OPTION_COUNT]; /* where */
+    struct policy_rule values;        /* only the members that options set; from is borrowed from from_list */
+    const char *trust_text;           /* of trust= */
+    struct place trust_place;         /* of its first byte */
+    const char *programs;             /* of for= */
+};
+
+/* A rule that waits for the identity it names, or with it. */
+struct pending {
+    struct pending *next;
+    struct policy_rule *rule;
+    struct options options;
+};
+
+struct named_identity {
+    struct named_identity *next;
+    struct place place;
+    const char *source;
+    struct options options;
+};
+
+/* from= lists, shared by the rules that inherit them. */
+struct from_list {
+    struct from_list *next;
+    struct policy_target targets[];
 };
 
 /* Rules are allocated one by one: pointers to them stay good while a second source is appended. */
@@ -37,10 +124,13 @@ struct policy {
     struct policy_rule **rules;
     size_t count, room;
     struct policy_string *strings;
-};
-
-struct place {
-    unsigned line, column;
+    struct from_list *from_lists;
+    struct pending *pending;
+    struct named_identity *identities;
+    const struct policy *known; /* whose identities may be named too */
+    size_t files;               /* how many were read */
+    size_t for_others;          /* rules that policy_finish left out */
+    bool finished;
 };
 
 /* The parser's view of the text. After the first failure, result is not RESULT_OK and nothing goes on. */
@@ -51,6 +141,7 @@ struct lexer {
     enum result result;
     struct policy_error *error;
     struct policy *policy; /* owner of the strings */
+    const char *source;
 };
 
 /* A word or a value: bytes of the text, or of an unquoted copy. Never has a NUL byte in it. */
@@ -58,6 +149,7 @@ struct word {
     const char *at;
     size_t len;
     struct place place;
+    unsigned quote; /* 1 if it stood in quotes: its first byte is one column behind place */
 };
 
 /* policy_lex.c: the cursor. At the end of the text policy_peek gives '\0'. */
@@ -71,7 +163,13 @@ struct word policy_take_word(struct lexer *lx);             /* up to the word's 
 struct word policy_take_until(struct lexer *lx, char stop); /* up to that byte or the word's end */
 bool policy_take_value(struct lexer *lx, struct word *out); /* bare or in quotes, never empty */
 bool policy_word_is(struct word w, const char *text);
+struct word policy_skip(struct word w, size_t n); /* without the first n bytes, at its new place */
 const char *policy_keep(struct lexer *lx, const char *text, size_t len); /* NULL: no memory, failure noted */
+const char *policy_keep_lower(struct lexer *lx, const char *text, size_t len);
+
+/* Takes the next item of a list that is separated by commas off the front; false after the last. *rest begins as the
+ * whole value; a list has at least one item, which may be empty. */
+bool policy_next_item(struct word *rest, struct word *item);
 
 /* Decimal digits alone, without overflow; *used is how many bytes they took (0: none). */
 bool policy_digits(const char *s, size_t len, uint64_t *value, size_t *used);
@@ -87,45 +185,76 @@ bool policy_expected(struct lexer *lx, const char *expected, struct word found, 
 
 /* policy_target.c */
 bool policy_parse_target(struct lexer *lx, struct policy_target *out);
+bool policy_parse_range(struct lexer *lx, struct word w, struct policy_target *out); /* ADDRESS[/PREFIX] alone */
 bool policy_address_from(const struct sockaddr *address, socklen_t len, struct policy_target *out);
 bool policy_same_bits(const uint8_t *a, const uint8_t *b, unsigned bits);
+bool policy_is_host_name(const char *name, size_t len);
+bool policy_is_address(struct word w); /* an IP literal without brackets */
 
-/* Options as given, before defaults are applied. */
-enum option {
-    OPTION_ROLE = 0,
-    OPTION_REMOTE_ROLE,
-    OPTION_HELLO,
-    OPTION_PREFER,
-    OPTION_CONNECT,
-    OPTION_INSECURE,
-    OPTION_HANDSHAKE_TIMEOUT,
-    OPTION_EARLY_DATA_BUFFER,
-    OPTION_REKEY_AFTER,
-    OPTION_CERT,
-    OPTION_KEY,
-    OPTION_CA,
-    OPTION_PSK,
-    OPTION_PEER,
-    OPTION_CIPHERS,
-    OPTION_COUNT
+/* Names and their values, for words out of a short list; ends with a NULL name. */
+struct named_value {
+    const char *name;
+    int value;
 };
 
-struct options {
-    unsigned given;                   /* bit 1 << enum option: said in this statement, or inherited */
-    struct place place[OPTION_COUNT]; /* where */
-    struct policy_rule values;        /* only the members that options set */
-};
+/* policy_values.c: values of several kinds. expected is for the message. */
+bool policy_named(struct lexer *lx, struct word w, const struct named_value *named, const char *expected, int *out);
+bool policy_on_off(struct lexer *lx, struct word w, bool *out);
+bool policy_path(struct lexer *lx, struct word w, const char **out);          /* absolute */
+bool policy_path_or_token(struct lexer *lx, struct word w, const char **out); /* or a pkcs11: URI */
+bool policy_time(struct lexer *lx, struct word w, uint32_t *ms);
+bool policy_size(struct lexer *lx, struct word w, uint32_t *bytes);
+bool policy_count_value(struct lexer *lx, struct word w, uint64_t *out);
 
-/* policy_options.c: one option, NAME=VALUE or a bare word. */
-bool policy_parse_option(struct lexer *lx, struct options *options);
+typedef bool option_parser(struct lexer *lx, struct word value, struct options *out);
 
-/* policy_rules.c. Options that cannot stand together in one statement, whatever the defaults are. */
+/* policy_identity.c: who this side is. */
+option_parser policy_parse_id, policy_parse_cert, policy_parse_key, policy_parse_passphrase, policy_parse_pin_file,
+    policy_parse_staple, policy_parse_psk, policy_parse_psk_name, policy_parse_show;
+bool policy_take_identity_name(struct lexer *lx, struct word w, const char **out);
+const struct named_identity *policy_find_identity(const struct policy *p, const char *name);
+bool policy_check_own(struct lexer *lx, const struct options *o, const struct policy_rule *rule);
+
+/* policy_trust.c: whom this side accepts. */
+option_parser policy_parse_ca, policy_parse_pin, policy_parse_known_peers, policy_parse_dane, policy_parse_crl,
+    policy_parse_ocsp, policy_parse_trust, policy_parse_peer, policy_parse_auth, policy_parse_usage;
+
+/* policy_scope.c: for whom, from where. */
+option_parser policy_parse_from, policy_parse_for, policy_parse_mode;
+bool policy_is_for(const struct options *o, const char *program); /* NULL: not known */
+
+/* Has the list of peer= a pattern for PSKs, or for anything else? */
+bool policy_has_psk_pattern(const char *patterns);
+bool policy_has_other_pattern(const char *patterns);
+
+/* policy_connection.c: roles, the hello, limits. */
+option_parser policy_parse_role, policy_parse_remote_role, policy_parse_hello, policy_parse_prefer,
+    policy_parse_connect, policy_parse_sni, policy_parse_alpn, policy_parse_client_ciphers, policy_parse_server_ciphers,
+    policy_parse_ciphers, policy_parse_client_groups, policy_parse_server_groups, policy_parse_groups,
+    policy_parse_timeout, policy_parse_early, policy_parse_rekey, policy_parse_eof, policy_parse_revalidate,
+    policy_parse_accept_plain, policy_parse_plain_wait;
+
+/* policy_options.c: one option, NAME=VALUE. */
+bool policy_parse_option(struct lexer *lx, struct options *options, enum scope scope);
+
+/* policy_inherit.c. Options that cannot stand together in one statement, whatever was set. */
 bool policy_check_conflicts(struct lexer *lx, const struct options *options);
 
-/* Adds to options what defaults say and options do not, less what options speak against. */
-void policy_inherit(struct options *options, const struct options *defaults);
+/* Adds to options what set said and options do not, less what options speak against. */
+void policy_inherit(struct options *options, const struct options *set, enum scope scope);
 
-/* Completes rule from options and checks that it can work. said: what the statement itself gave. */
-bool policy_apply_options(struct lexer *lx, struct options *options, unsigned said, struct policy_rule *rule);
+/* Puts an identity's options in the place of id=, less what speaks against them. */
+bool policy_use_identity(struct lexer *lx, struct options *options, const struct named_identity *identity);
+
+/* Overwrites in rule what the options give. */
+void policy_copy_given(struct policy_rule *rule, const struct options *o);
+
+/* policy_rules.c: completes rule from options and checks that it can work. An inherited option is reported where the
+ * rule stands. */
+bool policy_apply_options(struct lexer *lx, const struct options *options, struct policy_rule *rule);
+struct place policy_place_of(const struct options *o, enum option option, const struct policy_rule *rule);
+
+/* policy_check_trust.c: fills in rule->trust.expression. */
+bool policy_check_trust(struct lexer *lx, const struct options *o, struct policy_rule *rule);
 
 #endif

@@ -59,7 +59,7 @@ bool policy_at_word_end(const struct lexer *lx)
 
 struct word policy_take_until(struct lexer *lx, char stop)
 {
-    struct word w = {lx->text + lx->at, 0, lx->here};
+    struct word w = {lx->text + lx->at, 0, lx->here, 0};
     size_t start = lx->at;
     while (!policy_at_word_end(lx) && (!stop || policy_peek(lx) != stop))
         policy_next(lx);
@@ -116,7 +116,7 @@ static bool take_quoted(struct lexer *lx, struct word *out)
     char c = 0;
     if (!copy)
         return policy_no_memory(lx);
-    *out = (struct word){NULL, 0, lx->here};
+    *out = (struct word){NULL, 0, lx->here, 1};
     policy_next(lx);
     while (take_quoted_char(lx, out->place, &c)) {
         if (n == POLICY_WORD_MAX) {
@@ -126,7 +126,7 @@ static bool take_quoted(struct lexer *lx, struct word *out)
         copy[n++] = c;
     }
     if (lx->result == RESULT_OK)
-        *out = (struct word){policy_keep(lx, copy, n), n, out->place};
+        *out = (struct word){policy_keep(lx, copy, n), n, out->place, 1};
     free(copy);
     return out->at;
 }
@@ -151,6 +151,26 @@ bool policy_word_is(struct word w, const char *text)
     return strlen(text) == w.len && !memcmp(w.at, text, w.len);
 }
 
+struct word policy_skip(struct word w, size_t n)
+{
+    return (struct word){w.at + n, w.len - n, {w.place.line, w.place.column + w.quote + (unsigned)n}, 0};
+}
+
+bool policy_next_item(struct word *rest, struct word *item)
+{
+    if (!rest->at)
+        return false;
+    const char *comma = memchr(rest->at, ',', rest->len);
+    *item = policy_skip(*rest, 0);
+    if (!comma) {
+        rest->at = NULL;
+        return true;
+    }
+    item->len = (size_t)(comma - rest->at);
+    *rest = policy_skip(*rest, item->len + 1);
+    return true;
+}
+
 const char *policy_keep(struct lexer *lx, const char *text, size_t len)
 {
     struct policy_string *s = malloc(sizeof *s + len + 1);
@@ -163,6 +183,15 @@ const char *policy_keep(struct lexer *lx, const char *text, size_t len)
     s->next = lx->policy->strings;
     lx->policy->strings = s;
     return s->text;
+}
+
+const char *policy_keep_lower(struct lexer *lx, const char *text, size_t len)
+{
+    char *kept = (char *)policy_keep(lx, text, len);
+    for (char *c = kept; c && *c; c++)
+        if (*c >= 'A' && *c <= 'Z')
+            *c = (char)(*c - 'A' + 'a');
+    return kept;
 }
 
 bool policy_digits(const char *s, size_t len, uint64_t *value, size_t *used)

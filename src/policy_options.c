@@ -1,327 +1,139 @@
-/* The options of a statement: their values, how defaults are inherited, and which of them can stand together. */
+/* The table of options, and the reading of one: NAME=VALUE. Their values are read in policy_connection.c,
+ * policy_identity.c, policy_trust.c and policy_scope.c. */
 #include "policy_internal.h"
 
-#include <arpa/inet.h>
-#include <stddef.h>
 #include <string.h>
 
-enum {
-    HOST_NAME_MAX_BYTES = 253, /* RFC 1035 section 2.3.4, without the root's dot */
-    HOST_LABEL_MAX = 63,
-    MAX_HANDSHAKE_TIMEOUT_MS = 24 * 3600 * 1000,
-    MAX_EARLY_LIMIT = 64 * 1024 * 1024,
-};
+/* In a rule and in set; a few also elsewhere. */
+enum { RULE = SCOPE_RULE | SCOPE_SET, OWN = RULE | SCOPE_IDENTITY };
 
-struct named_value {
+static const struct known_option {
     const char *name;
-    int value;
+    uint64_t options; /* what it sets: ciphers= is client-ciphers= and server-ciphers= */
+    option_parser *parse;
+    unsigned scopes;
+} known[] = {
+    {"role", BIT(OPTION_ROLE), policy_parse_role, RULE},
+    {"remote-role", BIT(OPTION_REMOTE_ROLE), policy_parse_remote_role, RULE},
+    {"hello", BIT(OPTION_HELLO), policy_parse_hello, RULE},
+    {"prefer", BIT(OPTION_PREFER), policy_parse_prefer, RULE},
+    {"connect", BIT(OPTION_CONNECT), policy_parse_connect, RULE},
+    {"auth", BIT(OPTION_AUTH), policy_parse_auth, RULE},
+    {"show", BIT(OPTION_SHOW), policy_parse_show, RULE},
+    {"usage", BIT(OPTION_USAGE), policy_parse_usage, RULE},
+    {"id", BIT(OPTION_ID), policy_parse_id, RULE},
+    {"cert", BIT(OPTION_CERT), policy_parse_cert, OWN},
+    {"key", BIT(OPTION_KEY), policy_parse_key, OWN},
+    {"passphrase-file", BIT(OPTION_PASSPHRASE_FILE), policy_parse_passphrase, OWN},
+    {"pin-file", BIT(OPTION_PIN_FILE), policy_parse_pin_file, OWN},
+    {"ocsp-staple", BIT(OPTION_OCSP_STAPLE), policy_parse_staple, OWN},
+    {"psk", BIT(OPTION_PSK), policy_parse_psk, OWN},
+    {"psk-name", BIT(OPTION_PSK_NAME), policy_parse_psk_name, OWN},
+    {"ca", BIT(OPTION_CA), policy_parse_ca, RULE},
+    {"pin", BIT(OPTION_PIN), policy_parse_pin, RULE},
+    {"known-peers", BIT(OPTION_KNOWN_PEERS), policy_parse_known_peers, RULE},
+    {"dane", BIT(OPTION_DANE), policy_parse_dane, RULE},
+    {"crl", BIT(OPTION_CRL), policy_parse_crl, RULE},
+    {"ocsp", BIT(OPTION_OCSP), policy_parse_ocsp, RULE},
+    {"trust", BIT(OPTION_TRUST), policy_parse_trust, RULE},
+    {"peer", BIT(OPTION_PEER), policy_parse_peer, RULE},
+    {"sni", BIT(OPTION_SNI), policy_parse_sni, RULE},
+    {"alpn", BIT(OPTION_ALPN), policy_parse_alpn, RULE},
+    {"client-ciphers", BIT(OPTION_CLIENT_CIPHERS), policy_parse_client_ciphers, RULE},
+    {"server-ciphers", BIT(OPTION_SERVER_CIPHERS), policy_parse_server_ciphers, RULE},
+    {"ciphers", BIT(OPTION_CLIENT_CIPHERS) | BIT(OPTION_SERVER_CIPHERS), policy_parse_ciphers, RULE},
+    {"client-groups", BIT(OPTION_CLIENT_GROUPS), policy_parse_client_groups, RULE},
+    {"server-groups", BIT(OPTION_SERVER_GROUPS), policy_parse_server_groups, RULE},
+    {"groups", BIT(OPTION_CLIENT_GROUPS) | BIT(OPTION_SERVER_GROUPS), policy_parse_groups, RULE},
+    {"handshake-timeout", BIT(OPTION_HANDSHAKE_TIMEOUT), policy_parse_timeout, RULE},
+    {"early-data-buffer", BIT(OPTION_EARLY_DATA_BUFFER), policy_parse_early, RULE},
+    {"rekey-after", BIT(OPTION_REKEY_AFTER), policy_parse_rekey, RULE},
+    {"eof", BIT(OPTION_EOF), policy_parse_eof, RULE},
+    {"revalidate", BIT(OPTION_REVALIDATE), policy_parse_revalidate, RULE},
+    {"from", BIT(OPTION_FROM), policy_parse_from, RULE},
+    {"for", BIT(OPTION_FOR), policy_parse_for, RULE | SCOPE_DENY | SCOPE_PLAIN},
+    {"mode", BIT(OPTION_MODE), policy_parse_mode, RULE | SCOPE_DENY},
+    {"insecure-accept-plain", BIT(OPTION_ACCEPT_PLAIN), policy_parse_accept_plain, RULE},
+    {"plain-wait", BIT(OPTION_PLAIN_WAIT), policy_parse_plain_wait, RULE},
 };
 
-static const struct named_value roles[] = {{"peer", ROLE_PEER}, {"client", ROLE_CLIENT}, {"server", ROLE_SERVER}, {0}};
-static const struct named_value hellos[] = {{"now", HELLO_NOW}, {"wait", HELLO_WAIT}, {0}};
-static const struct named_value prefers[] = {{"client", PREFER_CLIENT}, {"server", PREFER_SERVER}, {0}};
-static const struct named_value connects[] = {{"wait", true}, {0}};
+enum { KNOWN = sizeof known / sizeof known[0], WORDS = 4 };
 
-enum { NAMED_MAX = 4 };
+static const char *const words[WORDS] = {"tls", "plain", "deny", "final"};
 
-static bool parse_named(struct lexer *lx, struct word w, const struct named_value *named, const char *expected,
-                        int *out)
+static const char *scope_expected(enum scope scope)
 {
-    const char *names[NAMED_MAX] = {0};
-    for (size_t i = 0; named[i].name; i++) {
-        if (policy_word_is(w, named[i].name)) {
-            *out = named[i].value;
+    switch (scope) {
+    case SCOPE_RULE:
+        return "an option (docs/POLICY.md lists them) or ';'";
+    case SCOPE_DENY:
+        return "for=, mode= or the end of the statement after deny";
+    case SCOPE_PLAIN:
+        return "for= or the end of the statement after plain";
+    case SCOPE_IDENTITY:
+        return "cert=, key=, passphrase-file=, pin-file=, ocsp-staple=, psk= or psk-name=";
+    case SCOPE_SET:
+        return "an option (docs/POLICY.md lists them) or ';'";
+    }
+    return "";
+}
+
+static bool is_bare_word(struct word name)
+{
+    for (size_t i = 0; i < WORDS; i++)
+        if (policy_word_is(name, words[i]))
             return true;
-        }
-        names[i] = named[i].name;
-    }
-    return policy_expected(lx, expected, w, names, NULL);
+    return false;
 }
 
-static bool parse_role_set(struct lexer *lx, struct word w, enum role_set *out)
+static bool unknown_option(struct lexer *lx, struct word name, enum scope scope)
 {
-    int value = 0;
-    bool ok = parse_named(lx, w, roles, "peer, client or server", &value);
-    *out = (enum role_set)value;
-    return ok;
+    const char *names[KNOWN + WORDS + 1] = {0};
+    size_t n = 0;
+    if (policy_word_is(name, "insecure"))
+        return policy_expected(lx, "auth=insecure-none", name, NULL, "the remote side is then not checked");
+    if (is_bare_word(name))
+        return policy_expected(
+            lx, scope_expected(scope), name, NULL,
+            scope == SCOPE_RULE ? "tls, plain or deny stand right after the endpoints, and final behind them" : NULL);
+    for (size_t i = 0; i < KNOWN; i++)
+        if (known[i].scopes & (unsigned)scope)
+            names[n++] = known[i].name;
+    for (size_t i = 0; i < WORDS && scope == SCOPE_RULE; i++)
+        names[n++] = words[i];
+    return policy_expected(lx, scope_expected(scope), name, names, NULL);
 }
 
-static bool parse_role(struct lexer *lx, struct word w, struct policy_rule *r)
+static const struct known_option *find_option(struct word name, enum scope scope)
 {
-    return parse_role_set(lx, w, &r->role);
+    for (size_t i = 0; i < KNOWN; i++)
+        if ((known[i].scopes & (unsigned)scope) && policy_word_is(name, known[i].name))
+            return &known[i];
+    return NULL;
 }
 
-static bool parse_remote_role(struct lexer *lx, struct word w, struct policy_rule *r)
+static bool note_given(struct lexer *lx, struct options *o, const struct known_option *option, struct place place)
 {
-    return parse_role_set(lx, w, &r->remote_role);
-}
-
-static bool parse_hello(struct lexer *lx, struct word w, struct policy_rule *r)
-{
-    int value = 0;
-    bool ok = parse_named(lx, w, hellos, "now or wait", &value);
-    r->hello = (enum policy_hello)value;
-    return ok;
-}
-
-static bool parse_prefer(struct lexer *lx, struct word w, struct policy_rule *r)
-{
-    int value = 0;
-    bool ok = parse_named(lx, w, prefers, "client or server", &value);
-    r->prefer = (enum role_prefer)value;
-    return ok;
-}
-
-static bool parse_connect(struct lexer *lx, struct word w, struct policy_rule *r)
-{
-    int value = 0;
-    bool ok = parse_named(lx, w, connects, "wait", &value);
-    r->connect_waits = value;
-    return ok;
-}
-
-static bool unit_is(const char *s, size_t len, const char *unit)
-{
-    return strlen(unit) == len && !memcmp(s, unit, len);
-}
-
-/* The digits after the point, in milliseconds. */
-static bool parse_fraction(const char **s, size_t *left, uint64_t *ms)
-{
-    uint64_t value = 0;
-    size_t used = 0;
-    if (!policy_digits(*s, *left, &value, &used) || used > 3)
-        return false;
-    for (size_t i = used; i < 3; i++)
-        value *= 10;
-    *ms += value;
-    *s += used;
-    *left -= used;
-    return true;
-}
-
-/* SECONDS or SECONDS.FRACTION, with or without the unit s, or whole milliseconds with ms. */
-static bool duration_ms(struct word w, uint64_t *ms)
-{
-    size_t used = 0;
-    if (!policy_digits(w.at, w.len, ms, &used) || *ms > MAX_HANDSHAKE_TIMEOUT_MS)
-        return false;
-    const char *s = w.at + used;
-    size_t left = w.len - used;
-    if (unit_is(s, left, "ms"))
-        return true;
-    *ms *= 1000;
-    if (left && *s == '.') {
-        s++, left--;
-        if (!parse_fraction(&s, &left, ms))
-            return false;
-    }
-    return !left || unit_is(s, left, "s");
-}
-
-static bool parse_timeout(struct lexer *lx, struct word w, struct policy_rule *r)
-{
-    uint64_t ms = 0;
-    if (!duration_ms(w, &ms) || !ms || ms > MAX_HANDSHAKE_TIMEOUT_MS)
-        return policy_expected(lx, "a time above 0 and up to 86400 s, as 10, 2.5, 2.5s or 250ms", w, NULL, NULL);
-    r->handshake_timeout_ms = (uint32_t)ms;
-    return true;
-}
-
-static bool parse_early(struct lexer *lx, struct word w, struct policy_rule *r)
-{
-    static const char expected[] = "a size from 1 byte to 64M, as 100000, 256K or 1M";
-    uint64_t value = 0, unit = 1;
-    size_t used = 0;
-    bool ok = policy_digits(w.at, w.len, &value, &used) && value <= MAX_EARLY_LIMIT;
-    if (ok && used < w.len) {
-        unit = w.at[used] == 'K' ? 1024 : w.at[used] == 'M' ? 1024 * 1024 : 0;
-        ok = unit && used + 1 == w.len;
-    }
-    if (!ok || !value || value * unit > MAX_EARLY_LIMIT)
-        return policy_expected(lx, expected, w, NULL, NULL);
-    r->early_limit_bytes = (uint32_t)(value * unit);
-    return true;
-}
-
-static bool parse_rekey(struct lexer *lx, struct word w, struct policy_rule *r)
-{
-    size_t used = 0;
-    if (!policy_digits(w.at, w.len, &r->rekey_after_records, &used) || used != w.len)
-        return policy_expected(lx, "a number of records (0: the cipher's own limit)", w, NULL, NULL);
-    return true;
-}
-
-/* Absolute, since a daemon changes its directory and the files may be read later than this. */
-static bool parse_path(struct lexer *lx, struct word w, const char **out)
-{
-    if (w.at[0] != '/')
-        return policy_expected(lx, "an absolute path", w, NULL, "begin it with '/'");
-    *out = policy_keep(lx, w.at, w.len);
-    return *out;
-}
-
-static bool parse_cert(struct lexer *lx, struct word w, struct policy_rule *r)
-{
-    return parse_path(lx, w, &r->own.cert_file);
-}
-
-static bool parse_key(struct lexer *lx, struct word w, struct policy_rule *r)
-{
-    return parse_path(lx, w, &r->own.key_file);
-}
-
-static bool parse_ca(struct lexer *lx, struct word w, struct policy_rule *r)
-{
-    return parse_path(lx, w, &r->trust.ca);
-}
-
-static bool parse_psk(struct lexer *lx, struct word w, struct policy_rule *r)
-{
-    return parse_path(lx, w, &r->own.psk_file);
-}
-
-static bool label_byte(char c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
-}
-
-static bool is_host_name(const char *name, size_t len)
-{
-    size_t label = 0;
-    bool digits_only = true; /* of the last label: then it is a mistyped IPv4 address (RFC 1123 section 2.1) */
-    if (len > HOST_NAME_MAX_BYTES)
-        return false;
-    for (size_t i = 0; i < len; i++) {
-        bool edge = !label || i + 1 == len || name[i + 1] == '.';
-        if (name[i] == '.') {
-            if (!label)
-                return false;
-            label = 0;
-            digits_only = true;
-            continue;
-        }
-        if (!label_byte(name[i]) || (name[i] == '-' && edge) || ++label > HOST_LABEL_MAX)
-            return false;
-        digits_only = digits_only && name[i] >= '0' && name[i] <= '9';
-    }
-    return label && !digits_only;
-}
-
-static bool is_address(const char *text)
-{
-    uint8_t binary[16];
-    return inet_pton(AF_INET, text, binary) == 1 || inet_pton(AF_INET6, text, binary) == 1;
-}
-
-static bool parse_peer(struct lexer *lx, struct word w, struct policy_rule *r)
-{
-    struct word name = w;
-    if (name.len > 2 && name.at[0] == '[' && name.at[name.len - 1] == ']')
-        name = (struct word){name.at + 1, name.len - 2, w.place};
-    r->peer_patterns = policy_keep(lx, name.at, name.len);
-    if (!r->peer_patterns)
-        return false;
-    if (is_address(r->peer_patterns) || (name.len == w.len && is_host_name(name.at, name.len)))
-        return true;
-    const char *hint = NULL;
-    if (w.at[w.len - 1] == '.')
-        hint = "leave the last dot out";
-    else if (memchr(w.at, '*', w.len))
-        hint = "a wildcard may stand in the certificate, not here";
-    return policy_expected(lx, "a DNS name or an IP address", w, NULL, hint);
-}
-
-static const char *const cipher_names[] = {"aes-128-gcm", "aes-256-gcm", "chacha20-poly1305", NULL};
-static const char *const gnutls_names[] = {"+AES-128-GCM", "+AES-256-GCM", "+CHACHA20-POLY1305"};
-
-static bool parse_cipher(struct lexer *lx, struct word name, unsigned *seen, unsigned *index)
-{
-    unsigned i = 0;
-    while (cipher_names[i] && !policy_word_is(name, cipher_names[i]))
-        i++;
-    if (!cipher_names[i])
-        return policy_expected(lx, "aes-128-gcm, aes-256-gcm or chacha20-poly1305", name, cipher_names, NULL);
-    if (*seen & 1u << i)
-        return policy_expected(lx, "each cipher once", name, NULL, NULL);
-    *seen |= 1u << i;
-    *index = i;
-    return true;
-}
-
-static bool parse_ciphers(struct lexer *lx, struct word w, struct policy_rule *r)
-{
-    char out[sizeof "+AES-128-GCM:+AES-256-GCM:+CHACHA20-POLY1305"];
-    size_t len = 0, at = 0;
-    unsigned seen = 0, i = 0;
-    do {
-        const char *comma = memchr(w.at + at, ',', w.len - at);
-        size_t name_len = comma ? (size_t)(comma - w.at) - at : w.len - at;
-        struct word name = {w.at + at, name_len, {w.place.line, w.place.column + (unsigned)at}};
-        if (!parse_cipher(lx, name, &seen, &i))
-            return false;
-        if (len)
-            out[len++] = ':';
-        memcpy(out + len, gnutls_names[i], strlen(gnutls_names[i]));
-        len += strlen(gnutls_names[i]);
-        at += name_len + 1;
-    } while (at <= w.len);
-    r->client_ciphers = r->server_ciphers = policy_keep(lx, out, len);
-    return r->client_ciphers;
-}
-
-static const struct {
-    const char *name;
-    bool (*parse)(struct lexer *lx, struct word value, struct policy_rule *out); /* NULL: a bare word */
-} known[OPTION_COUNT] = {
-    [OPTION_ROLE] = {"role", parse_role},
-    [OPTION_REMOTE_ROLE] = {"remote-role", parse_remote_role},
-    [OPTION_HELLO] = {"hello", parse_hello},
-    [OPTION_PREFER] = {"prefer", parse_prefer},
-    [OPTION_CONNECT] = {"connect", parse_connect},
-    [OPTION_INSECURE] = {"insecure", NULL},
-    [OPTION_HANDSHAKE_TIMEOUT] = {"handshake-timeout", parse_timeout},
-    [OPTION_EARLY_DATA_BUFFER] = {"early-data-buffer", parse_early},
-    [OPTION_REKEY_AFTER] = {"rekey-after", parse_rekey},
-    [OPTION_CERT] = {"cert", parse_cert},
-    [OPTION_KEY] = {"key", parse_key},
-    [OPTION_CA] = {"ca", parse_ca},
-    [OPTION_PSK] = {"psk", parse_psk},
-    [OPTION_PEER] = {"peer", parse_peer},
-    [OPTION_CIPHERS] = {"ciphers", parse_ciphers},
-};
-
-static bool unknown_option(struct lexer *lx, struct word name)
-{
-    const char *names[OPTION_COUNT + 3] = {0};
+    if (o->given & option->options)
+        return policy_fail(lx, place, "expected each option once, found %s again", option->name);
+    o->given |= option->options;
+    o->said |= option->options;
     for (unsigned i = 0; i < OPTION_COUNT; i++)
-        names[i] = known[i].name;
-    names[OPTION_COUNT] = "plain";
-    names[OPTION_COUNT + 1] = "deny";
-    bool action = policy_word_is(name, "plain") || policy_word_is(name, "deny");
-    return policy_expected(lx, "an option (docs/POLICY.md lists them) or ';'", name, action ? NULL : names,
-                           action ? "plain and deny stand alone, right after the targets" : NULL);
+        if (option->options & BIT(i))
+            o->place[i] = place;
+    return true;
 }
 
-bool policy_parse_option(struct lexer *lx, struct options *options)
+bool policy_parse_option(struct lexer *lx, struct options *options, enum scope scope)
 {
     struct word name = policy_take_until(lx, '='), value;
-    unsigned i = 0;
-    while (i < OPTION_COUNT && !policy_word_is(name, known[i].name))
-        i++;
-    if (i == OPTION_COUNT)
-        return unknown_option(lx, name);
-    if (options->given & 1u << i)
-        return policy_fail(lx, name.place, "expected each option once, found %s again", known[i].name);
-    options->given |= 1u << i;
-    options->place[i] = name.place;
-    bool assigned = policy_peek(lx) == '=';
-    if (!known[i].parse) {
-        options->values.auth = AUTH_INSECURE_NONE;
-        return !assigned || policy_fail(lx, lx->here, "expected %s alone, found a value", known[i].name);
-    }
-    if (!assigned)
-        return policy_fail(lx, lx->here, "expected '=' and a value after %s, found none", known[i].name);
+    const struct known_option *option = find_option(name, scope);
+    if (!option)
+        return unknown_option(lx, name, scope);
+    if (!note_given(lx, options, option, name.place))
+        return false;
+    if (policy_peek(lx) != '=')
+        return policy_fail(lx, lx->here, "expected '=' and a value after %s, found none", option->name);
     policy_next(lx);
-    return policy_take_value(lx, &value) && known[i].parse(lx, value, &options->values);
+    return policy_take_value(lx, &value) && option->parse(lx, value, options);
 }

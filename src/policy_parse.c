@@ -1,17 +1,10 @@
 /* Statements of the policy language (docs/POLICY.md): a recursive-descent parser over policy_lex's cursor. */
-#include "policy_internal.h"
+#include "policy_parse.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-struct parser {
-    struct lexer lx;
-    struct policy *policy;
-    struct options defaults; /* of the default statements so far; they end with the source */
-    const char *source;
-};
-
-static const char *const openings[] = {"connect", "accept", "any", "default", NULL};
+static const char *const openings[] = {"connect", "accept", "any", "set", "identity", "include", NULL};
 
 static bool grow(struct lexer *lx, void **array, size_t count, size_t *room, size_t size)
 {
@@ -26,6 +19,14 @@ static bool grow(struct lexer *lx, void **array, size_t count, size_t *room, siz
     return true;
 }
 
+static bool check_target(struct lexer *lx, const struct policy_rule *rule, struct place place)
+{
+    if (rule->targets[rule->target_count].family != FAMILY_NAME || (rule->directions & POLICY_CONNECT))
+        return true;
+    return policy_fail(
+        lx, place, "expected an address after accept, found a name; a name is known only where the program connects");
+}
+
 static bool parse_targets(struct lexer *lx, struct policy_rule *rule)
 {
     size_t room = 0;
@@ -35,7 +36,8 @@ static bool parse_targets(struct lexer *lx, struct policy_rule *rule)
             return false;
         rule->targets = array;
         policy_skip_blanks(lx);
-        if (!policy_parse_target(lx, &rule->targets[rule->target_count]))
+        struct place place = lx->here;
+        if (!policy_parse_target(lx, &rule->targets[rule->target_count]) || !check_target(lx, rule, place))
             return false;
         rule->target_count++;
         policy_skip_blanks(lx);
@@ -45,53 +47,103 @@ static bool parse_targets(struct lexer *lx, struct policy_rule *rule)
     }
 }
 
-/* True and the action if the statement goes on with plain or deny; the cursor stays otherwise. */
-static bool take_action(struct lexer *lx, enum policy_action *action)
+/* A name concerns the connecting side only: with nothing else, "any" is "connect". */
+static unsigned usable_directions(const struct policy_rule *rule)
+{
+    for (size_t i = 0; i < rule->target_count; i++)
+        if (rule->targets[i].family != FAMILY_NAME)
+            return rule->directions;
+    return rule->directions & POLICY_CONNECT;
+}
+
+/* True if the statement goes on with that word; else the cursor stays. */
+static bool take_if(struct lexer *lx, const char *text, struct place *place)
 {
     struct lexer before = *lx;
+    policy_skip_blanks(lx);
     struct word w = policy_take_word(lx);
-    if (policy_word_is(w, "plain"))
-        *action = POLICY_PLAIN;
-    else if (policy_word_is(w, "deny"))
-        *action = POLICY_DENY;
-    else {
-        *lx = before;
-        return false;
+    if (policy_word_is(w, text)) {
+        *place = w.place;
+        return true;
     }
+    *lx = before;
+    return false;
+}
+
+static enum scope take_action(struct lexer *lx, enum policy_action *action)
+{
+    struct place place;
+    *action = POLICY_PROTECT;
+    if (take_if(lx, "plain", &place)) {
+        *action = POLICY_PLAIN;
+        return SCOPE_PLAIN;
+    }
+    if (take_if(lx, "deny", &place)) {
+        *action = POLICY_DENY;
+        return SCOPE_DENY;
+    }
+    (void)take_if(lx, "tls", &place);
+    return SCOPE_RULE;
+}
+
+static bool take_final(struct parser *p, struct policy_rule *rule)
+{
+    struct place place;
+    if (!take_if(&p->lx, "final", &place))
+        return true;
+    if (rule->action == POLICY_PLAIN)
+        return policy_fail(&p->lx, place,
+                           "expected final after tls or deny, found it after plain; only protection can "
+                           "be made sure of");
+    if (!p->from->trusted)
+        return policy_fail(&p->lx, place, "expected final in the files of /etc/p2ptls only, found it elsewhere");
+    rule->final = true;
     return true;
 }
 
-static bool parse_options(struct lexer *lx, struct options *options)
+static bool parse_options(struct lexer *lx, struct options *options, enum scope scope)
 {
     for (policy_skip_blanks(lx); !policy_at_statement_end(lx); policy_skip_blanks(lx))
-        if (!policy_parse_option(lx, options))
+        if (!policy_parse_option(lx, options, scope))
             return false;
     return policy_check_conflicts(lx, options);
+}
+
+static bool await_identity(struct lexer *lx, const struct options *options, struct policy_rule *rule)
+{
+    struct pending *pending = malloc(sizeof *pending);
+    if (!pending)
+        return policy_no_memory(lx);
+    *pending = (struct pending){lx->policy->pending, rule, *options};
+    lx->policy->pending = pending;
+    return true;
 }
 
 static bool parse_rest(struct parser *p, struct policy_rule *rule)
 {
     struct options options = {0};
-    if (take_action(&p->lx, &rule->action)) {
-        policy_skip_blanks(&p->lx);
-        return policy_at_statement_end(&p->lx) ||
-               policy_expected(&p->lx, "the end of the statement after plain or deny", policy_take_word(&p->lx), NULL,
-                               "they take no options");
-    }
-    rule->action = POLICY_PROTECT;
-    if (!parse_options(&p->lx, &options))
+    enum scope scope = take_action(&p->lx, &rule->action);
+    if (!take_final(p, rule) || !parse_options(&p->lx, &options, scope))
         return false;
-    unsigned said = options.given;
-    policy_inherit(&options, &p->defaults);
-    return policy_apply_options(&p->lx, &options, said, rule);
+    rule->directions = usable_directions(rule);
+    policy_inherit(&options, &p->set, scope);
+    bool concerns_us = policy_is_for(&options, p->from->host ? p->from->host->program : NULL);
+    rule->for_others = !concerns_us;
+    if (!(options.given & BIT(OPTION_ID)))
+        return policy_apply_options(&p->lx, &options, rule);
+    const struct named_identity *identity = policy_find_identity(p->lx.policy, options.values.own.name);
+    if (!identity)
+        return await_identity(&p->lx, &options, rule);
+    return policy_use_identity(&p->lx, &options, identity) && policy_apply_options(&p->lx, &options, rule);
 }
 
 static bool parse_rule(struct parser *p, unsigned directions, struct place start)
 {
-    void *array = p->policy->rules;
-    if (!grow(&p->lx, &array, p->policy->count, &p->policy->room, sizeof *p->policy->rules))
+    struct policy *policy = p->lx.policy;
+    void *array = policy->rules;
+    if (!grow(&p->lx, &array, policy->count, &policy->room, sizeof *policy->rules))
         return false;
-    p->policy->rules = array;
+    policy->rules = array;
     struct policy_rule *rule = malloc(sizeof *rule);
     if (!rule)
         return policy_no_memory(&p->lx);
@@ -99,7 +151,8 @@ static bool parse_rule(struct parser *p, unsigned directions, struct place start
         .directions = directions,
         .line = start.line,
         .column = start.column,
-        .source = p->source,
+        .source = p->lx.source,
+        .trusted = p->from->trusted,
         .role = ROLE_PEER,
         .remote_role = ROLE_PEER,
         .effective = ROLE_PEER,
@@ -108,20 +161,58 @@ static bool parse_rule(struct parser *p, unsigned directions, struct place start
         .handshake_timeout_ms = POLICY_HANDSHAKE_TIMEOUT_MS,
         .early_limit_bytes = POLICY_EARLY_LIMIT_BYTES,
     };
-    p->policy->rules[p->policy->count++] = rule;
+    policy->rules[policy->count++] = rule;
     return parse_targets(&p->lx, rule) && parse_rest(p, rule);
 }
 
-static bool parse_default(struct parser *p)
+static bool parse_set(struct parser *p)
 {
     struct options options = {0};
-    if (!parse_options(&p->lx, &options))
+    if (!parse_options(&p->lx, &options, SCOPE_SET))
         return false;
     if (!options.given)
-        return policy_expected(&p->lx, "an option after default", policy_take_word(&p->lx), NULL, NULL);
-    policy_inherit(&options, &p->defaults);
-    p->defaults = options;
+        return policy_expected(&p->lx, "an option after set", policy_take_word(&p->lx), NULL, NULL);
+    policy_inherit(&options, &p->set, SCOPE_SET);
+    p->set = options;
     return true;
+}
+
+static bool keep_identity(struct lexer *lx, const struct options *options, struct place place)
+{
+    const struct named_identity *known = policy_find_identity(lx->policy, options->values.own.name);
+    if (known)
+        return policy_fail(lx, place, "expected another name, found %s again: it is defined in %s:%u",
+                           options->values.own.name, known->source, known->place.line);
+    struct named_identity *identity = malloc(sizeof *identity);
+    if (!identity)
+        return policy_no_memory(lx);
+    *identity = (struct named_identity){lx->policy->identities, place, lx->source, *options};
+    lx->policy->identities = identity;
+    return true;
+}
+
+static bool parse_identity(struct parser *p, struct place start)
+{
+    struct lexer *lx = &p->lx;
+    struct options options = {0};
+    const struct policy_rule here = {.line = start.line, .column = start.column};
+    policy_skip_blanks(lx);
+    struct word name = policy_take_word(lx);
+    if (!policy_take_identity_name(lx, name, &options.values.own.name) || !parse_options(lx, &options, SCOPE_IDENTITY))
+        return false;
+    if (!options.given)
+        return policy_expected(lx, "cert=, key= or psk= after the name of an identity", policy_take_word(lx), NULL,
+                               NULL);
+    return policy_check_own(lx, &options, &here) && keep_identity(lx, &options, name.place);
+}
+
+static const char *opening_hint(struct word w)
+{
+    if (policy_word_is(w, "default"))
+        return "it is now called set";
+    if (memchr(w.at, '=', w.len))
+        return "a value with ';' in it stands in quotes, an option behind its rule";
+    return NULL;
 }
 
 static bool parse_statement(struct parser *p)
@@ -136,9 +227,13 @@ static bool parse_statement(struct parser *p)
         return parse_rule(p, POLICY_ACCEPT, w.place);
     if (policy_word_is(w, "any"))
         return parse_rule(p, POLICY_CONNECT | POLICY_ACCEPT, w.place);
-    if (policy_word_is(w, "default"))
-        return parse_default(p);
-    return policy_expected(&p->lx, "connect, accept, any or default", w, openings, NULL);
+    if (policy_word_is(w, "set"))
+        return parse_set(p);
+    if (policy_word_is(w, "identity"))
+        return parse_identity(p, w.place);
+    if (policy_word_is(w, "include"))
+        return policy_include(p);
+    return policy_expected(&p->lx, "connect, accept, any, set, identity or include", w, openings, opening_hint(w));
 }
 
 static bool check_text(struct lexer *lx)
@@ -153,7 +248,7 @@ static bool check_text(struct lexer *lx)
     return policy_fail(lx, to_nul.here, "expected text, found the byte 0x00");
 }
 
-static void parse_text(struct parser *p)
+void policy_parse_text(struct parser *p)
 {
     struct lexer *lx = &p->lx;
     policy_lex_begin(lx);
@@ -164,47 +259,4 @@ static void parse_text(struct parser *p)
             return;
         policy_next(lx);
     }
-}
-
-/* Moves rules and strings of from, which is freed, behind those of to. */
-static bool append(struct policy *to, struct policy *from)
-{
-    struct policy_string **tail = &to->strings;
-    struct policy_rule **rules = reallocarray(to->rules, to->count + from->count + 1, sizeof *rules);
-    if (!rules)
-        return false;
-    for (size_t i = 0; i < from->count; i++)
-        rules[to->count + i] = from->rules[i];
-    to->rules = rules;
-    to->count += from->count;
-    to->room = to->count + 1;
-    while (*tail)
-        tail = &(*tail)->next;
-    *tail = from->strings;
-    from->strings = NULL;
-    from->count = 0;
-    policy_free(from);
-    return true;
-}
-
-enum result policy_parse(struct policy **out, const char *source, const char *text, size_t len,
-                         struct policy_error *error)
-{
-    struct parser p = {.lx = {.text = text, .len = len, .error = error, .result = RESULT_OK}};
-    p.policy = p.lx.policy = calloc(1, sizeof *p.policy);
-    *error = (struct policy_error){.line = 1, .column = 1};
-    if (!p.policy) {
-        policy_no_memory(&p.lx);
-        return RESULT_NOMEM;
-    }
-    p.source = policy_keep(&p.lx, source, strlen(source));
-    if (p.source)
-        parse_text(&p);
-    if (p.lx.result == RESULT_OK && *out && !append(*out, p.policy))
-        policy_no_memory(&p.lx);
-    if (p.lx.result != RESULT_OK)
-        policy_free(p.policy);
-    else if (!*out)
-        *out = p.policy;
-    return p.lx.result;
 }

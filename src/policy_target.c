@@ -5,7 +5,14 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { V4_BITS = 32, V6_BITS = 128, MAPPED_BITS = 96, PORT_MAX = 65535 };
+enum {
+    V4_BITS = 32,
+    V6_BITS = 128,
+    MAPPED_BITS = 96,
+    PORT_MAX = 65535,
+    HOST_NAME_MAX_BYTES = 253, /* RFC 1035 section 2.3.4, without the root's dot */
+    HOST_LABEL_MAX = 63,
+};
 
 static const uint8_t mapped_prefix[12] = {[10] = 0xff, [11] = 0xff}; /* ::ffff:0:0/96, RFC 4291 section 2.5.5.2 */
 
@@ -17,14 +24,9 @@ bool policy_same_bits(const uint8_t *a, const uint8_t *b, unsigned bits)
     return !rest || !((a[whole] ^ b[whole]) >> (8 - rest));
 }
 
-static struct word skip(struct word w, size_t n)
-{
-    return (struct word){w.at + n, w.len - n, {w.place.line, w.place.column + (unsigned)n}};
-}
-
 static struct word head(struct word w, size_t n)
 {
-    return (struct word){w.at, n, w.place};
+    return (struct word){w.at, n, w.place, w.quote};
 }
 
 static size_t find(struct word w, const char *any_of)
@@ -45,7 +47,7 @@ static bool take_number(struct lexer *lx, struct word *w, uint64_t low, uint64_t
     if (!fits)
         return policy_expected(lx, expected, *w, NULL, NULL);
     *out = (unsigned)value;
-    *w = skip(*w, used);
+    *w = policy_skip(*w, used);
     return true;
 }
 
@@ -53,18 +55,19 @@ static bool take_prefix(struct lexer *lx, struct word *w, unsigned bits, unsigne
 {
     if (!w->len || w->at[0] != '/')
         return true;
-    *w = skip(*w, 1);
+    *w = policy_skip(*w, 1);
     return take_number(lx, w, 0, bits, bits == V4_BITS ? "a prefix from 0 to 32" : "a prefix from 0 to 128", prefix);
 }
 
 static const char *v4_hint(struct word w, size_t len)
 {
-    struct word rest = skip(w, len);
-    if (rest.len && rest.at[0] == ':' && find(skip(rest, 1), ":") < rest.len - 1)
+    struct word rest = policy_skip(w, len);
+    if (rest.len && rest.at[0] == ':' && find(policy_skip(rest, 1), ":") < rest.len - 1)
         return "an IPv6 address goes into brackets, as in [::1]:443";
-    for (size_t i = 0; i < len; i++)
-        if ((w.at[i] < '0' || w.at[i] > '9') && w.at[i] != '.')
-            return "names are not looked up: write the address, or '*' for all";
+    if (len && w.at[len - 1] == '.')
+        return "leave the last dot out";
+    if (len && w.at[0] == '*')
+        return "a wildcard stands for whole labels in front: *.db.example";
     return NULL;
 }
 
@@ -75,17 +78,18 @@ static bool take_v4(struct lexer *lx, struct word *w, struct policy_target *out)
     if (len < sizeof text)
         memcpy(text, w->at, len);
     if (inet_pton(AF_INET, text, out->address) != 1) /* strict: four decimal numbers, in every locale */
-        return policy_expected(lx, "an address (10.0.0.0/8, [2001:db8::]/32 or *)", *w, NULL, v4_hint(*w, len));
+        return policy_expected(lx, "an address (10.0.0.0/8, [2001:db8::]/32 or *) or a name (db.example, *.db.example)",
+                               *w, NULL, v4_hint(*w, len));
     out->family = FAMILY_V4;
     out->prefix = V4_BITS;
-    *w = skip(*w, len);
+    *w = policy_skip(*w, len);
     return take_prefix(lx, w, V4_BITS, &out->prefix);
 }
 
 static bool take_v6(struct lexer *lx, struct word *w, struct policy_target *out)
 {
     char text[INET6_ADDRSTRLEN] = "";
-    struct word inside = skip(*w, 1);
+    struct word inside = policy_skip(*w, 1);
     size_t len = find(inside, "/]"), close = find(inside, "]");
     if (close == inside.len)
         return policy_fail(lx, w->place, "expected ']' after an IPv6 address, found none");
@@ -96,13 +100,13 @@ static bool take_v6(struct lexer *lx, struct word *w, struct policy_target *out)
                                find(inside, "%") < len ? "zones (%eth0) cannot be matched: leave it out" : NULL);
     out->family = FAMILY_V6;
     out->prefix = V6_BITS;
-    struct word prefix = head(skip(inside, len), close - len);
+    struct word prefix = head(policy_skip(inside, len), close - len);
     bool prefix_inside = prefix.len > 0;
     if (!take_prefix(lx, &prefix, V6_BITS, &out->prefix))
         return false;
     if (prefix.len)
         return policy_expected(lx, "']' after the prefix", prefix, NULL, NULL);
-    *w = skip(inside, close + 1);
+    *w = policy_skip(inside, close + 1);
     if (prefix_inside && w->len && w->at[0] == '/')
         return policy_expected(lx, "':' and a port", *w, NULL, "the prefix is in the brackets already");
     return take_prefix(lx, w, V6_BITS, &out->prefix);
@@ -162,7 +166,7 @@ static bool take_ports(struct lexer *lx, struct word w, struct policy_target *ou
         return false;
     high = low;
     if (w.len && w.at[0] == '-') {
-        w = skip(w, 1);
+        w = policy_skip(w, 1);
         if (!take_number(lx, &w, 1, PORT_MAX, "a port from 1 to 65535 after '-'", &high))
             return false;
     }
@@ -176,24 +180,95 @@ static bool take_ports(struct lexer *lx, struct word w, struct policy_target *ou
     return true;
 }
 
+static bool label_byte(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
+}
+
+bool policy_is_host_name(const char *name, size_t len)
+{
+    size_t label = 0;
+    bool digits_only = true; /* of the last label: then it is a mistyped IPv4 address (RFC 1123 section 2.1) */
+    if (len > HOST_NAME_MAX_BYTES)
+        return false;
+    for (size_t i = 0; i < len; i++) {
+        bool edge = !label || i + 1 == len || name[i + 1] == '.';
+        if (name[i] == '.') {
+            if (!label)
+                return false;
+            label = 0;
+            digits_only = true;
+            continue;
+        }
+        if (!label_byte(name[i]) || (name[i] == '-' && edge) || ++label > HOST_LABEL_MAX)
+            return false;
+        digits_only = digits_only && name[i] >= '0' && name[i] <= '9';
+    }
+    return label && !digits_only;
+}
+
+bool policy_is_address(struct word w)
+{
+    char text[INET6_ADDRSTRLEN] = "";
+    uint8_t binary[16];
+    if (w.len >= sizeof text)
+        return false;
+    memcpy(text, w.at, w.len);
+    return inet_pton(AF_INET, text, binary) == 1 || inet_pton(AF_INET6, text, binary) == 1;
+}
+
+/* NAME or *.NAME, up to the colon of the port; false and nothing taken if it is none. */
+static bool take_name(struct lexer *lx, struct word *w, struct policy_target *out)
+{
+    size_t len = find(*w, ":/"), star = len > 2 && w->at[0] == '*' && w->at[1] == '.' ? 2 : 0;
+    bool one_colon = len < w->len && w->at[len] == ':' && find(policy_skip(*w, len + 1), ":") == w->len - len - 1;
+    if ((!one_colon && len < w->len) || !policy_is_host_name(w->at + star, len - star))
+        return false;
+    out->family = FAMILY_NAME;
+    out->name = policy_keep_lower(lx, w->at, len);
+    *w = policy_skip(*w, len);
+    return true;
+}
+
+static bool take_address(struct lexer *lx, struct word *w, struct policy_target *out)
+{
+    struct word address = *w;
+    if (w->len && w->at[0] == '*' && (w->len < 2 || !memchr(".-", w->at[1], 2))) {
+        *w = policy_skip(*w, 1);
+        return true;
+    }
+    if (!(w->len && w->at[0] == '[' ? take_v6(lx, w, out) : take_v4(lx, w, out)))
+        return false;
+    unmap(out);
+    return check_address(lx, address, out);
+}
+
 bool policy_parse_target(struct lexer *lx, struct policy_target *out)
 {
-    struct word w = policy_take_until(lx, ','), address = w;
+    struct word w = policy_take_until(lx, ',');
     memset(out, 0, sizeof *out);
     if (!w.len)
-        return policy_expected(lx, "a target (10.0.0.0/8:6379, [::1]:443 or *:443)", w, NULL, NULL);
-    if (w.at[0] == '*') {
-        w = skip(w, 1);
-    } else {
-        if (!(w.at[0] == '[' ? take_v6(lx, &w, out) : take_v4(lx, &w, out)))
-            return false;
-        unmap(out);
-        if (!check_address(lx, address, out))
-            return false;
-    }
+        return policy_expected(lx, "an endpoint (10.0.0.0/8:6379, [::1]:443, *:443 or db.example:5432)", w, NULL, NULL);
+    if (!take_name(lx, &w, out) && !take_address(lx, &w, out))
+        return false;
+    if (lx->result != RESULT_OK)
+        return false;
     if (!w.len || w.at[0] != ':')
         return policy_expected(lx, "':' and a port after the address", w, NULL, w.len ? NULL : "':*' means every port");
-    return take_ports(lx, skip(w, 1), out);
+    return take_ports(lx, policy_skip(w, 1), out);
+}
+
+bool policy_parse_range(struct lexer *lx, struct word w, struct policy_target *out)
+{
+    memset(out, 0, sizeof *out);
+    out->port_high = PORT_MAX;
+    if (w.len && memchr("0123456789[", w.at[0], 11)) {
+        if (!take_address(lx, &w, out))
+            return false;
+        return !w.len || policy_expected(lx, "',' or the end of the value after the address", w, NULL,
+                                         "the port of a peer says nothing: leave it out");
+    }
+    return policy_expected(lx, "an address or range, as 10.0.0.0/8 or [2001:db8::]/32", w, NULL, NULL);
 }
 
 bool policy_address_from(const struct sockaddr *address, socklen_t len, struct policy_target *out)

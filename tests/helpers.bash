@@ -28,6 +28,7 @@ common_setup() {
     export LC_ALL=C
     export XDG_STATE_HOME=$BATS_TEST_TMPDIR/state
     mkdir -m 700 "$XDG_STATE_HOME"
+    export XDG_CONFIG_HOME=$BATS_TEST_TMPDIR/config
     STARTED=()
     define_p2p
 }

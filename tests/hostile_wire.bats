@@ -336,7 +336,7 @@ EOT
     chmod 640 "$BATS_TEST_TMPDIR"/open.*
     for option in "psk=$BATS_TEST_TMPDIR/open.psk" \
         "cert=$PKI/client.pem key=$BATS_TEST_TMPDIR/open.key ca=$PKI/ca.pem"; do
-        endpoint_listen ours 'accept *:* insecure cert=/none key=/none' recv:6 || return
+        endpoint_listen ours 'accept *:* auth=insecure-none cert=/none key=/none' recv:6 || return
         endpoint_connect "connect *:* $option" "$PORT" recv:6
         assert_matches "$output" '0 (connect|recv) EKEYREJECTED'
         assert_output_has "$BATS_TEST_TMPDIR/open."

@@ -324,8 +324,8 @@ EOT
     assert_log_has ours 'compare cert= here with ca= there'
 }
 
-@test "insecure takes clients without a certificate, and servers of anybody" {
-    endpoint_listen ours "accept *:* role=server cert=$PKI/server.pem key=$PKI/server.key insecure" \
+@test "auth=insecure-none takes clients without a certificate, and servers of anybody" {
+    endpoint_listen ours "accept *:* role=server cert=$PKI/server.pem key=$PKI/server.key auth=insecure-none" \
         recv:6 send:world all
     start_fed s_client openssl s_client -tls1_3 -connect "127.0.0.1:$PORT" -CAfile "$PKI/ca.pem"
     wait_for_log s_client 'Verify return code: 0 (ok)'
@@ -336,7 +336,7 @@ EOT
     assert_log_has ours '0 got "hello." eof'
     assert_log_has ours 'peer "(unauthenticated)"'
     start_s_server -rev -cert "$PKI/stranger.pem" -key "$PKI/stranger.key"
-    endpoint_connect "connect *:* role=client cert=$PKI/client.pem key=$PKI/client.key insecure" "$PORT" \
+    endpoint_connect "connect *:* role=client cert=$PKI/client.pem key=$PKI/client.key auth=insecure-none" "$PORT" \
         send:$'hello\n' recv:6
     assert_output_has '0 got "olleh."'
 }
@@ -373,13 +373,13 @@ EOT
     local options
     mkdir "$BATS_TEST_TMPDIR/www"
     head -c 3000000 /dev/urandom >"$BATS_TEST_TMPDIR/www/file"
-    for options in "insecure" "ca=$PKI/ca.pem peer=client.test"; do
+    for options in "auth=insecure-none" "ca=$PKI/ca.pem peer=client.test"; do
         P2PTLS_POLICY="accept *:* role=server cert=$PKI/server.pem key=$PKI/server.key $options" start web p2p \
             "$PYTHON" -u -m http.server 0 --bind 127.0.0.1 --directory "$BATS_TEST_TMPDIR/www"
         wait_for_log web 'Serving HTTP on 127.0.0.1'
         port_is_told web '^Serving HTTP on 127\.0\.0\.1 port ([0-9]+).*'
         local arguments=(-sS --tlsv1.3 --cacert "$PKI/ca.pem" -o "$BATS_TEST_TMPDIR/got" "https://127.0.0.1:$PORT/file")
-        [ "$options" = insecure ] || arguments+=(--cert "$PKI/client.pem" --key "$PKI/client.key")
+        [ "$options" = auth=insecure-none ] || arguments+=(--cert "$PKI/client.pem" --key "$PKI/client.key")
         curl "${arguments[@]}"
         assert_same_file "$BATS_TEST_TMPDIR/got" "$BATS_TEST_TMPDIR/www/file"
         rm "$BATS_TEST_TMPDIR/got"

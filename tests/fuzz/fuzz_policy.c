@@ -18,20 +18,39 @@ static void require(bool holds, const char *what)
     abort();
 }
 
+static void check_identity(const struct policy_rule *r)
+{
+    const struct policy_identity *own = &r->own;
+    require(!own->cert_file || own->key_file, "a certificate has its key");
+    require(!own->psk_file || (!own->cert_file && !own->key_file), "a side has one kind of identity");
+    require(!own->psk_name || own->psk_file, "a PSK's name needs PSKs");
+    require(!own->pin_file || own->key_file, "a PIN opens a key");
+}
+
+static void check_trust(const struct policy_rule *r)
+{
+    bool empty = !r->trust.expression.count;
+    bool nobody_needed = r->own.psk_file || r->auth != AUTH_REQUIRE;
+    require(!empty || nobody_needed, "somebody can be trusted, or the rule says that nobody must be");
+    require(!trust_evaluate(&r->trust.expression, 0), "of whom nothing is known, he is not trusted");
+    require(!r->own.psk_file || (!r->trust.ca && !r->trust.pins && r->auth == AUTH_REQUIRE), "a PSK stands alone");
+    require(!r->trust.crl || r->trust.ca, "revocation needs a CA");
+    require(!r->accept_plain || r->directions == POLICY_ACCEPT, "plaintext is accepted by listeners alone");
+    require(r->show == SHOW_ALWAYS || r->own.psk_file || r->effective == ROLE_CLIENT, "who hides is client");
+}
+
 static void check_rule(const struct policy_rule *r)
 {
-    require(r && r->source && !strcmp(r->source, "fuzz"), "a rule knows its source");
+    require(r && r->source && r->source[0], "a rule knows its source");
     require(r->directions && r->target_count && r->line && r->column, "a rule is complete");
+    require(!r->for_others, "rules for other programs are left out");
+    require(!r->final || (r->trusted && r->action != POLICY_PLAIN && !r->observe), "final is strong");
     if (r->action != POLICY_PROTECT)
         return;
     require(r->effective != ROLE_NONE, "roles can meet");
-    require(r->handshake_timeout_ms && r->early_limit_bytes, "limits are not zero");
-    require(!r->own.cert_file == !r->own.key_file, "cert and key go together");
-    require(!r->own.psk_file || (!r->own.cert_file && !r->trust.ca && !r->auth == AUTH_INSECURE_NONE),
-            "a PSK stands alone");
-    require(!r->own.cert_file || r->trust.ca || r->auth == AUTH_INSECURE_NONE,
-            "the remote side is proven, or the rule says insecure");
-    require(!r->trust.ca || (r->own.cert_file && !r->auth == AUTH_INSECURE_NONE), "a CA is used");
+    require(r->handshake_timeout_ms && r->early_limit_bytes && r->plain_wait_ms, "limits are not zero");
+    check_identity(r);
+    check_trust(r);
 }
 
 static void check_error(const struct policy_error *e)
@@ -45,21 +64,92 @@ static void check_error(const struct policy_error *e)
 static void check_match(const struct policy *p, const uint8_t *head)
 {
     static const enum policy_direction directions[] = {POLICY_CONNECT, POLICY_ACCEPT};
+    static const char *const names[] = {"a.b.example", "db"};
     socklen_t len = head[ADDRESS_BYTES] % (ADDRESS_BYTES + 1);
     struct sockaddr *address = malloc(len + !len); /* of exactly that size, so that a read behind it is seen */
     require(address, "there is memory");
     memcpy(address, head, len);
     for (size_t i = 0; i < 2; i++) {
-        const struct policy_rule *r =
-            policy_match(p, &(struct policy_query){.direction = directions[i], .address = address, .len = len});
+        const struct policy_query query = {directions[i], address, len, names, 2};
+        const struct policy_rule *r = policy_match(p, &query);
         bool could = policy_could_match(p, directions[i], address, len);
         if (r)
             require(r->directions & (unsigned)directions[i], "a match is of the direction that was asked for");
+        if (r)
+            (void)policy_from_allows(r, address, len);
         /* Dialling a wildcard address is matched as loopback, which is not what "could" is about. */
         if (r && r->action != POLICY_PLAIN && directions[i] == POLICY_ACCEPT)
             require(could && policy_has(p, directions[i]), "what matches could match");
     }
     free(address);
+}
+
+/* A file system of two files: /a has the text itself in it, /b a rule. */
+struct files {
+    const char *text;
+    size_t len;
+};
+
+static enum result read_file(void *ctx, const char *path, bool trusted, char **text, size_t *len,
+                             char why[POLICY_WHY_MAX])
+{
+    static const char rule[] = "set role=client; any *:7 deny";
+    const struct files *files = ctx;
+    bool own = !strcmp(path, "/a");
+    (void)trusted;
+    if (!own && strcmp(path, "/b") != 0) {
+        snprintf(why, POLICY_WHY_MAX, "%s is not there", path);
+        return RESULT_CONFIG;
+    }
+    *len = own ? files->len : sizeof rule - 1;
+    *text = malloc(*len + !*len);
+    require(*text, "there is memory");
+    memcpy(*text, own ? files->text : rule, *len);
+    return RESULT_OK;
+}
+
+static enum result match_files(void *ctx, const char *pattern, char ***paths, size_t *count, char why[POLICY_WHY_MAX])
+{
+    (void)ctx;
+    (void)pattern;
+    (void)why;
+    *paths = calloc(1, sizeof **paths);
+    require(*paths, "there is memory");
+    (*paths)[0] = strdup("/b");
+    *count = 1;
+    return RESULT_OK;
+}
+
+static void check_policy(struct policy *p, const uint8_t *head)
+{
+    for (size_t i = 0; i < policy_count(p); i++)
+        check_rule(policy_rule_at(p, i));
+    check_match(p, head);
+}
+
+/* The first text as one of /etc/p2ptls, then the same as one of the user. */
+static bool add_twice(struct policy **p, const char *text, size_t len, struct policy_error *error)
+{
+    struct files files = {text, len};
+    const struct policy_host host = {&files, "/usr/bin/prog", read_file, match_files};
+    struct policy_source source = {.name = "/etc/p2ptls/fuzz.conf",
+                                   .text = text,
+                                   .len = len,
+                                   .folder = "/etc/p2ptls",
+                                   .trusted = true,
+                                   .host = &host};
+    if (policy_add(p, &source, error) != RESULT_OK)
+        return false;
+    source.trusted = false;
+    source.name = "fuzz";
+    source.folder = NULL;
+    struct policy_error again;
+    size_t before = policy_count(*p);
+    if (policy_add(p, &source, &again) != RESULT_OK) {
+        check_error(&again);
+        require(policy_count(*p) == before, "a refused source changes nothing");
+    }
+    return policy_finish(*p, error) == RESULT_OK;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -71,18 +161,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct policy *p = NULL;
     struct policy_error error;
 
-    enum result r = policy_parse(&p, "fuzz", text, len, &error);
-    if (r != RESULT_OK) {
-        require(!p, "a refused text makes no policy");
+    if (policy_parse(&p, "fuzz", text, len, &error) == RESULT_OK)
+        check_policy(p, head);
+    else
         check_error(&error);
-        return 0;
-    }
-    for (size_t i = 0; i < policy_count(p); i++)
-        check_rule(policy_rule_at(p, i));
-    check_match(p, head);
-    size_t count = policy_count(p);
-    require(policy_parse(&p, "fuzz", text, len, &error) == RESULT_OK && policy_count(p) == 2 * count,
-            "what parses once parses behind itself");
+    policy_free(p);
+    p = NULL;
+    if (add_twice(&p, text, len, &error))
+        check_policy(p, head);
+    else
+        check_error(&error);
     policy_free(p);
     return 0;
 }

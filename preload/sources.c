@@ -1,0 +1,129 @@
+/* Puts a policy together from its sources. Their order in the list of rules is policy_finish's matter: what
+ * /etc/p2ptls marks as final comes first, the rest of it last. */
+#include "sources.h"
+
+#include "source_files.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <unistd.h>
+
+#define SYSTEM_FOLDER "/etc/p2ptls"
+
+/* The file that runs, for for=. Without /proc: what execve was given. */
+static const char *program_path(char path[PATH_MAX])
+{
+    static const char deleted[] = " (deleted)"; /* proc(5) */
+    ssize_t n = readlink("/proc/self/exe", path, PATH_MAX - 1);
+    if (n <= 0) {
+        const char *name = (const char *)getauxval(AT_EXECFN);
+        return name && *name ? name : NULL;
+    }
+    size_t len = (size_t)n, tail = sizeof deleted - 1;
+    if (len > tail && !memcmp(path + len - tail, deleted, tail))
+        len -= tail;
+    path[len] = '\0';
+    return path;
+}
+
+static enum result unreadable(struct policy_error *error, const char *source, const char *why)
+{
+    *error = (struct policy_error){0};
+    snprintf(error->source, sizeof error->source, "%s", source);
+    snprintf(error->message, sizeof error->message, "%s", why);
+    return RESULT_CONFIG;
+}
+
+static enum result add_text(struct policy **p, const struct policy_host *host, const char *name, const char *text,
+                            struct policy_error *error)
+{
+    const struct policy_source source = {.name = name, .text = text, .len = strlen(text), .host = host};
+    return policy_add(p, &source, error);
+}
+
+static enum result add_file(struct policy **p, const struct policy_host *host, const char *path, bool trusted,
+                            const char *named_by, struct policy_error *error)
+{
+    char *text = NULL, why[POLICY_WHY_MAX] = "", folder[PATH_MAX];
+    size_t len = 0;
+    enum result result = host->read(host->ctx, path, trusted, &text, &len, why);
+    if (result != RESULT_OK)
+        return result == RESULT_NOMEM ? result : unreadable(error, named_by, why);
+    snprintf(folder, sizeof folder, "%s", path);
+    char *slash = strrchr(folder, '/');
+    if (slash)
+        *slash = '\0';
+    /* A relative P2PTLS_CONFIG is relative to where the program was started, as before; so is what it includes. */
+    const struct policy_source source = {
+        .name = path, .text = text, .len = len, .folder = slash ? folder : ".", .trusted = trusted, .host = host};
+    result = policy_add(p, &source, error);
+    free(text);
+    return result;
+}
+
+static enum result add_folder(struct policy **p, const struct policy_host *host, const char *folder, bool trusted,
+                              bool *exists, struct policy_error *error)
+{
+    char **paths = NULL, why[POLICY_WHY_MAX] = "";
+    size_t count = 0;
+    enum result result = source_files_in(folder, trusted, &paths, &count, exists, why);
+    if (result != RESULT_OK)
+        return result == RESULT_NOMEM ? result : unreadable(error, folder, why);
+    for (size_t i = 0; i < count && result == RESULT_OK; i++)
+        result = add_file(p, host, paths[i], trusted, paths[i], error);
+    source_files_free(paths, count);
+    return result;
+}
+
+/* XDG Base Directory Specification: a relative XDG_CONFIG_HOME is to be ignored. */
+static bool find_user_folder(const struct sources_view *view, char out[PATH_MAX])
+{
+    const char *base = view->get(view->ctx, "XDG_CONFIG_HOME"), *home = view->get(view->ctx, "HOME");
+    int n = -1;
+    if (base && base[0] == '/')
+        n = snprintf(out, PATH_MAX, "%s/p2ptls", base);
+    else if (home && home[0] == '/')
+        n = snprintf(out, PATH_MAX, "%s/.config/p2ptls", home);
+    return n > 0 && n < PATH_MAX;
+}
+
+static enum result add_of_user(struct sources_view *view, struct policy **p, const struct policy_host *host,
+                               struct policy_error *error)
+{
+    const char *text = view->get(view->ctx, "P2PTLS_POLICY"), *file = view->get(view->ctx, "P2PTLS_CONFIG");
+    bool exists = false;
+    enum result result = RESULT_OK;
+    if (text && *text)
+        result = add_text(p, host, "P2PTLS_POLICY", text, error);
+    if (result == RESULT_OK && file && *file)
+        result = add_file(p, host, file, false, "P2PTLS_CONFIG", error);
+    if (result == RESULT_OK && find_user_folder(view, view->user_folder))
+        result = add_folder(p, host, view->user_folder, false, &exists, error);
+    if (!exists)
+        view->user_folder[0] = '\0';
+    return result;
+}
+
+enum result sources_load(struct sources_view *view, struct policy **out, struct policy_error *error)
+{
+    char path[PATH_MAX];
+    struct policy *p = NULL;
+    bool exists = false;
+    const struct policy_host host = {
+        .program = program_path(path), .read = source_file_read, .match = source_files_match};
+    view->user_folder[0] = '\0';
+    *out = NULL;
+    enum result result = add_folder(&p, &host, SYSTEM_FOLDER, true, &exists, error);
+    if (result == RESULT_OK && !view->secure)
+        result = add_of_user(view, &p, &host, error);
+    if (result == RESULT_OK && p)
+        result = policy_finish(p, error);
+    if (result != RESULT_OK || policy_is_empty(p)) {
+        policy_free(p);
+        return result;
+    }
+    *out = p;
+    return RESULT_OK;
+}
