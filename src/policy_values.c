@@ -12,7 +12,7 @@ enum {
 bool policy_named(struct lexer *lx, struct word w, const struct named_value *named, const char *expected, int *out)
 {
     const char *names[NAMED_MAX] = {0};
-    for (size_t i = 0; named[i].name && i < NAMED_MAX - 1; i++) {
+    for (size_t i = 0; i < NAMED_MAX - 1 && named[i].name; i++) {
         if (policy_word_is(w, named[i].name)) {
             *out = named[i].value;
             return true;
