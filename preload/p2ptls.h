@@ -1,6 +1,7 @@
 /* p2ptls.h: what a program that knows of p2ptls can ask it. Everything goes through setsockopt(2) and getsockopt(2) on
  * a TCP socket, so that no library has to be linked and every language reaches it. Where libp2ptls.so is not loaded, or
- * has no policy, the kernel answers ENOPROTOOPT.
+ * has no policy (an empty one will not do; "any *:* plain" will), the kernel answers: ENOPROTOOPT to setsockopt,
+ * EOPNOTSUPP to getsockopt.
  *
  * STARTTLS, in mid-stream:
  *

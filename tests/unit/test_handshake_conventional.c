@@ -97,18 +97,20 @@ static void assert_works(struct meeting *m, bool we_are_client)
 /* The exporter secret gives what the session's own exporter gives (RFC 8446 section 7.5). */
 static void assert_same_exporter(struct meeting *m, const struct handshake_secrets *secrets)
 {
-    static const uint8_t hash_of_nothing[32] = {0xe3, 0xb0, 0xc4, 0x42, 0x98, 0xfc, 0x1c, 0x14, 0x9a, 0xfb, 0xf4,
-                                                0xc8, 0x99, 0x6f, 0xb9, 0x24, 0x27, 0xae, 0x41, 0xe4, 0x64, 0x9b,
-                                                0x93, 0x4c, 0xa4, 0x95, 0x99, 0x1b, 0x78, 0x52, 0xb8, 0x55};
-    uint8_t derived[32], ours[32], theirs[32];
+    static const uint8_t context[] = "a context, which may be binary\0";
+    uint8_t ours[100], theirs[100];
 
     assert_int_equal(
-        record_expand_label(secrets->suite, secrets->exporter, 32, "EXPORTER-test", hash_of_nothing, 32, derived, 32),
+        record_exporter(secrets->suite, secrets->exporter, secrets->secret_len, "EXPORTER-test", NULL, 0, ours, 32),
         RESULT_OK);
-    assert_int_equal(record_expand_label(secrets->suite, derived, 32, "exporter", hash_of_nothing, 32, ours, 32),
-                     RESULT_OK);
     assert_true(gnutls_prf_rfc5705(m->session, 13, "EXPORTER-test", 0, NULL, 32, (char *)theirs) >= 0);
     assert_memory_equal(ours, theirs, 32);
+    assert_int_equal(record_exporter(secrets->suite, secrets->exporter, secrets->secret_len, "EXPORTER-test", context,
+                                     sizeof context, ours, sizeof ours),
+                     RESULT_OK);
+    assert_true(gnutls_prf_rfc5705(m->session, 13, "EXPORTER-test", sizeof context, (const char *)context,
+                                   sizeof theirs, (char *)theirs) >= 0);
+    assert_memory_equal(ours, theirs, sizeof ours);
 }
 
 static struct handshake_config as(enum role_set roles, bool speaks, const struct identity *id)
@@ -192,7 +194,7 @@ static void a_conventional_server_that_answers_a_server_is_refused(void **state)
 static void a_client_without_a_certificate_is_refused(void **state)
 {
     gnutls_certificate_credentials_t none;
-    gnutls_session_t session = make_session(false, identity_priorities(user, false));
+    gnutls_session_t session = make_session(false, identity_priorities(user));
 
     (void)state;
     assert_true(gnutls_certificate_allocate_credentials(&none) >= 0);
@@ -323,8 +325,8 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-    identity_unref(user);
-    identity_unref(psk);
+    identity_free(user);
+    identity_free(psk);
     return folder_remove(state);
 }
 

@@ -1,0 +1,98 @@
+#!/usr/bin/env bats
+# Which accepted connections are let in, and in what form: from=, mode=observe, and insecure-accept-plain= while a fleet
+# moves over. And name endpoints, where connections leave.
+
+load helpers
+
+setup() {
+    common_setup
+    require ncat
+    LOG=$BATS_TEST_TMPDIR/library.log
+    : >"$LOG"
+    export P2PTLS_LOG=info:$LOG
+}
+
+listen_with() { # POLICY
+    P2PTLS_POLICY=$1 start echo p2p "$PYTHON" "$ROOT/tests/programs/echo.py" threading
+    wait_for_log echo 'port '
+    PORT=$(sed -n 's/^port //p' "$(log_of echo)")
+}
+
+# Says a line and shows what comes back; empty if nothing does.
+say() { # plain|POLICY [OPTIONS of ncat]
+    if [ "$1" = plain ]; then
+        run env "${@:2}" "$PYTHON" "$ROOT/tests/programs/dial.py" "$PORT" dial=127.0.0.1
+    else
+        P2PTLS_POLICY=$1 run p2p "$PYTHON" "$ROOT/tests/programs/dial.py" "$PORT" dial=127.0.0.1
+    fi
+    assert_status 0
+}
+
+@test "from= lets in whom it names" {
+    listen_with 'accept *:* from=127.0.0.0/8'
+    say 'connect *:*'
+    assert_output hello
+}
+
+@test "from= closes a connection from anywhere else at once, and says which rule" {
+    listen_with 'accept *:* from=10.0.0.0/8,192.0.2.7'
+    say 'connect *:*'
+    assert_output_without hello
+    assert_matches "$(<"$LOG")" 'connection from 127\.0\.0\.1:[0-9]+ refused: it is not in from= of P2PTLS_POLICY:1'
+    say plain
+    assert_output_without hello
+}
+
+@test "mode=observe changes nothing, and the log says what would have become of each connection" {
+    listen_with 'accept *:* mode=observe'
+    say plain
+    assert_output hello
+    assert_matches "$(<"$LOG")" "observed: the connection from 127\.0\.0\.1:[0-9]+ would be protected by P2PTLS_POLICY:1"
+    : >"$LOG"
+    say 'set mode=observe; connect 127.0.0.1:* tls role=client'
+    assert_output hello
+    assert_contains "$(<"$LOG")" "observed: the connection to 127.0.0.1:$PORT would be protected by P2PTLS_POLICY:1"
+}
+
+@test "insecure-accept-plain=on: TLS and plain peers on one port, each counted plain one in the log" {
+    listen_with 'accept *:* insecure-accept-plain=on'
+    say 'connect *:*'
+    assert_output hello
+    assert_contains "$(<"$LOG")" 'accepted from 127.0.0.1'
+    say plain
+    assert_output hello
+    say plain
+    assert_output hello
+    assert_matches "$(<"$LOG")" 'accepted IN CLEAR \(number 1 of this process\)'
+    assert_matches "$(<"$LOG")" 'accepted IN CLEAR \(number 2 of this process\)'
+    say 'connect *:*'
+    assert_output hello
+}
+
+@test "insecure-accept-plain=on: a peer that says nothing is plain after a while" {
+    listen_with 'accept *:* insecure-accept-plain=on plain-wait=1s'
+    start silent ncat --recv-only 127.0.0.1 "$PORT"
+    wait_until "grep -q 'IN CLEAR' '$LOG'"
+}
+
+@test "without it a plain peer is refused, and the program sees none of its bytes" {
+    listen_with 'accept *:*'
+    say plain
+    assert_output_without hello
+    refute_contains "$(<"$LOG")" 'IN CLEAR'
+}
+
+@test "a name endpoint protects the connections to addresses that the program looked up by that name" {
+    printf '%s\n' '127.0.0.1 a.db.test' '127.0.0.2 other.test' >"$BATS_TEST_TMPDIR/hosts"
+    printf 'hosts: files\n' >"$BATS_TEST_TMPDIR/nsswitch.conf"
+    listen_with 'accept *:*'
+    # shellcheck disable=SC2016 # for the inner shell
+    P2PTLS_POLICY='connect *.db.test:*' run unshare -m sh -c '
+        mount --bind "$1" /etc/hosts && mount --bind "$2" /etc/nsswitch.conf && shift 2 && exec "$@"' sh \
+        "$BATS_TEST_TMPDIR/hosts" "$BATS_TEST_TMPDIR/nsswitch.conf" \
+        "${P2P[@]}" "$PYTHON" "$ROOT/tests/programs/dial.py" "$PORT" lookup=a.db.test dial=127.0.0.1
+    assert_output hello
+    assert_contains "$(<"$LOG")" "connected to 127.0.0.1:$PORT"
+    say 'connect *.db.test:*' # by its address alone: not selected, so plain, which the other side refuses
+    assert_output_without hello
+}

@@ -1,0 +1,87 @@
+#!/usr/bin/env bats
+# By which name a connection is known: the names that a program looks up are what its connections are checked against
+# (preload/names.c). Two hosts behind one address, and a certificate for each name.
+
+load helpers
+load tls_helpers
+
+setup_file() {
+    DIR=$BATS_FILE_TMPDIR/certificates
+    make_certificates "$DIR"
+    printf '%s\n' '127.0.0.1 localhost' '127.0.0.1 server.test Other.Test' >"$BATS_FILE_TMPDIR/hosts"
+    # The server's certificate without its address: what proves the name alone.
+    local dir=$DIR
+    printf '%s\n' 'cn = named' 'dns_name = server.test' signing_key 'expiration_days = 30' >"$dir/named.template"
+    certtool --generate-certificate --load-ca-certificate "$dir/ca.pem" --load-ca-privkey "$dir/ca.key" \
+        --load-privkey "$dir/server.key" --template "$dir/named.template" --outfile "$dir/named.pem" 2>/dev/null
+    printf 'hosts: files\n' >"$BATS_FILE_TMPDIR/nsswitch.conf"
+}
+
+setup() {
+    common_setup
+    DIR=$BATS_FILE_TMPDIR/certificates
+    LOG=$BATS_TEST_TMPDIR/dial.p2ptls
+    CREDENTIALS="cert=$DIR/client.pem key=$DIR/client.key ca=$DIR/ca.pem"
+}
+
+listen_as() { # CERTIFICATE
+    P2PTLS_POLICY="accept *:* cert=$DIR/$1.pem key=$DIR/server.key ca=$DIR/ca.pem" \
+        start echo p2p "$PYTHON" "$ROOT/tests/programs/echo.py" threading
+    wait_for_log echo 'port '
+    PORT=$(sed -n 's/^port //p' "$(log_of echo)")
+}
+
+# With a hosts file of our own, in a mount namespace of its own.
+dial() { # POLICY STEP...
+    : >"$LOG"
+    # shellcheck disable=SC2016 # for the inner shell
+    P2PTLS_POLICY=$1 P2PTLS_LOG=info:$LOG run unshare -m sh -c '
+        mount --bind "$1" /etc/hosts && mount --bind "$2" /etc/nsswitch.conf && shift 2 && exec "$@"' sh \
+        "$BATS_FILE_TMPDIR/hosts" "$BATS_FILE_TMPDIR/nsswitch.conf" \
+        "${P2P[@]}" "$PYTHON" "$ROOT/tests/programs/dial.py" "$PORT" "${@:2}"
+    assert_status 0
+}
+
+@test "the name that was looked up is what the certificate must carry" {
+    listen_as named
+    dial "connect *:* $CREDENTIALS" lookup=server.test dial=127.0.0.1
+    assert_output hello
+    dial "connect *:* $CREDENTIALS" old-lookup=SERVER.test dial=127.0.0.1
+    assert_output hello
+    dial "connect *:* $CREDENTIALS" lookup=other.test dial=127.0.0.1
+    assert_output 'Key was rejected by service'
+    assert_contains "$(<"$LOG")" 'does not carry the name other.test'
+}
+
+@test "the last name counts, in the order of the program's own look-ups" {
+    listen_as named
+    dial "connect *:* $CREDENTIALS" lookup=server.test lookup=other.test dial=127.0.0.1 lookup=server.test \
+        dial=127.0.0.1
+    assert_equal "$output" $'Key was rejected by service\nhello'
+}
+
+@test "an address that was dialled as such is matched against the addresses of the certificate" {
+    listen_as named
+    dial "connect *:* $CREDENTIALS" dial=127.0.0.1
+    assert_output 'Key was rejected by service'
+    assert_contains "$(<"$LOG")" 'does not carry the name 127.0.0.1'
+    dial "connect *:* $CREDENTIALS" lookup=server.test lookup=127.0.0.1 dial=127.0.0.1
+    assert_output 'Key was rejected by service'
+    stop echo
+    listen_as server
+    dial "connect *:* $CREDENTIALS" dial=127.0.0.1
+    assert_output hello
+}
+
+@test "a look-up in another thread counts where it is the only one; several are ambiguous and refused" {
+    listen_as named
+    dial "connect *:* $CREDENTIALS" thread-lookup=server.test dial=127.0.0.1
+    assert_output hello
+    dial "connect *:* $CREDENTIALS" thread-lookup=server.test thread-lookup=other.test dial=127.0.0.1
+    assert_output 'Key was rejected by service'
+    assert_contains "$(<"$LOG")" 'several names'
+    dial "connect *:* $CREDENTIALS" thread-lookup=other.test lookup=server.test dial=127.0.0.1
+    assert_output hello
+    dial "connect *:* $CREDENTIALS peer=server.test" thread-lookup=server.test thread-lookup=other.test dial=127.0.0.1
+    assert_output hello
+}

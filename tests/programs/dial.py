@@ -1,0 +1,47 @@
+"""Looks names up and dials addresses in a given order, to see by which name a connection is known.
+
+    dial.py PORT STEP...
+
+    lookup=NAME         getaddrinfo in the main thread
+    old-lookup=NAME     gethostbyname_r in the main thread
+    thread-lookup=NAME  getaddrinfo in a thread of its own, as event loops do it
+    dial=ADDRESS        connects to ADDRESS and PORT, sends a line and prints what comes back, or the error
+"""
+import os
+import socket
+import sys
+import threading
+
+
+def dial(address, port):
+    try:
+        with socket.socket() as s:
+            s.settimeout(60)
+            s.connect((address, port))
+            s.sendall(b"hello\n")
+            print(s.makefile(errors="replace").readline().strip() or "ended", flush=True)
+    except OSError as e:
+        print(os.strerror(e.errno) if e.errno else e, flush=True)
+
+
+def lookup(name):
+    socket.getaddrinfo(name, None)
+
+
+def main():
+    port = int(sys.argv[1])
+    for step in sys.argv[2:]:
+        what, value = step.split("=", 1)
+        if what == "lookup":
+            lookup(value)
+        elif what == "old-lookup":
+            socket.gethostbyname_ex(value)
+        elif what == "thread-lookup":
+            thread = threading.Thread(target=lookup, args=(value,))
+            thread.start()
+            thread.join()
+        else:
+            dial(value, port)
+
+
+main()

@@ -1,0 +1,116 @@
+#!/usr/bin/env bats
+# Programs that know of the library: STARTTLS in mid-stream and what they learn of their connection (preload/p2ptls.h).
+
+load helpers
+
+# The two example programs, symmetric: who dials and who listens is all that differs.
+C=("$PROGRAMS/starttls")
+PY=("$PYTHON" "$ROOT/tests/programs/starttls.py")
+
+# converse LISTENER DIALLER [OPTIONS-OF-LISTENER [OPTIONS-OF-DIALLER]]: names of the arrays above. The exit statuses are
+# in LISTENED and DIALLED.
+converse() {
+    local -n listener=$1 dialler=$2
+    policy 'any *:* plain'
+    export P2PTLS_LOG=info:$BATS_TEST_TMPDIR/library.log
+    start listener p2p "${listener[@]}" listen 0 "${3:-}"
+    wait_for_log listener 'port '
+    PORT=$(sed -n 's/^port //p' "$(log_of listener)")
+    [ -z "${RECORD:-}" ] || capture_start "$PORT"
+    start dialler p2p "${dialler[@]}" dial "$PORT" "${4:-}"
+    DIALLED=0 LISTENED=0
+    finish dialler || DIALLED=$?
+    finish listener || LISTENED=$?
+    [ -z "${RECORD:-}" ] || capture_stop
+}
+
+status_of() { # NAME EXPECTED
+    local status=0
+    finish "$1" || status=$?
+    assert_equal $status "$2" "exit status of $1"
+}
+
+line_of() { # NAME of a program, WORD
+    sed -n "s/^$2 //p" "$(log_of "$1")"
+}
+
+assert_conversed() {
+    assert_equal "$LISTENED/$DIALLED" 0/0 'exit statuses' || return
+    assert_contains "$(line_of dialler heard)" 'SECRET of the listening side' || return
+    assert_contains "$(line_of listener heard)" 'SECRET of the dialling side' || return
+    assert_matches "$(line_of listener exporter)" '^[0-9a-f]{64}$' || return
+    assert_equal "$(line_of dialler exporter)" "$(line_of listener exporter)" 'exporter value' || return
+    assert_matches "$(line_of dialler role)/$(line_of listener role)" '^(client/server|server/client)$' || return
+    assert_contains "$(line_of dialler cipher)" TLS_
+}
+
+@test "two programs in C begin in clear and go on in TLS; the wire shows the first part alone" {
+    RECORD=yes converse C C
+    assert_conversed
+    assert_contains "$(line_of listener peer)" 'own identity'
+    assert_wire_has 'HELLO in clear'
+    assert_wire_without SECRET
+}
+
+@test "C and Python understand each other, whoever dials, and the exporter values agree" {
+    converse C PY
+    assert_conversed
+    converse PY C
+    assert_conversed
+}
+
+@test "a number that was made by dup before goes on in TLS as well" {
+    RECORD=yes converse PY PY
+    assert_conversed
+    assert_wire_without SECRET
+}
+
+@test "options of the policy language say role and identity of the one connection" {
+    converse C C 'role=client ciphers=chacha20-poly1305' 'role=server'
+    assert_conversed
+    assert_equal "$(line_of listener role)" client
+    assert_equal "$(line_of dialler cipher)" TLS_CHACHA20_POLY1305_SHA256
+}
+
+@test "options that say nothing sensible are EINVAL, and the log says where" {
+    converse C C 'rolle=client' 'rolle=client'
+    assert_equal "$LISTENED/$DIALLED" 3/3
+    assert_contains "$(<"$(log_of dialler)")" 'P2PTLS_STARTTLS: Invalid argument'
+    assert_contains "$(<"$BATS_TEST_TMPDIR/library.log")" 'found "rolle"; did you mean role?'
+    local word
+    for word in plain deny 'role=client; connect *:*' '# nothing'; do
+        converse C C "$word" "$word"
+        assert_equal "$LISTENED/$DIALLED" 3/3 "with: $word"
+    done
+}
+
+@test "two sides that can only be client refuse each other, and neither hears a word" {
+    converse C C 'role=client' 'role=client'
+    assert_equal "$LISTENED/$DIALLED" 3/3
+    refute_contains "$(cat "$(log_of dialler)" "$(log_of listener)")" SECRET
+}
+
+@test "without the library, or without a policy, the option is ENOPROTOOPT and nothing more is said" {
+    local how
+    for how in env p2p; do
+        unset P2PTLS_POLICY
+        start listener $how "${C[@]}" listen 0
+        wait_for_log listener 'port '
+        start dialler $how "${C[@]}" dial "$(sed -n 's/^port //p' "$(log_of listener)")"
+        status_of dialler 3
+        status_of listener 3
+        assert_contains "$(<"$(log_of dialler)")" 'P2PTLS_STARTTLS: Protocol not available'
+    done
+}
+
+@test "with connect=wait the call has the verdict: a peer with another identity is EKEYREJECTED" {
+    policy 'any *:* plain'
+    mkdir -m 700 "$BATS_TEST_TMPDIR/other"
+    start listener env XDG_STATE_HOME="$BATS_TEST_TMPDIR/other" "${P2P[@]}" "${C[@]}" listen 0
+    wait_for_log listener 'port '
+    start dialler p2p "${C[@]}" dial "$(sed -n 's/^port //p' "$(log_of listener)")" 'connect=wait role=client'
+    status_of dialler 3
+    assert_contains "$(<"$(log_of dialler)")" 'P2PTLS_STARTTLS: Key was rejected by service'
+    finish listener || :
+    refute_contains "$(<"$(log_of listener)")" SECRET
+}
