@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
-# Two hosts behind two home routers open a connection to each other at once (TCP hole punching): there is no listener, and
-# so no side that is the server by nature.
+# Two hosts behind two home routers open a connection to each other at once (TCP hole punching): there is no listener,
+# and so no side that is the server by nature.
 
 load helpers
 load network_helpers

@@ -36,8 +36,8 @@ on_host() { # HOST
     ON=(ip netns exec "$NETWORK-$1")
 }
 
-# A home router: inside may open connections to outside, under the router's address and the same port where that is free;
-# what nobody inside has asked for is dropped without an answer.
+# A home router: inside may open connections to outside, under the router's address and the same port where that is
+# free; what nobody inside has asked for is dropped without an answer.
 home_router() { # HOST INSIDE-INTERFACE OUTSIDE-INTERFACE
     on_host "$1"
     "${ON[@]}" sh -c 'echo 1 >/proc/sys/net/ipv4/ip_forward' || return
