@@ -7,6 +7,7 @@ PREFIX    ?= /usr/local
 LIBDIR    ?= $(PREFIX)/lib/p2ptls
 BINDIR    ?= $(PREFIX)/bin
 DOCDIR    ?= $(PREFIX)/share/doc/p2ptls
+INCDIR    ?= $(PREFIX)/include
 
 SANITIZE  ?=
 BUILD     ?= build$(if $(SANITIZE),-$(subst $(comma),-,$(SANITIZE)))$(if $(NONCE_AUDIT),-audit)
@@ -134,11 +135,12 @@ fuzz-replay: $(FUZZ_BIN)
 
 # The launcher finds the libraries by their place relative to its own, so that a moved tree works.
 install: lib
-	install -d $(DESTDIR)$(LIBDIR) $(DESTDIR)$(BINDIR) $(DESTDIR)$(DOCDIR)
+	install -d $(DESTDIR)$(LIBDIR) $(DESTDIR)$(BINDIR) $(DESTDIR)$(DOCDIR) $(DESTDIR)$(INCDIR)
 	install -m 755 $(BUILD)/libp2ptls.so $(BUILD)/libp2ptls-core.so $(DESTDIR)$(LIBDIR)
 	sed 's|^_libdir_from_bindir=[^ ]*|_libdir_from_bindir=$(shell realpath -m --relative-to=$(BINDIR) $(LIBDIR))|' \
 	  tools/p2ptls > $(DESTDIR)$(BINDIR)/p2ptls
 	chmod 755 $(DESTDIR)$(BINDIR)/p2ptls
+	install -m 644 preload/p2ptls.h $(DESTDIR)$(INCDIR)
 	install -m 644 LICENSE $(wildcard *.md docs/*.md) $(DESTDIR)$(DOCDIR)
 
 clean:
