@@ -162,8 +162,7 @@ static int set_option(struct desc *d, int fd, int level, int name, const void *v
         atomic_store(&d->nodelay_forced, !on); /* it is on already; off again after the first write unless wanted */
         return 0;
     }
-    if (level == IPPROTO_TCP && name == TCP_CORK && value && len >= sizeof(int) &&
-        core->conn_state(d->conn) != RESULT_OK) {
+    if (level == IPPROTO_TCP && name == TCP_CORK && is_number && core->conn_state(d->conn) != RESULT_OK) {
         int on;
         memcpy(&on, value, sizeof on);
         atomic_store(&d->cork_due, on != 0); /* the flights of the handshake must leave */

@@ -93,6 +93,10 @@ static ssize_t connection_to_pipe(struct desc *d, int fd, int pipe, size_t len, 
             deadline_ms = stream_deadline_of(d, fd, SO_RCVTIMEO);
         error = stream_wait_readable(d, fd, 0, deadline_ms);
         wait_end(d, wait);
+        if (error == STREAM_ENDED) {
+            errno = saved;
+            return 0;
+        }
         if (error)
             return stream_special(error);
     }

@@ -121,7 +121,7 @@ ssize_t stream_receive(struct desc *d, int fd, const struct iovec *iov, int coun
             deadline_ms = stream_deadline_of(d, fd, SO_RCVTIMEO);
         error = stream_wait_readable(d, fd, flags, deadline_ms);
         wait_end(d, wait);
-        if (error && !done)
+        if (error > 0 && !done)
             return stream_special(error);
         if (error)
             break;

@@ -44,7 +44,9 @@ void stream_note_modes(struct desc *d, int fd);
 
 /* When a call that begins to wait now has to give up, by SO_RCVTIMEO or SO_SNDTIMEO; INT64_MAX: never. */
 int64_t stream_deadline_of(const struct desc *d, int fd, int option);
-/* Nothing to read now. 0: look again. Otherwise the errno for the program. */
+/* Nothing to read now. 0: look again. STREAM_ENDED: of a socket that is not connected the kernel says an end, for good.
+ * Otherwise the errno for the program. */
+enum { STREAM_ENDED = -1 };
 int stream_wait_readable(struct desc *d, int fd, int flags, int64_t deadline_ms);
 /* No room now. 0: try again (*roomy: without asking first). Otherwise the errno. */
 int stream_wait_writable(struct desc *d, int fd, int flags, int64_t deadline_ms, bool *roomy);

@@ -154,12 +154,14 @@ bool stream_is_connecting(struct desc *d, int fd)
     return tcp != established && tcp != close_wait;
 }
 
-/* Nothing to read now. 0: look again. Otherwise the errno for the program. */
+/* Nothing to read now. */
 int stream_wait_readable(struct desc *d, int fd, int flags, int64_t deadline_ms)
 {
     char byte;
     if (stream_is_connecting(d, fd)) { /* the kernel knows what to say of a socket that is not connected (yet) */
         ssize_t k = real()->recv(fd, &byte, 1, MSG_PEEK | (flags & MSG_DONTWAIT));
+        if (k == 0 && stream_is_connecting(d, fd))
+            return STREAM_ENDED;
         return k < 0 ? errno : 0;
     }
     if (core->conn_state(d->conn) == RESULT_AGAIN) {
