@@ -4,12 +4,10 @@
 
 #include "sys.h"
 
-#include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
 #include <linux/tcp.h>
 #include <netinet/in.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -47,196 +45,6 @@ enum socket_kind socket_kind(int fd)
 bool is_tcp_stream(int fd)
 {
     return socket_kind(fd) != SOCKET_KIND_OTHER;
-}
-
-void text_of_address(const struct sockaddr *a, char text[CONN_PEER_TEXT])
-{
-    char ip[INET6_ADDRSTRLEN] = "?";
-    if (a->sa_family == AF_INET) {
-        const struct sockaddr_in *v4 = (const void *)a;
-        inet_ntop(AF_INET, &v4->sin_addr, ip, sizeof ip);
-        snprintf(text, CONN_PEER_TEXT, "%s:%u", ip, ntohs(v4->sin_port));
-        return;
-    }
-    const struct sockaddr_in6 *v6 = (const void *)a;
-    if (a->sa_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr))
-        inet_ntop(AF_INET, v6->sin6_addr.s6_addr + 12, ip, sizeof ip);
-    else if (a->sa_family == AF_INET6)
-        inet_ntop(AF_INET6, &v6->sin6_addr, ip, sizeof ip);
-    snprintf(text, CONN_PEER_TEXT, strchr(ip, ':') ? "[%s]:%u" : "%s:%u", ip,
-             a->sa_family == AF_INET6 ? ntohs(v6->sin6_port) : 0);
-}
-
-/* The name that the remote certificate must carry: the rule's, or for a private CA the address that was dialled.
- * (The per-user identity and PSKs know no names.) */
-static const char *expected_name(const struct policy_rule *rule, bool connected_side, const char *peer, char *room,
-                                 size_t size)
-{
-    if (rule->peer_name)
-        return rule->peer_name;
-    if (!connected_side || !rule->ca_file || rule->insecure)
-        return NULL;
-    const char *end = strrchr(peer, ':');
-    const char *begin = peer[0] == '[' ? peer + 1 : peer;
-    if (peer[0] == '[')
-        end = strchr(peer, ']');
-    snprintf(room, size, "%.*s", (int)(end - begin), begin);
-    return room;
-}
-
-uint64_t socket_cookie(int fd)
-{
-    uint64_t cookie = 0;
-    socklen_t len = sizeof cookie;
-    return sys5(SYS_getsockopt, (long)fd, SOL_SOCKET, SO_COOKIE, &cookie, &len) == 0 ? cookie : 0;
-}
-
-/* The same socket by other numbers: made by dup before it was selected, or inherited (a superserver's program has its
- * connection on 0 and 1). */
-static void select_twins(int fd, struct desc *d)
-{
-    for (unsigned i = 0; d->cookie && i < table_high; i++) {
-        uintptr_t word = atomic_load_explicit(&table[i], memory_order_relaxed);
-        bool candidate = word == WORD_SOCKET || word == WORD_BOUND || word == WORD_BOUND_PLAIN || word == WORD_UNKNOWN;
-        if (!candidate || (int)i == fd || socket_cookie((int)i) != d->cookie)
-            continue;
-        if (!atomic_compare_exchange_strong(&table[i], &word, (uintptr_t)d))
-            continue;
-        atomic_fetch_add(&d->refs, 1);
-    }
-}
-
-/* Nagle's rule holds a small segment back while the one before it is not acknowledged: each flight of the handshake,
- * and the program's first request behind it, would wait for a delayed ACK. Off until the first write has left. */
-static void force_nodelay(int fd, struct desc *d)
-{
-    int on = 1;
-    if (!socket_option(fd, IPPROTO_TCP, TCP_NODELAY, 1) &&
-        sys5(SYS_setsockopt, (long)fd, IPPROTO_TCP, TCP_NODELAY, &on, (long)sizeof on) == 0)
-        atomic_store(&d->nodelay_forced, true);
-}
-
-/* A cork would hold each flight of the handshake back, for 200 ms or until it is pulled. */
-static void take_cork(int fd, struct desc *d)
-{
-    int off = 0;
-    if (socket_option(fd, IPPROTO_TCP, TCP_CORK, 0) > 0 &&
-        sys5(SYS_setsockopt, (long)fd, IPPROTO_TCP, TCP_CORK, &off, (long)sizeof off) == 0)
-        atomic_store(&d->cork_due, true);
-}
-
-void restore_cork(int fd, struct desc *d)
-{
-    int on = 1;
-    if (!forbidden.options && atomic_exchange(&d->cork_due, false))
-        sys5(SYS_setsockopt, (long)fd, IPPROTO_TCP, TCP_CORK, &on, (long)sizeof on);
-}
-
-void restore_nagle(int fd, struct desc *d)
-{
-    int off = 0;
-    if (!forbidden.options && atomic_exchange(&d->nodelay_forced, false))
-        sys5(SYS_setsockopt, (long)fd, IPPROTO_TCP, TCP_NODELAY, &off, (long)sizeof off);
-}
-
-struct desc *select_connection(int fd, const struct policy_rule *rule, bool connected_side, const struct sockaddr *peer)
-{
-    struct sockaddr_storage asked = {0};
-    socklen_t len = sizeof asked;
-    char name[CONN_PEER_TEXT];
-    if ((unsigned)fd >= table_size) {
-        log_event(LOG_LEVEL_ERROR, "descriptor %d is above the table of %u: refused", fd, table_size);
-        errno = EMFILE;
-        return NULL;
-    }
-    struct conn_params params = {.rule = rule, .connected_side = connected_side};
-    params.identity = core_identity_of(rule);
-    if (!params.identity) {
-        errno = EKEYREJECTED;
-        return NULL;
-    }
-    if (!peer && sys3(SYS_getpeername, (long)fd, &asked, &len) == 0)
-        peer = (const struct sockaddr *)&asked;
-    text_of_address(peer ? peer : (const struct sockaddr *)&asked, params.peer);
-    params.dialled_name = expected_name(rule, connected_side, params.peer, name, sizeof name);
-    library_enter();
-    struct conn *conn = core->conn_new(&params);
-    struct desc *d = conn ? desc_new(conn, rule) : NULL;
-    if (d) {
-        d->rcvlowat = socket_option(fd, SOL_SOCKET, SO_RCVLOWAT, 1);
-        if (d->rcvlowat > 1) {
-            int one = 1;
-            sys5(SYS_setsockopt, (long)fd, SOL_SOCKET, SO_RCVLOWAT, &one, (long)sizeof one);
-        }
-        d->cookie = socket_cookie(fd);
-        force_nodelay(fd, d);
-        take_cork(fd, d);
-        atomic_store(&d->refs, 1);
-        table_set(fd, (uintptr_t)d);
-        if (connected_side)
-            select_twins(fd, d);
-    } else if (conn) {
-        core->conn_free(conn);
-    }
-    library_leave();
-    if (!d)
-        errno = ENOMEM;
-    return d;
-}
-
-void set_fastopen_connect(int fd, int on)
-{
-    sys5(SYS_setsockopt, (long)fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, &on, (long)sizeof on);
-}
-
-struct desc *select_imported(int fd, const struct conn_passport *passport, enum conn_arrival arrival)
-{
-    /* For an open connection without a rule here: what it was proven by is settled. */
-    static const struct policy_rule handed = {
-        .action = POLICY_PROTECT, .source = "a connection handed over", .handshake_timeout_ms = 10000};
-    struct sockaddr_storage a;
-    socklen_t len = sizeof a;
-    bool connected = passport->connected_side;
-    if (sys3(connected ? SYS_getpeername : SYS_getsockname, (long)fd, &a, &len) != 0)
-        len = 0;
-    const struct policy_rule *rule =
-        policy_match(policy, connected ? POLICY_CONNECT : POLICY_ACCEPT, (struct sockaddr *)&a, len);
-    if (rule && rule->action == POLICY_DENY)
-        return NULL;
-    bool judged = rule && rule->action == POLICY_PROTECT;
-    struct conn_params params = {.rule = judged ? rule : &handed, .connected_side = connected};
-    memcpy(params.peer, passport->peer, sizeof params.peer);
-    struct conn *conn = core->conn_import(&params, passport, arrival);
-    if (!conn)
-        return NULL;
-    char name[CONN_PEER_TEXT];
-    struct identity *identity = NULL;
-    bool usable = !core->conn_unstarted(conn);
-    if (!usable && judged && (identity = core_identity_of(rule)))
-        usable = core->conn_equip(conn, identity, expected_name(rule, connected, params.peer, name, sizeof name));
-    struct desc *d = usable ? desc_new(conn, params.rule) : NULL;
-    if (!d)
-        core->conn_free(conn);
-    return d;
-}
-
-void unselect(int fd, struct desc *d)
-{
-    restore_nagle(fd, d);
-    restore_cork(fd, d);
-    if (d->rcvlowat > 1)
-        sys5(SYS_setsockopt, (long)fd, SOL_SOCKET, SO_RCVLOWAT, &d->rcvlowat, (long)sizeof d->rcvlowat);
-    if (d->fastopen_connect)
-        set_fastopen_connect(fd, 1);
-    for (unsigned i = 0; i < table_high; i++) {
-        uintptr_t mine = (uintptr_t)d;
-        if (atomic_load_explicit(&table[i], memory_order_relaxed) != mine)
-            continue;
-        if (atomic_compare_exchange_strong(&table[i], &mine, WORD_SOCKET) && atomic_fetch_sub(&d->refs, 1) == 1) {
-            desc_release(d);
-            return;
-        }
-    }
 }
 
 void classify_listener(int fd)
@@ -288,6 +96,7 @@ static uintptr_t refuse_inherited(int fd, const char *why)
     return WORD_REFUSED;
 }
 
+/* WORD_MOVING: the number has its word. */
 static uintptr_t take_over(int fd, const struct sockaddr_storage *local, socklen_t local_len,
                            const struct sockaddr_storage *remote, socklen_t remote_len, const struct tcp_info *info,
                            socklen_t info_len)
@@ -308,12 +117,13 @@ static uintptr_t take_over(int fd, const struct sockaddr_storage *local, socklen
     struct desc *d = select_connection(fd, rule, connected_side, (const struct sockaddr *)remote);
     if (!d)
         return refuse_inherited(fd, "its protection could not be set up");
-    library_enter();
-    if (!connected_side)
-        select_twins(fd, d);
-    library_leave();
-    helper_add(d);
-    return (uintptr_t)d;
+    if (desc_enter(d, fd)) {
+        if (!connected_side)
+            select_twins(fd, d);
+        helper_add(d);
+        desc_leave(d);
+    }
+    return WORD_MOVING;
 }
 
 /* In a sandbox: at most whether it is a socket at all, and of which family. */
@@ -334,6 +144,17 @@ static uintptr_t cannot_look(int fd)
     return WORD_REFUSED;
 }
 
+/* What this process has already, if the number was copied while another thread put the connection on the original. */
+static struct desc *known_connection(int fd)
+{
+    library_enter();
+    struct desc *d = desc_of_cookie(socket_cookie(fd));
+    library_leave();
+    return d;
+}
+
+/* The word for a number whose word is WORD_MOVING now; WORD_MOVING: it has been set, and whoever saw it may have
+ * changed it again. */
 static uintptr_t classify(int fd)
 {
     struct sockaddr_storage local, remote;
@@ -349,8 +170,11 @@ static uintptr_t classify(int fd)
         return cannot_look(fd);
     if (info.tcpi_state == TCP_STATE_LISTEN) {
         classify_listener(fd);
-        return table_word(fd);
+        return WORD_MOVING;
     }
+    struct desc *known = known_connection(fd);
+    if (known)
+        return (uintptr_t)known;
     if (sys3(SYS_getpeername, (long)fd, &remote, &remote_len) != 0)
         return policy_could_match(policy, POLICY_ACCEPT, (struct sockaddr *)&local, local_len) ? WORD_BOUND
                                                                                                : WORD_SOCKET;
@@ -360,15 +184,26 @@ static uintptr_t classify(int fd)
 void classify_unknown(int fd)
 {
     int saved = errno;
-    uintptr_t unknown = WORD_UNKNOWN;
+    uintptr_t unknown = WORD_UNKNOWN, word;
     thread_enter();
     if (!atomic_compare_exchange_strong(&table[fd], &unknown, WORD_MOVING))
         thread_leave();
+    else if ((word = classify(fd)) == WORD_MOVING)
+        thread_leave();
     else
-        table_end_move(fd, classify(fd));
+        table_end_move(fd, word);
     if (table_word(fd) != WORD_PLAIN) /* one that was closed below its stream, and came again */
         streams_adopt(fd);
     errno = saved;
+}
+
+/* A number that was copied just before another thread selected the original. */
+static bool joins_known(int fd, uintptr_t expected)
+{
+    uintptr_t word = table_begin_move(fd);
+    struct desc *d = word == expected ? known_connection(fd) : NULL;
+    table_end_move(fd, d ? (uintptr_t)d : word);
+    return d || word != expected;
 }
 
 /* Bytes are to move on a socket that this process has not connected: normally the kernel says ENOTCONN. If another
@@ -389,6 +224,8 @@ void table_look(int fd, uintptr_t word)
     bool refuse = either_selects(&local, local_len, &remote, remote_len);
     if (refuse)
         streams_adopt(fd);
+    if (refuse && joins_known(fd, word))
+        return;
     if (refuse)
         refuse_inherited(fd, "another process has connected it: it cannot be shared from before connect");
     atomic_compare_exchange_strong(&table[fd], &word, refuse ? WORD_REFUSED : WORD_PLAIN);

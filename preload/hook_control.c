@@ -36,7 +36,7 @@ static int control(int fd, int command, void *arg)
         return fail(EBADF);
     if (command == F_DUPFD || command == F_DUPFD_CLOEXEC) {
         word = copy_begin(fd);
-        return copy_made(word, real()->fcntl64(fd, command, arg));
+        return copy_made(fd, word, real()->fcntl64(fd, command, arg));
     }
     int r = real()->fcntl64(fd, command, arg);
     if (command == F_SETFL && r == 0)
@@ -220,8 +220,9 @@ static int get_option(struct desc *d, int fd, int level, int name, void *value, 
         show_held_back(d, name, value);
     if (r != 0 || level != SOL_SOCKET || *len < sizeof(int))
         return r;
+    int low = atomic_load(&d->rcvlowat);
     if (name == SO_RCVLOWAT)
-        memcpy(value, &d->rcvlowat, sizeof(int));
+        memcpy(value, &low, sizeof low);
     if (name == SO_ERROR)
         add_own_error(d, fd, value);
     return r;

@@ -1,0 +1,200 @@
+/* Makes a socket a protected connection, and an ordinary one again: its desc, its options, its other numbers. */
+#include "state.h"
+
+#include "sys.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <string.h>
+
+void text_of_address(const struct sockaddr *a, char text[CONN_PEER_TEXT])
+{
+    char ip[INET6_ADDRSTRLEN] = "?";
+    if (a->sa_family == AF_INET) {
+        const struct sockaddr_in *v4 = (const void *)a;
+        inet_ntop(AF_INET, &v4->sin_addr, ip, sizeof ip);
+        snprintf(text, CONN_PEER_TEXT, "%s:%u", ip, ntohs(v4->sin_port));
+        return;
+    }
+    const struct sockaddr_in6 *v6 = (const void *)a;
+    if (a->sa_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr))
+        inet_ntop(AF_INET, v6->sin6_addr.s6_addr + 12, ip, sizeof ip);
+    else if (a->sa_family == AF_INET6)
+        inet_ntop(AF_INET6, &v6->sin6_addr, ip, sizeof ip);
+    snprintf(text, CONN_PEER_TEXT, strchr(ip, ':') ? "[%s]:%u" : "%s:%u", ip,
+             a->sa_family == AF_INET6 ? ntohs(v6->sin6_port) : 0);
+}
+
+/* The name that the remote certificate must carry: the rule's, or for a private CA the address that was dialled.
+ * (The per-user identity and PSKs know no names.) */
+static const char *expected_name(const struct policy_rule *rule, bool connected_side, const char *peer, char *room,
+                                 size_t size)
+{
+    if (rule->peer_name)
+        return rule->peer_name;
+    if (!connected_side || !rule->ca_file || rule->insecure)
+        return NULL;
+    const char *end = strrchr(peer, ':');
+    const char *begin = peer[0] == '[' ? peer + 1 : peer;
+    if (peer[0] == '[')
+        end = strchr(peer, ']');
+    snprintf(room, size, "%.*s", (int)(end - begin), begin);
+    return room;
+}
+
+uint64_t socket_cookie(int fd)
+{
+    uint64_t cookie = 0;
+    socklen_t len = sizeof cookie;
+    return sys5(SYS_getsockopt, (long)fd, SOL_SOCKET, SO_COOKIE, &cookie, &len) == 0 ? cookie : 0;
+}
+
+void select_twins(int fd, struct desc *d)
+{
+    for (unsigned i = 0; d->cookie && i < table_high; i++) {
+        uintptr_t word = atomic_load_explicit(&table[i], memory_order_relaxed);
+        bool candidate = word == WORD_SOCKET || word == WORD_BOUND || word == WORD_BOUND_PLAIN || word == WORD_UNKNOWN;
+        if (!candidate || (int)i == fd || socket_cookie((int)i) != d->cookie)
+            continue;
+        if (atomic_compare_exchange_strong(&table[i], &word, (uintptr_t)d))
+            atomic_fetch_add(&d->refs, 1);
+    }
+}
+
+/* Nagle's rule holds a small segment back while the one before it is not acknowledged: each flight of the handshake,
+ * and the program's first request behind it, would wait for a delayed ACK. Off until the first write has left. */
+static void force_nodelay(int fd, struct desc *d)
+{
+    int on = 1;
+    if (!socket_option(fd, IPPROTO_TCP, TCP_NODELAY, 1) &&
+        sys5(SYS_setsockopt, (long)fd, IPPROTO_TCP, TCP_NODELAY, &on, (long)sizeof on) == 0)
+        atomic_store(&d->nodelay_forced, true);
+}
+
+/* A cork would hold each flight of the handshake back, for 200 ms or until it is pulled. */
+static void take_cork(int fd, struct desc *d)
+{
+    int off = 0;
+    if (socket_option(fd, IPPROTO_TCP, TCP_CORK, 0) > 0 &&
+        sys5(SYS_setsockopt, (long)fd, IPPROTO_TCP, TCP_CORK, &off, (long)sizeof off) == 0)
+        atomic_store(&d->cork_due, true);
+}
+
+void restore_cork(int fd, struct desc *d)
+{
+    int on = 1;
+    if (!forbidden.options && atomic_exchange(&d->cork_due, false))
+        sys5(SYS_setsockopt, (long)fd, IPPROTO_TCP, TCP_CORK, &on, (long)sizeof on);
+}
+
+void restore_nagle(int fd, struct desc *d)
+{
+    int off = 0;
+    if (!forbidden.options && atomic_exchange(&d->nodelay_forced, false))
+        sys5(SYS_setsockopt, (long)fd, IPPROTO_TCP, TCP_NODELAY, &off, (long)sizeof off);
+}
+
+struct desc *select_connection(int fd, const struct policy_rule *rule, bool connected_side, const struct sockaddr *peer)
+{
+    struct sockaddr_storage asked = {0};
+    socklen_t len = sizeof asked;
+    char name[CONN_PEER_TEXT];
+    if ((unsigned)fd >= table_size) {
+        log_event(LOG_LEVEL_ERROR, "descriptor %d is above the table of %u: refused", fd, table_size);
+        errno = EMFILE;
+        return NULL;
+    }
+    struct conn_params params = {.rule = rule, .connected_side = connected_side};
+    params.identity = core_identity_of(rule);
+    if (!params.identity) {
+        errno = EKEYREJECTED;
+        return NULL;
+    }
+    if (!peer && sys3(SYS_getpeername, (long)fd, &asked, &len) == 0)
+        peer = (const struct sockaddr *)&asked;
+    text_of_address(peer ? peer : (const struct sockaddr *)&asked, params.peer);
+    params.dialled_name = expected_name(rule, connected_side, params.peer, name, sizeof name);
+    library_enter();
+    struct conn *conn = core->conn_new(&params);
+    struct desc *d = conn ? desc_new(conn, rule) : NULL;
+    if (d) {
+        int one = 1, low = socket_option(fd, SOL_SOCKET, SO_RCVLOWAT, 1);
+        atomic_store(&d->rcvlowat, low);
+        if (low > 1)
+            sys5(SYS_setsockopt, (long)fd, SOL_SOCKET, SO_RCVLOWAT, &one, (long)sizeof one);
+        d->cookie = socket_cookie(fd);
+        force_nodelay(fd, d);
+        take_cork(fd, d);
+        desc_pin_new(d);
+        atomic_store(&d->refs, 1);
+        table_set(fd, (uintptr_t)d);
+        if (connected_side)
+            select_twins(fd, d);
+        desc_leave(d);
+    } else if (conn) {
+        core->conn_free(conn);
+    }
+    library_leave();
+    if (!d)
+        errno = ENOMEM;
+    return d;
+}
+
+void set_fastopen_connect(int fd, int on)
+{
+    sys5(SYS_setsockopt, (long)fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, &on, (long)sizeof on);
+}
+
+struct desc *select_imported(int fd, const struct conn_passport *passport, enum conn_arrival arrival)
+{
+    /* For an open connection without a rule here: what it was proven by is settled. */
+    static const struct policy_rule handed = {
+        .action = POLICY_PROTECT, .source = "a connection handed over", .handshake_timeout_ms = 10000};
+    struct sockaddr_storage a;
+    socklen_t len = sizeof a;
+    bool connected = passport->connected_side;
+    if (sys3(connected ? SYS_getpeername : SYS_getsockname, (long)fd, &a, &len) != 0)
+        len = 0;
+    const struct policy_rule *rule =
+        policy_match(policy, connected ? POLICY_CONNECT : POLICY_ACCEPT, (struct sockaddr *)&a, len);
+    if (rule && rule->action == POLICY_DENY)
+        return NULL;
+    bool judged = rule && rule->action == POLICY_PROTECT;
+    struct conn_params params = {.rule = judged ? rule : &handed, .connected_side = connected};
+    memcpy(params.peer, passport->peer, sizeof params.peer);
+    struct conn *conn = core->conn_import(&params, passport, arrival);
+    if (!conn)
+        return NULL;
+    char name[CONN_PEER_TEXT];
+    struct identity *identity = NULL;
+    bool usable = !core->conn_unstarted(conn);
+    if (!usable && judged && (identity = core_identity_of(rule)))
+        usable = core->conn_equip(conn, identity, expected_name(rule, connected, params.peer, name, sizeof name));
+    struct desc *d = usable ? desc_new(conn, params.rule) : NULL;
+    if (!d)
+        core->conn_free(conn);
+    return d;
+}
+
+void unselect(int fd, struct desc *d)
+{
+    restore_nagle(fd, d);
+    restore_cork(fd, d);
+    int low = atomic_load(&d->rcvlowat);
+    if (low > 1)
+        sys5(SYS_setsockopt, (long)fd, SOL_SOCKET, SO_RCVLOWAT, &low, (long)sizeof low);
+    if (d->fastopen_connect)
+        set_fastopen_connect(fd, 1);
+    for (unsigned i = 0; i < table_high; i++) {
+        uintptr_t mine = (uintptr_t)d;
+        if (atomic_load_explicit(&table[i], memory_order_relaxed) != mine)
+            continue;
+        if (atomic_compare_exchange_strong(&table[i], &mine, WORD_SOCKET) && atomic_fetch_sub(&d->refs, 1) == 1) {
+            desc_release(d);
+            return;
+        }
+    }
+}
