@@ -46,7 +46,8 @@ static void close_here(struct desc *d, int fd)
     }
 }
 
-/* SO_LINGER with a time: close waits for the acknowledgement, as socket(7) says. */
+/* SO_LINGER with a time: close waits for the acknowledgement, as socket(7) says, and no longer than until a signal
+ * comes (tcp_close). */
 static void linger(struct desc *d, int fd)
 {
     struct linger l = {0, 0};
@@ -61,7 +62,7 @@ static void linger(struct desc *d, int fd)
         struct pollfd p = {.fd = fd, .events = need.events};
         if (!need.idle)
             io_poll(&p, 1, 5);
-    } while (!need.idle && io_now_ms() < until);
+    } while (!need.idle && io_now_ms() < until && (forbidden.defer || !thread.signals_held));
 }
 
 /* The program's last number of d goes (its word is WORD_MOVING; it is still open). */

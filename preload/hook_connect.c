@@ -35,14 +35,18 @@ static bool no_fast_open(int fd)
     return asked;
 }
 
-/* The policy's connect=wait: this side's verdict is connect's own. */
-static int wait_for_verdict(struct desc *d, int fd)
+/* The policy's connect=wait: this side's verdict is connect's own. As in connect(2), a signal or SO_SNDTIMEO ends the
+ * call and not what it has begun; the next connect waits for that. */
+static int wait_for_verdict(struct desc *d, int fd, const struct stream_signals *before)
 {
     if (!desc_enter(d, fd))
         return fail(EBADF);
     unsigned wait = wait_begin(d);
     desc_leave(d);
-    int error = stream_wait_handshake(d, fd, -1);
+    int error = stream_wait_handshake(d, fd, stream_deadline_of(d, fd, SO_SNDTIMEO), before);
+    d->verdict_due = error == EINTR || error == ETIMEDOUT;
+    if (error == ETIMEDOUT)
+        error = EINPROGRESS;
     if (!error)
         error = core->conn_take_error(d->conn);
     wait_end(d, wait);
@@ -51,6 +55,7 @@ static int wait_for_verdict(struct desc *d, int fd)
 
 static int connect_protected(int fd, const struct sockaddr *to, socklen_t len, const struct policy_rule *rule)
 {
+    struct stream_signals before = stream_signals_now();
     bool fast_open = no_fast_open(fd);
     /* Selected before the first packet leaves, so that no other thread's write slips through in between. */
     streams_adopt(fd);
@@ -68,7 +73,7 @@ static int connect_protected(int fd, const struct sockaddr *to, socklen_t len, c
     }
     if (r == 0) {
         stream_touch(d, fd);
-        return rule->connect_waits ? wait_for_verdict(d, fd) : 0;
+        return rule->connect_waits ? wait_for_verdict(d, fd, &before) : 0;
     }
     if (desc_enter(d, fd)) {
         helper_add(d);
@@ -97,6 +102,16 @@ static int disconnect(struct desc *d, int fd, const struct sockaddr *to, socklen
     return r < 0 ? fail((int)-r) : 0;
 }
 
+/* A connect that has not been told of its verdict, on a descriptor that has become non-blocking. */
+static int connect_looks(struct desc *d)
+{
+    if (core->conn_state(d->conn) == RESULT_AGAIN)
+        return fail(EALREADY);
+    d->verdict_due = false;
+    int error = core->conn_take_error(d->conn);
+    return error ? fail(error) : 0;
+}
+
 /* A second connect on a selected number: how it went, by the kernel. */
 static int connect_again(struct desc *d, int fd, const struct sockaddr *to, socklen_t len)
 {
@@ -104,6 +119,9 @@ static int connect_again(struct desc *d, int fd, const struct sockaddr *to, sock
         return fail(desc_special(d));
     if (is_unspec(to, len))
         return disconnect(d, fd, to, len);
+    struct stream_signals before = stream_signals_now();
+    if (d->verdict_due)
+        return stream_is_blocking(d, fd) ? wait_for_verdict(d, fd, &before) : connect_looks(d);
     if (no_fast_open(fd))
         d->fastopen_connect = true;
     int r = real()->connect(fd, to, len), error = errno;

@@ -198,8 +198,11 @@ static void add_own_error(struct desc *d, int fd, int *error)
 {
     if (*error)
         return;
+    struct stream_signals before;
     if (d->rule->connect_waits && core->conn_is_connector(d->conn) && core->conn_state(d->conn) == RESULT_AGAIN)
-        (void)stream_wait_handshake(d, fd, -1);
+        do /* no signal ends getsockopt, and no error would say that all is well */
+            before = stream_signals_now();
+        while (stream_wait_handshake(d, fd, INT64_MAX, &before) == EINTR);
     *error = core->conn_take_error(d->conn);
 }
 

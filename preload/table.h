@@ -48,6 +48,7 @@ struct desc {
     bool lingers;                /* ... or with a time */
     _Atomic int rcvlowat;        /* SO_RCVLOWAT as the program set it; the kernel's stays 1. Read unpinned. */
     _Atomic bool cork_due;       /* TCP_CORK was asked for, and is set once the handshake is over */
+    bool verdict_due;            /* a signal or a timeout has ended connect before the verdict of connect=wait */
     bool fastopen_connect;       /* TCP_FASTOPEN_CONNECT as the program set it; the kernel's is off */
     _Atomic bool nodelay_forced; /* TCP_NODELAY is on for the handshake, and the program did not ask for it */
     struct epoll_note *epolls;
@@ -75,7 +76,8 @@ struct thread_state {
     bool in_vfork_child;
     bool pipe_wanted; /* in a sandbox: this write may raise SIGPIPE; and it has */
     bool pipe_raised;
-    volatile unsigned interruptions; /* handlers without SA_RESTART that have run in this thread */
+    volatile unsigned handlers;      /* of the program that have run in this thread */
+    volatile unsigned interruptions; /* those without SA_RESTART */
     volatile unsigned waits;         /* notes of waits.c */
     sigset_t mask_to_restore;
 };
