@@ -53,7 +53,7 @@ $(BUILD)/libp2ptls-core.so: $(CORE_OBJ) src/core.map
 	$(CC) -shared -o $@ $(CORE_OBJ) $(ALL_LDFLAGS) -Wl,--version-script=src/core.map -Wl,-z,nodelete -Wl,-z,defs $(GNUTLS_LIBS) -lpthread
 
 # ThreadSanitizer's runtime calls hooks before it can bear instrumented code: the thin ones go without.
-UNTHREADED := $(if $(filter thread,$(SANITIZE)),$(filter-out $(addprefix preload/,table.c helper.c stream.c classify.c fork.c core_load.c),$(HOOK_SRC)))
+UNTHREADED := $(if $(filter thread,$(SANITIZE)),$(filter-out $(addprefix preload/,table.c helper.c stream.c classify.c select.c fork.c core_load.c),$(HOOK_SRC)))
 
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)

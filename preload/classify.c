@@ -4,12 +4,10 @@
 
 #include "sys.h"
 
-#include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
 #include <linux/tcp.h>
 #include <netinet/in.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -47,31 +45,6 @@ enum socket_kind socket_kind(int fd)
 bool is_tcp_stream(int fd)
 {
     return socket_kind(fd) != SOCKET_KIND_OTHER;
-}
-
-void text_of_address(const struct sockaddr *a, char text[CONN_PEER_TEXT])
-{
-    char ip[INET6_ADDRSTRLEN] = "?";
-    if (a->sa_family == AF_INET) {
-        const struct sockaddr_in *v4 = (const void *)a;
-        inet_ntop(AF_INET, &v4->sin_addr, ip, sizeof ip);
-        snprintf(text, CONN_PEER_TEXT, "%s:%u", ip, ntohs(v4->sin_port));
-        return;
-    }
-    const struct sockaddr_in6 *v6 = (const void *)a;
-    if (a->sa_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr))
-        inet_ntop(AF_INET, v6->sin6_addr.s6_addr + 12, ip, sizeof ip);
-    else if (a->sa_family == AF_INET6)
-        inet_ntop(AF_INET6, &v6->sin6_addr, ip, sizeof ip);
-    snprintf(text, CONN_PEER_TEXT, strchr(ip, ':') ? "[%s]:%u" : "%s:%u", ip,
-             a->sa_family == AF_INET6 ? ntohs(v6->sin6_port) : 0);
-}
-
-uint64_t socket_cookie(int fd)
-{
-    uint64_t cookie = 0;
-    socklen_t len = sizeof cookie;
-    return sys5(SYS_getsockopt, (long)fd, SOL_SOCKET, SO_COOKIE, &cookie, &len) == 0 ? cookie : 0;
 }
 
 void classify_listener(int fd)
@@ -125,6 +98,7 @@ static uintptr_t refuse_inherited(int fd, const char *why)
     return WORD_REFUSED;
 }
 
+/* WORD_MOVING: the number has its word. */
 static uintptr_t take_over(int fd, const struct sockaddr_storage *local, socklen_t local_len,
                            const struct sockaddr_storage *remote, socklen_t remote_len, const struct tcp_info *info,
                            socklen_t info_len)
@@ -149,12 +123,13 @@ static uintptr_t take_over(int fd, const struct sockaddr_storage *local, socklen
     struct desc *d = select_connection(fd, rule, connected_side, (const struct sockaddr *)remote);
     if (!d)
         return refuse_inherited(fd, "its protection could not be set up");
-    library_enter();
-    if (!connected_side)
-        select_twins(fd, d);
-    library_leave();
-    helper_add(d);
-    return (uintptr_t)d;
+    if (desc_enter(d, fd)) {
+        if (!connected_side)
+            select_twins(fd, d);
+        helper_add(d);
+        desc_leave(d);
+    }
+    return WORD_MOVING;
 }
 
 /* In a sandbox: at most whether it is a socket at all, and of which family. */
@@ -175,6 +150,17 @@ static uintptr_t cannot_look(int fd)
     return WORD_REFUSED;
 }
 
+/* What this process has already, if the number was copied while another thread put the connection on the original. */
+static struct desc *known_connection(int fd)
+{
+    library_enter();
+    struct desc *d = desc_of_cookie(socket_cookie(fd));
+    library_leave();
+    return d;
+}
+
+/* The word for a number whose word is WORD_MOVING now; WORD_MOVING: it has been set, and whoever saw it may have
+ * changed it again. */
 static uintptr_t classify(int fd)
 {
     struct sockaddr_storage local, remote;
@@ -190,8 +176,11 @@ static uintptr_t classify(int fd)
         return cannot_look(fd);
     if (info.tcpi_state == TCP_STATE_LISTEN) {
         classify_listener(fd);
-        return table_word(fd);
+        return WORD_MOVING;
     }
+    struct desc *known = known_connection(fd);
+    if (known)
+        return (uintptr_t)known;
     if (sys3(SYS_getpeername, (long)fd, &remote, &remote_len) != 0)
         return policy_could_match(policy, POLICY_ACCEPT, (struct sockaddr *)&local, local_len) ? WORD_BOUND
                                                                                                : WORD_SOCKET;
@@ -201,15 +190,26 @@ static uintptr_t classify(int fd)
 void classify_unknown(int fd)
 {
     int saved = errno;
-    uintptr_t unknown = WORD_UNKNOWN;
+    uintptr_t unknown = WORD_UNKNOWN, word;
     thread_enter();
     if (!atomic_compare_exchange_strong(&table[fd], &unknown, WORD_MOVING))
         thread_leave();
+    else if ((word = classify(fd)) == WORD_MOVING)
+        thread_leave();
     else
-        table_end_move(fd, classify(fd));
+        table_end_move(fd, word);
     if (table_word(fd) != WORD_PLAIN) /* one that was closed below its stream, and came again */
         streams_adopt(fd);
     errno = saved;
+}
+
+/* A number that was copied just before another thread selected the original. */
+static bool joins_known(int fd, uintptr_t expected)
+{
+    uintptr_t word = table_begin_move(fd);
+    struct desc *d = word == expected ? known_connection(fd) : NULL;
+    table_end_move(fd, d ? (uintptr_t)d : word);
+    return d || word != expected;
 }
 
 /* Bytes are to move on a socket that this process has not connected: normally the kernel says ENOTCONN. If another
@@ -230,6 +230,8 @@ void table_look(int fd, uintptr_t word)
     bool refuse = either_selects(&local, local_len, &remote, remote_len);
     if (refuse)
         streams_adopt(fd);
+    if (refuse && joins_known(fd, word))
+        return;
     if (refuse)
         refuse_inherited(fd, "another process has connected it: it cannot be shared from before connect");
     atomic_compare_exchange_strong(&table[fd], &word, refuse ? WORD_REFUSED : WORD_PLAIN);

@@ -190,37 +190,21 @@ void handover_adopt(void)
     }
 }
 
-struct cookie_search {
-    uint64_t cookie;
-    struct desc *found;
-};
-
-static void compare_cookie(struct desc *d, void *arg)
-{
-    struct cookie_search *s = arg;
-    if (d->cookie == s->cookie && !atomic_load(&d->orphan) && atomic_load(&d->refs)) {
-        s->found = d;
-        atomic_fetch_add(&d->refs, 1);
-    }
-}
-
 /* The word for a socket that came in a box. A connection that this process has already stays one. */
 static uintptr_t unwrapped(int socket, int box, bool peeked)
 {
     struct box_label label;
     if (!box_look(box, &label) || label.kind != BOX_CONNECTION || !belongs(socket, &label))
         return WORD_REFUSED;
-    struct cookie_search s = {label.cookie, NULL};
     library_enter();
-    if (core)
-        desc_each(compare_cookie, &s);
+    struct desc *d = desc_of_cookie(label.cookie);
     library_leave();
-    if (s.found) {
+    if (d) {
         if (!peeked)
-            core->conn_arrived(s.found->conn);
-        return (uintptr_t)s.found;
+            core->conn_arrived(d->conn);
+        return (uintptr_t)d;
     }
-    struct desc *d = import(socket, box, &label, peeked ? CONN_BY_PEEK : CONN_BY_MESSAGE);
+    d = import(socket, box, &label, peeked ? CONN_BY_PEEK : CONN_BY_MESSAGE);
     if (d)
         atomic_store(&d->refs, 1);
     return d ? (uintptr_t)d : WORD_REFUSED;

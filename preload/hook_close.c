@@ -46,7 +46,8 @@ static void close_here(struct desc *d, int fd)
     }
 }
 
-/* SO_LINGER with a time: close waits for the acknowledgement, as socket(7) says. */
+/* SO_LINGER with a time: close waits for the acknowledgement, as socket(7) says, and no longer than until a signal
+ * comes (tcp_close). */
 static void linger(struct desc *d, int fd)
 {
     struct linger l = {0, 0};
@@ -61,7 +62,7 @@ static void linger(struct desc *d, int fd)
         struct pollfd p = {.fd = fd, .events = need.events};
         if (!need.idle)
             io_poll(&p, 1, 5);
-    } while (!need.idle && io_now_ms() < until);
+    } while (!need.idle && io_now_ms() < until && (forbidden.defer || !thread.signals_held));
 }
 
 /* The program's last number of d goes (its word is WORD_MOVING; it is still open). */
@@ -158,10 +159,19 @@ HOOK int shutdown(int fd, int how)
  * original in between, and the copy is left without its word: it would be plain. */
 uintptr_t copy_begin(int from)
 {
-    uintptr_t word = table_word(from);
+    uintptr_t word;
+    while ((word = table_word(from)) == WORD_MOVING && mine_to_track())
+        sched_yield();
     if (word >= WORD_FIRST_POINTER && mine_to_track())
         return desc_enter((struct desc *)word, from) ? word : WORD_UNKNOWN;
     return word == WORD_OURS || word == WORD_MOVING ? WORD_UNKNOWN : word;
+}
+
+/* The word for the copy that was made. What was no connection may have become one meanwhile: then what was copied has
+ * to be looked at. */
+static uintptr_t copy_word(int from, uintptr_t word)
+{
+    return word < WORD_FIRST_POINTER && table_word(from) != word ? WORD_UNKNOWN : word;
 }
 
 static void copy_end(uintptr_t word, bool made)
@@ -176,9 +186,10 @@ static void copy_end(uintptr_t word, bool made)
 
 /* A copy that the kernel has just made on a fresh number (-1: it has not), with the word of copy_begin. Where the table
  * ends, it cannot be watched: a copy of a protected number must not be there. */
-int copy_made(uintptr_t word, int to)
+int copy_made(int from, uintptr_t word, int to)
 {
     int error = errno;
+    word = copy_word(from, word);
     bool above = to >= 0 && (unsigned)to >= table_size && word != WORD_PLAIN && mine_to_track();
     if (above)
         sys1(SYS_close, (long)to);
@@ -209,7 +220,7 @@ HOOK int dup(int fd)
     if (is_ours(fd))
         return fail(EBADF);
     uintptr_t word = copy_begin(fd);
-    return copy_made(word, real()->dup(fd));
+    return copy_made(fd, word, real()->dup(fd));
 }
 
 /* dup2(2): EBADF for what is not open or not below the limit, EINVAL for flags of dup3. */
@@ -248,7 +259,7 @@ static int replace(int from, int to, int flags, bool is_dup3)
     uintptr_t word = copy_begin(from);
     int r = is_dup3 ? real()->dup3(from, to, flags) : real()->dup2(from, to);
     copy_end(word, r >= 0);
-    table_end_move(to, r < 0 ? not_replaced(was) : word);
+    table_end_move(to, r < 0 ? not_replaced(was) : copy_word(from, word));
     return r;
 }
 

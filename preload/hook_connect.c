@@ -37,6 +37,7 @@ static bool no_fast_open(int fd)
 
 static int connect_protected(int fd, const struct sockaddr *to, socklen_t len, const struct policy_rule *rule)
 {
+    struct stream_signals before = stream_signals_now();
     bool fast_open = no_fast_open(fd);
     /* Selected before the first packet leaves, so that no other thread's write slips through in between. */
     streams_adopt(fd);
@@ -54,7 +55,7 @@ static int connect_protected(int fd, const struct sockaddr *to, socklen_t len, c
     }
     if (r == 0) {
         stream_touch(d, fd);
-        return rule->connect_waits ? stream_verdict(d, fd) : 0;
+        return rule->connect_waits ? stream_verdict(d, fd, &before) : 0;
     }
     if (desc_enter(d, fd)) {
         helper_add(d);
@@ -83,6 +84,16 @@ static int disconnect(struct desc *d, int fd, const struct sockaddr *to, socklen
     return r < 0 ? fail((int)-r) : 0;
 }
 
+/* A connect that has not been told of its verdict, on a descriptor that has become non-blocking. */
+static int connect_looks(struct desc *d)
+{
+    if (core->conn_state(d->conn) == RESULT_AGAIN)
+        return fail(EALREADY);
+    d->verdict_due = false;
+    int error = core->conn_take_error(d->conn);
+    return error ? fail(error) : 0;
+}
+
 /* A second connect on a selected number: how it went, by the kernel. */
 static int connect_again(struct desc *d, int fd, const struct sockaddr *to, socklen_t len)
 {
@@ -90,6 +101,9 @@ static int connect_again(struct desc *d, int fd, const struct sockaddr *to, sock
         return fail(desc_special(d));
     if (is_unspec(to, len))
         return disconnect(d, fd, to, len);
+    struct stream_signals before = stream_signals_now();
+    if (d->verdict_due)
+        return stream_is_blocking(d, fd) ? stream_verdict(d, fd, &before) : connect_looks(d);
     if (no_fast_open(fd))
         d->fastopen_connect = true;
     int r = real()->connect(fd, to, len), error = errno;

@@ -38,7 +38,7 @@ static int control(int fd, int command, void *arg)
         return fail(EBADF);
     if (command == F_DUPFD || command == F_DUPFD_CLOEXEC) {
         word = copy_begin(fd);
-        return copy_made(word, real()->fcntl64(fd, command, arg));
+        return copy_made(fd, word, real()->fcntl64(fd, command, arg));
     }
     int r = real()->fcntl64(fd, command, arg);
     if (command == F_SETFL && r == 0)
@@ -164,8 +164,7 @@ static int set_option(struct desc *d, int fd, int level, int name, const void *v
         atomic_store(&d->nodelay_forced, !on); /* it is on already; off again after the first write unless wanted */
         return 0;
     }
-    if (level == IPPROTO_TCP && name == TCP_CORK && value && len >= sizeof(int) &&
-        core->conn_state(d->conn) != RESULT_OK) {
+    if (level == IPPROTO_TCP && name == TCP_CORK && is_number && core->conn_state(d->conn) != RESULT_OK) {
         int on;
         memcpy(&on, value, sizeof on);
         atomic_store(&d->cork_due, on != 0); /* the flights of the handshake must leave */
@@ -203,8 +202,11 @@ static void add_own_error(struct desc *d, int fd, int *error)
 {
     if (*error)
         return;
+    struct stream_signals before;
     if (d->rule->connect_waits && core->conn_is_connector(d->conn) && core->conn_state(d->conn) == RESULT_AGAIN)
-        (void)stream_wait_handshake(d, fd, -1);
+        do /* no signal ends getsockopt, and no error would say that all is well */
+            before = stream_signals_now();
+        while (stream_wait_handshake(d, fd, INT64_MAX, &before) == EINTR);
     *error = core->conn_take_error(d->conn);
 }
 
@@ -225,8 +227,9 @@ static int get_option(struct desc *d, int fd, int level, int name, void *value, 
         show_held_back(d, name, value);
     if (r != 0 || level != SOL_SOCKET || *len < sizeof(int))
         return r;
+    int low = atomic_load(&d->rcvlowat);
     if (name == SO_RCVLOWAT)
-        memcpy(value, &d->rcvlowat, sizeof(int));
+        memcpy(value, &low, sizeof low);
     if (name == SO_ERROR)
         add_own_error(d, fd, value);
     return r;

@@ -23,6 +23,12 @@ static size_t message_bytes(const struct msghdr *m)
     return total;
 }
 
+/* A signal in the second message is told by the first one's success. */
+static int in_part(int fd, unsigned done)
+{
+    return done && table_find(fd) ? STREAM_IN_PART : 0;
+}
+
 /* As the kernel does it: a message that was taken in part is the last, and an error is told only by the first. */
 static int send_each(int fd, struct mmsghdr *messages, unsigned count, int flags)
 {
@@ -33,7 +39,7 @@ static int send_each(int fd, struct mmsghdr *messages, unsigned count, int flags
             errno = EFAULT;
             break;
         }
-        ssize_t n = sendmsg(fd, &messages[sent].msg_hdr, flags);
+        ssize_t n = sendmsg(fd, &messages[sent].msg_hdr, flags | in_part(fd, sent));
         if (n < 0)
             break;
         messages[sent].msg_len = (unsigned)n;
@@ -95,7 +101,7 @@ static int receive_each(int fd, struct mmsghdr *messages, unsigned count, int fl
             errno = EFAULT;
             break;
         }
-        ssize_t n = recvmsg(fd, &messages[got].msg_hdr, flags & ~MSG_WAITFORONE);
+        ssize_t n = recvmsg(fd, &messages[got].msg_hdr, (flags & ~MSG_WAITFORONE) | in_part(fd, got));
         if (n < 0)
             break;
         messages[got++].msg_len = (unsigned)n;

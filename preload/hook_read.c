@@ -14,7 +14,8 @@ static ssize_t discard(struct desc *d, int fd, size_t len, int flags)
     int saved = errno;
     while (done < len) {
         iov.iov_len = len - done < sizeof waste ? len - done : sizeof waste;
-        ssize_t k = stream_receive(d, fd, &iov, 1, flags | (done && !(flags & MSG_WAITALL) ? MSG_DONTWAIT : 0));
+        int again = !done ? 0 : flags & MSG_WAITALL ? STREAM_IN_PART : MSG_DONTWAIT;
+        ssize_t k = stream_receive(d, fd, &iov, 1, flags | again);
         if (k <= 0 && !done)
             return k;
         if (k <= 0)
@@ -64,12 +65,9 @@ static int refused_flags(int flags)
 /* A receive of nothing waits for something all the same; a signal ends that without an error. */
 static ssize_t receive_empty(struct desc *d, int fd, int flags)
 {
-    char byte;
-    struct iovec iov = {&byte, 1};
-    int saved = errno;
-    ssize_t n = stream_receive(d, fd, &iov, 1, (flags & ~MSG_WAITALL) | MSG_PEEK);
-    if (n < 0 && errno != EINTR)
-        return -1;
+    int saved = errno, error = stream_await(d, fd, flags);
+    if (error && error != EINTR)
+        return stream_special(error);
     errno = saved;
     return 0;
 }

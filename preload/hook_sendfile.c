@@ -41,7 +41,8 @@ static ssize_t send_file(int out, int in, off64_t *offset, size_t len)
             error = error_of_reading(errno, offset != NULL);
         if (n <= 0)
             break;
-        ssize_t k = send(out, buffer, (size_t)n, (size_t)n == want && done + want < len ? MSG_MORE : 0);
+        int more = (size_t)n == want && done + want < len ? MSG_MORE : 0;
+        ssize_t k = send(out, buffer, (size_t)n, more | (done ? STREAM_IN_PART : 0));
         if (k < 0)
             error = errno;
         if (k <= 0)

@@ -68,6 +68,7 @@ static enum result move_out(struct desc *d, int fd, struct pipe_end *p, size_t l
 static ssize_t connection_to_pipe(struct desc *d, int fd, int pipe, size_t len, bool wait_for_pipe)
 {
     int64_t deadline_ms = INT64_MAX;
+    struct stream_signals before = stream_signals_now();
     int saved = errno;
     for (;;) {
         size_t got = 0;
@@ -91,8 +92,12 @@ static ssize_t connection_to_pipe(struct desc *d, int fd, int pipe, size_t len, 
             return stream_special(p.error);
         if (deadline_ms == INT64_MAX)
             deadline_ms = stream_deadline_of(d, fd, SO_RCVTIMEO);
-        error = stream_wait_readable(d, fd, 0, deadline_ms);
+        error = stream_wait_readable(d, fd, 0, deadline_ms, &before);
         wait_end(d, wait);
+        if (error == STREAM_ENDED) {
+            errno = saved;
+            return 0;
+        }
         if (error)
             return stream_special(error);
     }
@@ -122,6 +127,7 @@ static ssize_t pipe_to_connection(struct desc *d, int pipe, int fd, size_t len, 
     int64_t deadline_ms = INT64_MAX;
     struct iovec nothing = {NULL, 0};
     size_t done = 0;
+    struct stream_signals before = stream_signals_now();
     bool roomy = false;
     int saved = errno;
     while (done < len) {
@@ -150,7 +156,7 @@ static ssize_t pipe_to_connection(struct desc *d, int pipe, int fd, size_t len, 
             return stream_write_failed(fd, done, error, 0, saved);
         if (deadline_ms == INT64_MAX)
             deadline_ms = stream_deadline_of(d, fd, SO_SNDTIMEO);
-        error = stream_wait_writable(d, fd, 0, deadline_ms, &roomy);
+        error = stream_wait_writable(d, fd, 0, stream_deadline_in_part(deadline_ms, done), &before, &roomy);
         wait_end(d, wait);
         if (error)
             return stream_write_failed(fd, done, error, 0, saved);

@@ -1,5 +1,6 @@
 /* syscall(2) reaches the kernel without a hook's name on it: socket calls made through it go to the hooks all the same.
  */
+#include "memory.h"
 #include "state.h"
 
 #include "sys.h"
@@ -141,10 +142,43 @@ static bool redirect(long n, const long a[6], long *r)
     }
 }
 
-/* Calls that wait for descriptors. The kernel's ppoll and pselect6 also show the time that is left. */
+/* The kernel's ppoll and pselect6 show what is left of a timeout, also where they fail, but for one of nothing
+ * (poll_select_finish). libc's functions hand them a copy. */
+static void show_left(struct timespec *timeout, const struct timespec *given, const struct timespec *start)
+{
+    struct timespec now;
+    if (!timeout || (!given->tv_sec && !given->tv_nsec) || !memory_writable(timeout, sizeof *timeout))
+        return;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    int64_t ns = ((int64_t)given->tv_sec - (now.tv_sec - start->tv_sec)) * 1000000000 + given->tv_nsec -
+                 (now.tv_nsec - start->tv_nsec);
+    *timeout = ns < 0 ? (struct timespec){0, 0} : (struct timespec){ns / 1000000000, ns % 1000000000};
+}
+
+static bool is_time(const struct timespec *t)
+{
+    return memory_plausible(t, sizeof *t) && t->tv_sec >= 0 && t->tv_nsec >= 0 && t->tv_nsec < 1000000000;
+}
+
+static long wait_raw(long n, const long a[6])
+{
+    struct timespec *timeout = (void *)(n == SYS_ppoll ? a[2] : a[4]), given = {0, 0}, start;
+    if (timeout && is_time(timeout))
+        given = *timeout;
+    clock_gettime(CLOCK_MONOTONIC, &start);
+    /* pselect6(2): the last argument points to the mask and its size */
+    long r = n == SYS_ppoll ? ppoll((void *)a[0], (nfds_t)a[1], timeout, (void *)a[3])
+                            : pselect((int)a[0], (void *)a[1], (void *)a[2], (void *)a[3], timeout,
+                                      a[5] ? *(const sigset_t *const *)a[5] : NULL);
+    int saved = errno;
+    show_left(timeout, &given, &start);
+    errno = saved;
+    return r;
+}
+
+/* Calls that wait for descriptors. */
 static bool redirect_waiting(long n, const long a[6], long *r)
 {
-    const struct timespec *timeout;
     switch (n) {
 #ifdef SYS_poll
     case SYS_poll:
@@ -158,12 +192,8 @@ static bool redirect_waiting(long n, const long a[6], long *r)
         return true;
 #endif
     case SYS_ppoll:
-        *r = ppoll((void *)a[0], (nfds_t)a[1], (void *)a[2], (void *)a[3]);
-        return true;
-    case SYS_pselect6: /* pselect6(2): the last argument points to the mask and its size */
-        timeout = (void *)a[4];
-        *r = pselect((int)a[0], (void *)a[1], (void *)a[2], (void *)a[3], timeout,
-                     a[5] ? *(const sigset_t *const *)a[5] : NULL);
+    case SYS_pselect6:
+        *r = wait_raw(n, a);
         return true;
     case SYS_epoll_pwait:
         *r = epoll_pwait((int)a[0], (void *)a[1], (int)a[2], (int)a[3], (void *)a[4]);

@@ -94,6 +94,7 @@ static const struct policy_rule *request_rule(const char *text, size_t len)
 
 static int start_tls(int fd, const char *text, size_t len)
 {
+    struct stream_signals before = stream_signals_now();
     struct sockaddr_storage peer;
     socklen_t peer_len = sizeof peer;
     if (table_word(fd) == WORD_UNKNOWN)
@@ -122,7 +123,7 @@ static int start_tls(int fd, const char *text, size_t len)
         helper_add(d);
         desc_leave(d);
     }
-    return rule->connect_waits ? stream_verdict(d, fd) : 0;
+    return rule->connect_waits ? stream_verdict(d, fd, &before) : 0;
 }
 
 /* ---- what an open connection is ---------------------------------------------------------------------------------- */

@@ -1,14 +1,33 @@
-/* Makes sockets protected connections, and ordinary ones again. */
+/* Makes a socket a protected connection, and an ordinary one again: its desc, its options, its other numbers. */
 #include "names.h"
 #include "state.h"
 
 #include "sys.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
-#include <linux/tcp.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
+
+void text_of_address(const struct sockaddr *a, char text[CONN_PEER_TEXT])
+{
+    char ip[INET6_ADDRSTRLEN] = "?";
+    if (a->sa_family == AF_INET) {
+        const struct sockaddr_in *v4 = (const void *)a;
+        inet_ntop(AF_INET, &v4->sin_addr, ip, sizeof ip);
+        snprintf(text, CONN_PEER_TEXT, "%s:%u", ip, ntohs(v4->sin_port));
+        return;
+    }
+    const struct sockaddr_in6 *v6 = (const void *)a;
+    if (a->sa_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr))
+        inet_ntop(AF_INET, v6->sin6_addr.s6_addr + 12, ip, sizeof ip);
+    else if (a->sa_family == AF_INET6)
+        inet_ntop(AF_INET6, &v6->sin6_addr, ip, sizeof ip);
+    snprintf(text, CONN_PEER_TEXT, strchr(ip, ':') ? "[%s]:%u" : "%s:%u", ip,
+             a->sa_family == AF_INET6 ? ntohs(v6->sin6_port) : 0);
+}
 
 /* Is there anything that a name is compared with, or kept under? */
 static bool needs_name(const struct policy_rule *rule)
@@ -49,6 +68,13 @@ static bool find_dialled(const struct policy_rule *rule, const struct sockaddr *
     return true;
 }
 
+uint64_t socket_cookie(int fd)
+{
+    uint64_t cookie = 0;
+    socklen_t len = sizeof cookie;
+    return sys5(SYS_getsockopt, (long)fd, SOL_SOCKET, SO_COOKIE, &cookie, &len) == 0 ? cookie : 0;
+}
+
 static void take_if_twin(int fd, uintptr_t word, struct desc *d)
 {
     if (socket_cookie(fd) != d->cookie || !atomic_compare_exchange_strong(&table[fd], &word, (uintptr_t)d))
@@ -77,9 +103,12 @@ struct desc *select_midstream(int fd, const struct policy_rule *rule, bool conne
     struct desc *d = select_connection(fd, rule, connected_side, peer);
     if (!d)
         return NULL;
-    library_enter();
+    if (!desc_enter(d, fd)) {
+        errno = EBADF;
+        return NULL;
+    }
     bool all = d->cookie && each_open_number(take_plain_twin, d);
-    library_leave();
+    desc_leave(d);
     if (all)
         return d;
     log_event(LOG_LEVEL_ERROR,
@@ -146,27 +175,26 @@ struct desc *select_connection(int fd, const struct policy_rule *rule, bool conn
     }
     text_of_address(peer, params.peer);
     if (connected_side && !find_dialled(rule, peer, len, params.peer, name, sizeof name, &params.dialled_name)) {
-        core_identity_done(params.identity);
         errno = EKEYREJECTED;
         return NULL;
     }
     library_enter();
     struct conn *conn = core->conn_new(&params);
-    core->identity_unref(params.identity);
     struct desc *d = conn ? desc_new(conn, rule) : NULL;
     if (d) {
-        d->rcvlowat = socket_option(fd, SOL_SOCKET, SO_RCVLOWAT, 1);
-        if (d->rcvlowat > 1) {
-            int one = 1;
+        int one = 1, low = socket_option(fd, SOL_SOCKET, SO_RCVLOWAT, 1);
+        atomic_store(&d->rcvlowat, low);
+        if (low > 1)
             sys5(SYS_setsockopt, (long)fd, SOL_SOCKET, SO_RCVLOWAT, &one, (long)sizeof one);
-        }
         d->cookie = socket_cookie(fd);
         force_nodelay(fd, d);
         take_cork(fd, d);
+        desc_pin_new(d);
         atomic_store(&d->refs, 1);
         table_set(fd, (uintptr_t)d);
         if (connected_side)
             select_twins(fd, d);
+        desc_leave(d);
     } else if (conn) {
         core->conn_free(conn);
     }
@@ -219,8 +247,9 @@ void unselect(int fd, struct desc *d)
 {
     restore_nagle(fd, d);
     restore_cork(fd, d);
-    if (d->rcvlowat > 1)
-        sys5(SYS_setsockopt, (long)fd, SOL_SOCKET, SO_RCVLOWAT, &d->rcvlowat, (long)sizeof d->rcvlowat);
+    int low = atomic_load(&d->rcvlowat);
+    if (low > 1)
+        sys5(SYS_setsockopt, (long)fd, SOL_SOCKET, SO_RCVLOWAT, &low, (long)sizeof low);
     if (d->fastopen_connect)
         set_fastopen_connect(fd, 1);
     for (unsigned i = 0; i < table_high; i++) {

@@ -57,6 +57,7 @@ static void on_signal(int signo, siginfo_t *info, void *context)
     int flags = atomic_load(&wrapped[signo].flags);
     if (!handler)
         return;
+    thread.handlers++;
     if (!(flags & SA_RESTART))
         thread.interruptions++;
     if (flags & (int)SA_RESETHAND)

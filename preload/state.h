@@ -51,27 +51,28 @@ void classify_inherited(void);  /* at start: which numbers are open */
 void classify_listener(int fd); /* after listen(2): WORD_LISTENER or WORD_BOUND_PLAIN */
 enum socket_kind { SOCKET_KIND_UNKNOWN = 0 /* a filter forbids to ask */, SOCKET_KIND_TCP, SOCKET_KIND_OTHER };
 enum socket_kind socket_kind(int fd);
-bool is_tcp_stream(int fd);                                                /* or it may be one */
-void text_of_address(const struct sockaddr *a, char text[CONN_PEER_TEXT]); /* for logs */
+bool is_tcp_stream(int fd); /* or it may be one */
 int socket_option(int fd, int level, int name, int fallback);
-uint64_t socket_cookie(int fd);
+
 /* Calls fn for each open number of the process. False: it cannot be asked (no /proc). */
 bool each_open_number(void (*fn)(int fd, void *arg), void *arg);
 
 /* select.c */
+void text_of_address(const struct sockaddr *a, char text[CONN_PEER_TEXT]); /* for logs */
+uint64_t socket_cookie(int fd);
 /* Makes fd a protected connection: the desc is in the table when this returns. peer may be NULL (asked from the
  * kernel). NULL: refused, errno set. */
 struct desc *select_connection(int fd, const struct policy_rule *rule, bool connected_side,
                                const struct sockaddr *peer);
+/* The same socket by other numbers: made by dup before it was selected, or inherited (a superserver's program has its
+ * connection on 0 and 1). d is pinned: whoever closes one of them waits until it is counted. */
+void select_twins(int fd, struct desc *d);
 void unselect(int fd, struct desc *d);      /* all numbers of d are ordinary sockets again, with their options */
 void restore_nagle(int fd, struct desc *d); /* after the first write on an open connection; pinned */
 void set_fastopen_connect(int fd, int on);
 void restore_cork(int fd, struct desc *d); /* before it; pinned */
 /* The same on a connection that has carried bytes in clear, for all its numbers in this process. */
 struct desc *select_midstream(int fd, const struct policy_rule *rule, bool connected_side, const struct sockaddr *peer);
-/* The same socket by other numbers: made by dup before it was selected, or inherited (a superserver's program has its
- * connection on 0 and 1). Inside library_enter. */
-void select_twins(int fd, struct desc *d);
 struct conn_passport;
 /* The same for a connection that another program has handed over, with the rule that this one's policy has for it. The
  * desc has no number yet. */

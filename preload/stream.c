@@ -86,11 +86,17 @@ static enum result receive_once(struct desc *d, int fd, struct vec *v, bool peek
     return result;
 }
 
-ssize_t stream_receive(struct desc *d, int fd, const struct iovec *iov, int count, int flags)
+static int64_t shorter(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* deadline_ms: besides the socket's own timeout. */
+static ssize_t receive(struct desc *d, int fd, const struct iovec *iov, int count, int flags, int64_t deadline_ms)
 {
     struct vec v;
     size_t want = total_of(iov, count), done = 0, enough = at_least(d, want, flags);
-    int64_t deadline_ms = INT64_MAX;
+    struct stream_signals before = stream_signals_now();
     int saved = errno;
     vec_init(&v, iov, count);
     while (done < want) {
@@ -117,17 +123,30 @@ ssize_t stream_receive(struct desc *d, int fd, const struct iovec *iov, int coun
             wait_end(d, wait);
             break;
         }
-        if (deadline_ms == INT64_MAX)
-            deadline_ms = stream_deadline_of(d, fd, SO_RCVTIMEO);
-        error = stream_wait_readable(d, fd, flags, deadline_ms);
+        if (deadline_ms >= STREAM_NO_RESTART)
+            deadline_ms = shorter(stream_deadline_of(d, fd, SO_RCVTIMEO), deadline_ms);
+        error = stream_wait_readable(d, fd, flags,
+                                     stream_deadline_in_part(deadline_ms, done || (flags & STREAM_IN_PART)), &before);
         wait_end(d, wait);
-        if (error && !done)
+        if (error > 0 && !done)
             return stream_special(error);
         if (error)
             break;
     }
     errno = saved;
     return (ssize_t)done;
+}
+
+ssize_t stream_receive(struct desc *d, int fd, const struct iovec *iov, int count, int flags)
+{
+    return receive(d, fd, iov, count, flags, INT64_MAX);
+}
+
+int stream_await(struct desc *d, int fd, int flags)
+{
+    char byte;
+    struct iovec iov = {&byte, 1};
+    return receive(d, fd, &iov, 1, (flags & ~MSG_WAITALL) | MSG_PEEK, STREAM_NO_RESTART) < 0 ? errno : 0;
 }
 
 /* In a sandbox the kernel does it: the socket is shut, and so takes nothing. */
@@ -191,6 +210,7 @@ ssize_t stream_send(struct desc *d, int fd, const struct iovec *iov, int count, 
     struct vec v;
     size_t want = total_of(iov, count), done = 0;
     int64_t deadline_ms = INT64_MAX;
+    struct stream_signals before = stream_signals_now();
     bool roomy = false;
     int saved = errno;
     vec_init(&v, iov, count);
@@ -211,7 +231,8 @@ ssize_t stream_send(struct desc *d, int fd, const struct iovec *iov, int count, 
             return stream_write_failed(fd, done, error, flags, saved);
         if (deadline_ms == INT64_MAX)
             deadline_ms = stream_deadline_of(d, fd, SO_SNDTIMEO);
-        error = stream_wait_writable(d, fd, flags, deadline_ms, &roomy);
+        error = stream_wait_writable(
+            d, fd, flags, stream_deadline_in_part(deadline_ms, done || (flags & STREAM_IN_PART)), &before, &roomy);
         wait_end(d, wait);
         if (error)
             return stream_write_failed(fd, done, error, flags, saved);

@@ -145,6 +145,12 @@ void desc_leave(struct desc *d)
     thread_leave();
 }
 
+void desc_pin_new(struct desc *d)
+{
+    thread_enter();
+    atomic_fetch_add(&d->pins, 1);
+}
+
 /* Calls inside never block, so they are out soon. */
 static void wait_unpinned(struct desc *d)
 {
@@ -168,16 +174,17 @@ struct desc *desc_new(struct conn *conn, const struct policy_rule *rule)
     if (d) {
         d->conn = conn;
         d->rule = rule;
+        d->cookie = 0;
         atomic_store(&d->number, -1);
         atomic_store(&d->orphan, false);
         d->linger_abort = d->lingers = false;
-        d->rcvlowat = 1;
+        atomic_store(&d->rcvlowat, 1);
         d->epolls = NULL;
         d->label = NULL;
         d->box = -1;
         atomic_store(&d->nodelay_forced, false);
         atomic_store(&d->cork_due, false);
-        d->fastopen_connect = false;
+        d->fastopen_connect = d->verdict_due = false;
         atomic_store(&d->told_started, false);
         atomic_store(&d->helped, false);
         atomic_store(&d->holds, 1);
@@ -231,6 +238,32 @@ void desc_each(void (*fn)(struct desc *d, void *arg), void *arg)
     for (struct desc *d = live_descs; d; d = d->next_live)
         fn(d, arg);
     pthread_mutex_unlock(&descs_lock);
+}
+
+struct cookie_search {
+    uint64_t cookie;
+    struct desc *found;
+};
+
+/* A desc whose last number is going has no refs, and gets none any more. */
+static void compare_cookie(struct desc *d, void *arg)
+{
+    struct cookie_search *s = arg;
+    uint32_t refs = atomic_load(&d->refs);
+    if (d->cookie != s->cookie || s->found)
+        return;
+    while (refs && !atomic_compare_exchange_weak(&d->refs, &refs, refs + 1))
+        ;
+    if (refs)
+        s->found = d;
+}
+
+struct desc *desc_of_cookie(uint64_t cookie)
+{
+    struct cookie_search s = {cookie, NULL};
+    if (cookie)
+        desc_each(compare_cookie, &s);
+    return s.found;
 }
 
 static void raise_high(int fd)

@@ -53,8 +53,9 @@ struct desc {
     _Atomic bool orphan;         /* number is ours */
     bool linger_abort;           /* the program asked for SO_LINGER 0 */
     bool lingers;                /* ... or with a time */
-    int rcvlowat;                /* SO_RCVLOWAT as the program set it; the kernel's stays 1 */
+    _Atomic int rcvlowat;        /* SO_RCVLOWAT as the program set it; the kernel's stays 1. Read unpinned. */
     _Atomic bool cork_due;       /* TCP_CORK was asked for, and is set once the handshake is over */
+    bool verdict_due;            /* a signal or a timeout has ended connect before the verdict of connect=wait */
     bool fastopen_connect;       /* TCP_FASTOPEN_CONNECT as the program set it; the kernel's is off */
     _Atomic bool nodelay_forced; /* TCP_NODELAY is on for the handshake, and the program did not ask for it */
     struct epoll_note *epolls;
@@ -83,7 +84,8 @@ struct thread_state {
     bool in_vfork_child;
     bool pipe_wanted; /* in a sandbox: this write may raise SIGPIPE; and it has */
     bool pipe_raised;
-    volatile unsigned interruptions; /* handlers without SA_RESTART that have run in this thread */
+    volatile unsigned handlers;      /* of the program that have run in this thread */
+    volatile unsigned interruptions; /* those without SA_RESTART */
     volatile unsigned waits;         /* notes of waits.c */
     sigset_t mask_to_restore;
 };
@@ -122,6 +124,8 @@ int desc_special(const struct desc *d);
 /* Pins d for non-blocking work on fd and defers signals. False: the number is no longer d's. */
 bool desc_enter(struct desc *d, int fd);
 void desc_leave(struct desc *d);
+/* Pins a new one that no number stands for yet; inside library_enter. */
+void desc_pin_new(struct desc *d);
 
 /* The same without a desc, for work on the library's own structures: no fork happens inside. */
 void library_enter(void);
@@ -146,6 +150,10 @@ void table_end_move(int fd, uintptr_t word);
 /* Another number of d, -1 if none. */
 int desc_any_number(struct desc *d);
 
+/* The connection of a socket, with one number more; NULL: there is none, or its last number is going. The caller puts
+ * it on a number. Inside library_enter. */
+struct desc *desc_of_cookie(uint64_t cookie);
+
 /* Calls fn for each live desc; the list is locked meanwhile. desc_each_forking: between the gate calls. */
 void desc_each(void (*fn)(struct desc *d, void *arg), void *arg);
 void desc_each_forking(void (*fn)(struct desc *d, void *arg), void *arg);
@@ -160,10 +168,10 @@ int hide_descriptor_number(int fd);
 void table_forget(int fd);
 /* hook_create.c: the kernel has just made fd (or says -1): whatever we know about it is out of date. Returns it. */
 int table_renew(int fd);
-/* hook_close.c, around a call that copies a number: copy_made(copy_begin(from), the copy or -1) gives the copy its
- * word, and returns it. A connection is pinned in between. */
+/* hook_close.c, around a call that copies a number: copy_made(from, copy_begin(from), the copy or -1) gives the copy
+ * its word, and returns it. A connection is pinned in between. */
 uintptr_t copy_begin(int from);
-int copy_made(uintptr_t word, int to);
+int copy_made(int from, uintptr_t word, int to);
 /* A hidden dup of a program's descriptor, -1 on failure. */
 int hidden_dup(int fd);
 void hidden_close(int fd);

@@ -80,6 +80,13 @@ static int unless_restarted(int error, unsigned interruptions_before)
     return error == EINTR && thread.interruptions == interruptions_before ? 0 : error;
 }
 
+/* Has a handler run since the call began, that ends it? The kernel's own wait would not know. */
+static bool interrupted(int64_t deadline_ms, const struct stream_signals *before)
+{
+    return __builtin_expect(thread.handlers != before->handlers, 0) &&
+           (deadline_ms != INT64_MAX || thread.interruptions != before->interruptions);
+}
+
 /* Without a helper, what the kernel did not take of a record waits here for room, with whoever waits for the answer. */
 enum { REST_LOOK_MS = 20 };
 static bool push_rest(struct desc *d, int fd)
@@ -110,10 +117,8 @@ static int wait_to_read(struct desc *d, int fd, int flags, int64_t deadline_ms)
 
 /* The owner of the handshake moves on by itself: the helper of this process, or another process. A look now and then:
  * a hostile co-holder changes the word that is waited on, and wakes nobody. */
-int stream_wait_handshake(struct desc *d, int fd, int64_t timeout_ms)
+int stream_wait_handshake(struct desc *d, int fd, int64_t deadline_ms, const struct stream_signals *before)
 {
-    int64_t deadline = timeout_ms < 0 ? INT64_MAX : io_now_ms() + timeout_ms;
-    unsigned interruptions = thread.interruptions;
     for (;;) {
         if (!desc_enter(d, fd))
             return EBADF;
@@ -128,7 +133,9 @@ int stream_wait_handshake(struct desc *d, int fd, int64_t timeout_ms)
         desc_leave(d);
         if (state != RESULT_AGAIN)
             return 0;
-        int64_t left = left_until(deadline);
+        if (interrupted(deadline_ms, before))
+            return EINTR;
+        int64_t left = left_until(deadline_ms);
         if (left == 0)
             return ETIMEDOUT;
         int error;
@@ -138,20 +145,23 @@ int stream_wait_handshake(struct desc *d, int fd, int64_t timeout_ms)
             error = core->conn_wait_state(d->conn, !ours                            ? FOREIGN_OWNER_MS
                                                    : left < 0 || left > OWN_LOOK_MS ? OWN_LOOK_MS
                                                                                     : (int)left);
-        if (deadline == INT64_MAX)
-            error = unless_restarted(error, interruptions);
+        if (deadline_ms == INT64_MAX)
+            error = unless_restarted(error, before->interruptions);
         if (error == EINTR)
             return EINTR;
     }
 }
 
-int stream_verdict(struct desc *d, int fd)
+int stream_verdict(struct desc *d, int fd, const struct stream_signals *before)
 {
     if (!desc_enter(d, fd))
         return (int)stream_special(EBADF);
     unsigned wait = wait_begin(d);
     desc_leave(d);
-    int error = stream_wait_handshake(d, fd, -1);
+    int error = stream_wait_handshake(d, fd, stream_deadline_of(d, fd, SO_SNDTIMEO), before);
+    d->verdict_due = error == EINTR || error == ETIMEDOUT;
+    if (error == ETIMEDOUT)
+        error = EINPROGRESS;
     if (!error)
         error = core->conn_take_error(d->conn);
     wait_end(d, wait);
@@ -167,18 +177,22 @@ bool stream_is_connecting(struct desc *d, int fd)
     return tcp != established && tcp != close_wait;
 }
 
-/* Nothing to read now. 0: look again. Otherwise the errno for the program. */
-int stream_wait_readable(struct desc *d, int fd, int flags, int64_t deadline_ms)
+/* Nothing to read now. */
+int stream_wait_readable(struct desc *d, int fd, int flags, int64_t deadline_ms, const struct stream_signals *before)
 {
     char byte;
+    if (interrupted(deadline_ms, before) && !(flags & MSG_DONTWAIT) && stream_is_blocking(d, fd))
+        return EINTR;
     if (stream_is_connecting(d, fd)) { /* the kernel knows what to say of a socket that is not connected (yet) */
         ssize_t k = real()->recv(fd, &byte, 1, MSG_PEEK | (flags & MSG_DONTWAIT));
+        if (k == 0 && stream_is_connecting(d, fd))
+            return STREAM_ENDED;
         return k < 0 ? errno : 0;
     }
     if (core->conn_state(d->conn) == RESULT_AGAIN) {
         if ((flags & MSG_DONTWAIT) || !stream_is_blocking(d, fd))
             return EAGAIN;
-        int error = stream_wait_handshake(d, fd, left_until(deadline_ms));
+        int error = stream_wait_handshake(d, fd, deadline_ms, before);
         return error == ETIMEDOUT ? EAGAIN : error;
     }
     if (deadline_ms != INT64_MAX || forbidden.receive || helper_absent())
@@ -197,14 +211,17 @@ static int wait_by_sending(struct desc *d, int fd, unsigned turn, uint8_t byte)
 }
 
 /* No room now. 0: try again (*roomy: without asking first). Otherwise the errno. */
-int stream_wait_writable(struct desc *d, int fd, int flags, int64_t deadline_ms, bool *roomy)
+int stream_wait_writable(struct desc *d, int fd, int flags, int64_t deadline_ms, const struct stream_signals *before,
+                         bool *roomy)
 {
     uint8_t byte;
     *roomy = false;
     if ((flags & MSG_DONTWAIT) || !stream_is_blocking(d, fd))
         return EAGAIN;
+    if (interrupted(deadline_ms, before))
+        return EINTR;
     if (core->conn_state(d->conn) == RESULT_AGAIN) {
-        int error = stream_wait_handshake(d, fd, left_until(deadline_ms));
+        int error = stream_wait_handshake(d, fd, deadline_ms, before);
         return error == ETIMEDOUT ? EAGAIN : error;
     }
     if (deadline_ms != INT64_MAX || forbidden.send || helper_absent()) {

@@ -144,6 +144,7 @@ define_p2p() {
         export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=0:abort_on_error=1}
     elif nm -D "$LIBRARY" 2>/dev/null | grep -q ' U __tsan_init'; then
         preload=$(gcc -print-file-name=libtsan.so):$preload
+        export TSAN_OPTIONS=${TSAN_OPTIONS:-halt_on_error=1}
     fi
     P2P=(env "LD_PRELOAD=$preload${LD_PRELOAD:+:$LD_PRELOAD}")
 }

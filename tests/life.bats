@@ -48,6 +48,8 @@ load program_helpers
 @test "a number that was closed unseen is not taken for its old connection (plain)" { plain stale; }
 @test "a number that was closed unseen is not taken for its old connection (protected)" { protected stale; }
 
+@test "a number that is copied while another thread connects on it (plain)" { plain dup_race 300; }
+@test "a number that is copied while another thread connects on it (protected)" { protected dup_race 300; }
 @test "threads that use, dup, close and connect again on the same numbers (plain)" { plain threads_churn 2; }
 @test "threads that use, dup, close and connect again on the same numbers (protected)" { protected threads_churn 5; }
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
-# The library under ThreadSanitizer, which ends a program at the first race. Needs `make SANITIZE=thread lib programs`.
+# The library under ThreadSanitizer, which ends a program at the first race (helpers.bash). Needs
+# `make SANITIZE=thread lib programs`.
 
 P2PTLS_BUILD=${P2PTLS_BUILD:-build-thread}
 load ../helpers
@@ -24,6 +25,7 @@ load ../program_helpers
 @test "many threads on one descriptor" { protected threads_echo shared; }
 @test "a storm of signals" { protected signal_io storm; }
 @test "an edge-triggered server with 200 clients, the smallest send buffers" { protected readiness small; }
+@test "a number that is copied while another thread connects on it" { protected dup_race 200; }
 @test "threads that use, dup, close and connect again on the same numbers" {
     protected threads_churn "${CHURN_SECONDS:-10}"
 }

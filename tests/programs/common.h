@@ -63,8 +63,8 @@ static inline long sys_checked(long result, const char *call, const char *file, 
 /* ---- watchdog: 60 s without progress() ends the process with the state that it was in ---- */
 
 static atomic_uint_fast64_t watchdog_progress;
-static uint_fast64_t watchdog_seen;
-static int watchdog_idle;
+static atomic_uint_fast64_t watchdog_seen; /* by whatever thread takes the signal */
+static atomic_int watchdog_idle;
 static timer_t watchdog_timer;
 static void (*watchdog_state)(char *text, size_t room); /* set by a program that can say more */
 

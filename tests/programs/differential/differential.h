@@ -52,6 +52,7 @@ struct side {
     int listener, level, edge;
     struct sockaddr_in address[ENDS];
     struct outcome out;
+    bool busy;          /* in a step */
     bool guarded;       /* the guard ended a call of the present step */
     bool closed_unread; /* an end was closed with bytes in it that nobody had read */
 };
@@ -184,6 +185,8 @@ void run_ignore(void);
 /* Spoils the outcome of one protected step: to see that a difference is found. */
 void run_spoil(uint64_t step);
 uint64_t run_steps(void); /* so far */
+/* Prints the script that does not come to an end; text says where it is. */
+void run_tell_hang(char *text, size_t room);
 
 /* ---- directed.c ---- */
 

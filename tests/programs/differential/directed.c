@@ -32,6 +32,7 @@ static const struct situation {
     {"reset behind bytes", "send:0:0:0:100 abort:0", "", 0},
     {"dissolved", "dissolve:1", "", 0},
     {"dissolved by the other end", "dissolve:0", "", 0},
+    {"dissolved, then refused by another", "dissolve:1 nonblock:1:0:1 connect:1 send:1:0:0:1 nonblock:1", "", 0},
     {"closed", "close:1", "", 0},
     {NULL, NULL, NULL, 0},
 };

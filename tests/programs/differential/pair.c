@@ -232,7 +232,10 @@ void side_settle(struct side *s)
         poll(NULL, 0, 1);
         if (!end)
             end = now_seconds() + SETTLE_SECONDS;
-        CHECK(now_seconds() < end, "side %d does not come to rest: state %d/%d", s->which, s->ends[0].shut_wr,
-              s->ends[1].shut_wr);
+        if (now_seconds() < end)
+            continue;
+        char text[100] = "";
+        run_tell_hang(text, sizeof(text));
+        die("does not come to rest %s", text);
     }
 }

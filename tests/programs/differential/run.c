@@ -7,11 +7,24 @@ struct side *sides;
 static bool talkative;
 static uint64_t steps_run, spoiled = UINT64_MAX;
 static char difference[400], key[100];
+static const struct script *running;
+
+/* What hangs is a difference as well. */
+void run_tell_hang(char *text, size_t room)
+{
+    if (!running)
+        return;
+    snprintf(text, room, "in its last step, %s", sides[PROTECTED].busy ? "protected" : "on plain TCP");
+    fprintf(stderr, "hangs: --script '");
+    script_print(stderr, running);
+    fprintf(stderr, "'\n");
+}
 
 void run_init(bool verbose)
 {
     talkative = verbose;
     watchdog_start();
+    watchdog_state = run_tell_hang;
     guard_init();
     sides = mmap(NULL, sizeof(struct side) * SIDES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     CHECK(sides != MAP_FAILED, "mmap: %s", strerror(errno));
@@ -54,6 +67,7 @@ static void run_step(struct side *s, const struct step *step)
                      .number = (int)step->end,
                      .fd = s->ends[step->end].fd[step->via]};
     s->out.count = 0;
+    s->busy = true;
     sigpipes_taken();
     sigalrms_taken();
     if (step->by == BY_SELF)
@@ -65,6 +79,7 @@ static void run_step(struct side *s, const struct step *step)
         note(&c, "SIGPIPE", pipes);
     s->guarded = sigalrms_taken() > 0;
     side_settle(s);
+    s->busy = false;
 }
 
 static const char *told(const struct outcome *out, char *text, size_t room)
@@ -135,9 +150,13 @@ static void tell(const struct script *s, unsigned at)
 static const char *run_once(struct script *s, bool (*next)(struct script *s, void *arg), void *arg)
 {
     bool found = false;
+    static struct script now;
+    running = &now;
     for (int i = 0; i < SIDES; i++)
         side_open(&sides[i]);
     for (unsigned at = 0; !found && (at < s->count || (next && s->count < STEPS && next(s, arg))); at++) {
+        now.steps[at] = s->steps[at];
+        now.count = at + 1;
         for (int i = 0; i < SIDES; i++)
             run_step(&sides[i], &s->steps[at]);
         if (steps_run++ == spoiled)

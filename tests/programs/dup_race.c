@@ -1,0 +1,53 @@
+/* dup_race ROUNDS: one thread connects, sends, receives and closes; another one copies the number that it is likely to
+ * use, whatever stands for it at the moment, and looks at the copy. The copy is the connection, or it is none: it never
+ * fails in a way of its own, and the connection is none the worse for it. */
+#include "common.h"
+
+static atomic_int likely = -1; /* the number of the newest connection, or of the one before it */
+static atomic_bool stop;
+
+static void look_at(int copy)
+{
+    char byte;
+    ssize_t n = recv(copy, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    CHECK(n >= 0 || errno == EAGAIN || errno == ENOTCONN || errno == ECONNRESET || errno == ENOTSOCK,
+          "recv of a copy: %s", strerror(errno));
+    CHECK(n < 1 || byte == 'x', "a byte 0x%02x that nobody wrote", (unsigned char)byte);
+}
+
+static void *copy_all_the_time(void *unused)
+{
+    (void)unused;
+    while (!atomic_load(&stop)) {
+        int copy = dup(atomic_load(&likely));
+        if (copy < 0)
+            continue;
+        look_at(copy);
+        SYS(close(copy));
+    }
+    return NULL;
+}
+
+int main(int argc, char **argv)
+{
+    uint16_t port;
+    int rounds = argc > 1 ? atoi(argv[1]) : 1000;
+    watchdog_start();
+    int listener = tcp_listen(8, &port);
+    pthread_t other = thread_start(copy_all_the_time, NULL);
+    for (int i = 0; i < rounds; i++) {
+        char byte = 0;
+        int fd = tcp_connect(port);
+        atomic_store(&likely, fd);
+        int server = tcp_accept(listener);
+        CHECK(send(server, "x", 1, 0) == 1, "send: %s", strerror(errno));
+        ssize_t n = recv(fd, &byte, 1, 0);
+        CHECK(n == 1 && byte == 'x', "round %d: recv gives %zd, %s", i, n, strerror(errno));
+        SYS(close(fd));
+        SYS(close(server));
+        progress();
+    }
+    atomic_store(&stop, true);
+    CHECK(pthread_join(other, NULL) == 0, "pthread_join");
+    return 0;
+}
