@@ -43,6 +43,10 @@ shown() {
     sed -nE 's/.* connected to .*CN=(old|new).*/\1/p' "$BATS_TEST_TMPDIR/shown"
 }
 
+shows_new() {
+    [ "$(shown)" = new ]
+}
+
 count_in_log() { # PATTERN
     grep -c "$1" "$(log_of server)" || true
 }
@@ -62,14 +66,14 @@ count_in_log() { # PATTERN
     assert_log_has load '200 of 200'
     assert_at_least $rotations 2
     use new
-    wait_until '[ "$(shown)" = new ]'
+    wait_until shows_new
 }
 
 @test "a process that was forked before its first connection reads the files again" {
     serve prefork
     assert_equal "$(shown)" old
     use new
-    wait_until '[ "$(shown)" = new ]'
+    wait_until shows_new
 }
 
 @test "a broken certificate leaves the last good one in use, and is logged once" {

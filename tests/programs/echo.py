@@ -5,8 +5,8 @@
     echo.py inherited-connection         echoes on descriptor 3 by read and write, and ends
     echo.py prefork                      as asyncio, but a child that was forked before the first connection accepts
     echo.py lowered                      as asyncio, but becomes user nobody after listen
-    echo.py steady PORT COUNT RATE       opens COUNT connections, RATE a second, with an answer each; prints "COUNT of
-                                         COUNT"
+    echo.py steady PORT COUNT RATE       opens COUNT connections, RATE a second, with an answer each; prints "done" for
+                                         each that has ended, and "COUNT of COUNT"
     echo.py clients PORT COUNT BYTES     COUNT asyncio clients send BYTES each and compare; prints "COUNT of COUNT"
     echo.py urllib URL                   prints what is there
 """
@@ -63,6 +63,7 @@ async def steady(port, count, rate):
     for i in range(count):
         await asyncio.sleep(max(0, begun + i / rate - asyncio.get_running_loop().time()))
         tasks.append(asyncio.create_task(client(port, i, 20)))
+        tasks[-1].add_done_callback(lambda task: print("done", flush=True))
     good = await asyncio.gather(*tasks, return_exceptions=True)
     print(sum(g is True for g in good), "of", count, *{repr(g) for g in good if g is not True})
 
