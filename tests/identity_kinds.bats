@@ -50,8 +50,10 @@ refused_at_start() { # POLICY TEXT: the program's socket is refused, with that t
     start peer gnutls-serv --echo -p "$PORT" --x509certfile "$PKI/server.pem" --x509keyfile "$PKI/server.key" \
         --priority NORMAL:-VERS-ALL:+VERS-TLS1.3:+CTYPE-CLI-RAWPK --require-client-cert
     wait_for_port "$PORT" peer
-    endpoint_connect "connect *:* role=client key=$PKI/client.key $TRUST" "$PORT" send:hello recv:5
-    assert_output_has 'got "hello"'
+    endpoint_connect "connect *:* role=client key=$PKI/client.key $TRUST" "$PORT" send:hello
+    assert_output_has 'peer "CN=server"'
+    wait_for_log peer 'BEGIN PUBLIC KEY'
+    assert_log_has peer "$(openssl pkey -in "$PKI/client.key" -pubout | sed -n 2p)"
 }
 
 @test "a raw public key is of no use to a client that wants a certificate" {
