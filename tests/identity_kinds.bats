@@ -152,7 +152,7 @@ make_token() {
     refused_at_start "cert=$PKI/server.pem key=$uri $TRUST" 'pin-file='
     refused_at_start "cert=$PKI/server.pem key=$uri $TRUST pin-file=$BATS_TEST_TMPDIR/wrong" 'does not take the PIN'
     serve "accept *:* role=server cert=$uri key=$uri $TRUST pin-file=$BATS_TEST_TMPDIR/pin"
-    for number in 1 2 3; do
+    for _ in 1 2 3; do
         assert_contains "$(as_client)" 'over and back'
     done
 }
