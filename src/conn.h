@@ -88,11 +88,14 @@ void conn_free(struct conn *c);
 const char *conn_peer(const struct conn *c);
 
 /* What an open connection is; false before it is open, and afterwards if it failed. */
-enum { CONN_SUBJECT = 200 };
+enum { CONN_SUBJECT = 200, CONN_NAME = 256 };
 struct conn_about {
-    bool is_client;             /* this side's TLS role */
-    const char *suite;          /* record_suite_name */
-    char subject[CONN_SUBJECT]; /* what the peer was proven to be: handshake.h */
+    bool is_client;              /* this side's TLS role */
+    const char *suite;           /* record_suite_name */
+    bool proven;                 /* the peer showed an identity, and it was accepted */
+    char subject[CONN_SUBJECT];  /* that identity, or "(unauthenticated)" */
+    char alpn[CONN_NAME];        /* the agreed application protocol, or empty */
+    char server_name[CONN_NAME]; /* what the peer dialled, if it said so */
 };
 bool conn_about(struct conn *c, struct conn_about *about);
 /* An exporter value of an open connection (record.h). RESULT_AGAIN: not open. */

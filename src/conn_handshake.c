@@ -95,8 +95,10 @@ enum result conn_start(struct conn *c, int fd)
 
 static void log_open(const struct conn *c, const struct handshake_secrets *s)
 {
-    log_event(LOG_LEVEL_INFO, "%s %s as %s, %s, peer \"%s\"", c->connected_side ? "connected to" : "accepted from",
-              c->peer, s->is_client ? "client" : "server", record_suite_name(s->suite), s->subject);
+    log_event(LOG_LEVEL_INFO, "%s %s as %s, %s, peer \"%s\"%s%s%s%s",
+              c->connected_side ? "connected to" : "accepted from", c->peer, s->is_client ? "client" : "server",
+              record_suite_name(s->suite), s->subject, s->alpn[0] ? ", protocol " : "", s->alpn,
+              s->server_name[0] ? ", dialled " : "", s->server_name);
 }
 
 static enum result install_keys(struct conn *c, const struct handshake_secrets *s)
@@ -110,6 +112,9 @@ static enum result install_keys(struct conn *c, const struct handshake_secrets *
     memcpy(slot->exporter, s->exporter, sizeof slot->exporter);
     memcpy(slot->subject, s->subject, sizeof slot->subject);
     slot->subject[sizeof slot->subject - 1] = 0;
+    slot->proven = s->proven;
+    memcpy(slot->alpn, s->alpn, sizeof slot->alpn);
+    memcpy(slot->server_name, s->server_name, sizeof slot->server_name);
     slot->rekey_after = c->rule->rekey_after_records;
     return RESULT_OK;
 }
