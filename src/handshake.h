@@ -9,6 +9,7 @@
 
 #include "identity.h"
 #include "record.h"
+#include "reflection.h"
 #include "result.h"
 #include "role.h"
 
@@ -32,6 +33,9 @@ struct handshake_config {
     const char *server_ciphers; /* likewise of the server candidate */
     const char *client_groups;  /* "+GROUP-X25519:..."; NULL: X25519, P-256, X448, P-384 */
     const char *server_groups;
+    struct reflection *reflection; /* with a pre-shared key; NULL: reflections are not looked for */
+    struct reflection_ends ends;   /* of this connection, for that */
+    uint32_t lifetime_ms;          /* until when it is sure to be over */
 };
 
 struct handshake; /* about 20 KiB while it lives; one thread at a time */

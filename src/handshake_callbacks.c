@@ -155,6 +155,9 @@ static int before_finished(struct handshake *hs, gnutls_session_t session)
 {
     if (hs->phase == PHASE_CLIENT && hs->discarded && !hs->echo_seen)
         return refuse_echo(hs, "the server does not say which hello of its own it dropped, although one came");
+    if (hs->phase == PHASE_CLIENT && reflection_expired(&hs->note))
+        return leave_verdict(hs, RESULT_TIMEOUT, ALERT_USER_CANCELED, GNUTLS_E_TIMEDOUT,
+                             "the answer came after the time for it, when it could not be told from a reflection");
     if (hs->phase == PHASE_CLIENT) {
         uint8_t alert;
         const char *why = handshake_names_agreed(hs, &alert);

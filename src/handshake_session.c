@@ -177,6 +177,8 @@ static bool hash_own_hello(struct handshake *hs)
         own.kind == HELLO_CLIENT && records.left == 0 && own.has_role &&
         gnutls_hash_fast(GNUTLS_DIG_SHA256, own.message, own.message_len, hs->own_echo + ROLE_VALUE_BYTES) >= 0;
     memcpy(hs->own_echo, hs->own.bytes, ROLE_VALUE_BYTES);
+    if (whole)
+        memcpy(hs->own_random, hello_random(&own), sizeof hs->own_random);
     hello_free(&own);
     return whole;
 }
@@ -191,6 +193,8 @@ enum result handshake_session_hello(struct handshake *hs)
         return refuse_setup(hs, "ClientHello", e);
     if (!hash_own_hello(hs))
         return refuse_setup(hs, "ClientHello", GNUTLS_E_INTERNAL_ERROR);
+    if ((result = handshake_reflection_keep(hs)) != RESULT_OK)
+        return result;
     hs->hello_built = true;
     return RESULT_OK;
 }

@@ -131,6 +131,8 @@ void identity_print_date(time_t t, char out[32]);
 /* Is that key good enough to be shown? (Ed25519, ECDSA, RSA from 2048 bits) */
 MUST_USE enum result identity_check_strength(int pk, unsigned bits, const char *name, char *why);
 
+/* Opens the directory of the per-user identity, made if absent; nobody else can write to it. */
+MUST_USE enum result identity_auto_directory(const char *dir, int *fd, char *why);
 /* STATE_DIR/identity.pem, made if absent. */
 MUST_USE enum result identity_auto_read(const char *state_dir, struct secret_bytes *pem, char *why);
 /* A new Ed25519 key and self-signed certificate, both PEM in one text. */
