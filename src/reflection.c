@@ -10,7 +10,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <time.h>
@@ -18,7 +17,8 @@
 enum {
     PLACES = 8192,
     WINDOW = 64, /* places in a row where an entry may be: with 4,000 open hellos one is free in all but 1 of 2^60 */
-    LOCK_TRIES = 1000,
+    LOCK_SPINS = 100,
+    LOCK_TRIES = LOCK_SPINS + 300, /* a millisecond each */
     LIFETIME_MAX_MS = 24 * 3600 * 1000,
 };
 
@@ -85,14 +85,20 @@ static bool set_lock(const struct reflection *r, short type)
     return sys3(SYS_fcntl, (long)r->file, (long)F_SETLK, &l) == 0;
 }
 
-/* Never waits: whoever holds it for longer than this has been stopped, or is no friend. */
+/* It is held for microseconds, unless its holder has lost the processor. Whoever holds it for longer than this has been
+ * stopped, or is no friend. */
 static bool take(struct reflection *r)
 {
+    const struct timespec pause = {0, 1000000};
+
     pthread_mutex_lock(&r->lock);
     for (int tries = 0; tries < LOCK_TRIES; tries++) {
         if (set_lock(r, F_WRLCK))
             return true;
-        sys0(SYS_sched_yield);
+        if (tries < LOCK_SPINS)
+            sys0(SYS_sched_yield);
+        else
+            sys4(SYS_clock_nanosleep, (long)CLOCK_MONOTONIC, 0L, &pause, NULL);
     }
     pthread_mutex_unlock(&r->lock);
     return false;

@@ -4,7 +4,7 @@
  * connects to itself). docs/PROTOCOL.md, "Reflection".
  *
  * The file is read and written by pread and pwrite, never mapped, since whoever may write it may shorten it. Its
- * content is believed in one thing: that a random is there. Threads: any. Nothing here waits for another process. */
+ * content is believed in one thing: that a random is there. Threads: any. Another process is waited for 0.3 s at most. */
 #ifndef P2PTLS_REFLECTION_H
 #define P2PTLS_REFLECTION_H
 
