@@ -9,6 +9,7 @@
 
 #include "identity.h"
 #include "policy.h"
+#include "reflection.h"
 #include "result.h"
 
 #include <stdbool.h>
@@ -27,9 +28,10 @@ struct conn_io {
     void (*raise_edges)(int fd);  /* fresh EPOLLIN and EPOLLOUT edges for whoever waits on the socket */
     void (*acknowledge)(int fd);  /* TCP_QUICKACK: acknowledge what was received now, not 40 ms later */
     int (*tcp_state)(int fd);     /* TCP_INFO's tcpi_state: 1 established, 2 SYN_SENT, ... or -errno */
-    int64_t (*now_ms)(void);      /* CLOCK_MONOTONIC */
-    bool no_peek;                 /* a sandbox forbids MSG_PEEK: receive is never called with peek */
-    size_t send_max;              /* a larger send could block; 0: none does */
+    void (*ends)(int fd, struct reflection_ends *out); /* both addresses, or that they are not known */
+    int64_t (*now_ms)(void);                           /* CLOCK_MONOTONIC */
+    bool no_peek;    /* a sandbox forbids MSG_PEEK: receive is never called with peek */
+    size_t send_max; /* a larger send could block; 0: none does */
 };
 void conn_set_io(const struct conn_io *io);
 

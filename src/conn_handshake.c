@@ -47,7 +47,7 @@ static bool speaks_first(const struct conn *c)
 }
 
 /* hs_lock held; the slot is claimed. */
-static enum result make_handshake(struct conn *c)
+static enum result make_handshake(struct conn *c, int fd)
 {
     struct handshake_config config = {
         .effective = c->rule->effective,
@@ -64,6 +64,11 @@ static enum result make_handshake(struct conn *c)
         .client_groups = c->rule->client_groups,
         .server_groups = c->rule->server_groups,
     };
+    if (identity_uses_psk(c->identity)) {
+        config.reflection = reflection_shared();
+        config.lifetime_ms = c->rule->handshake_timeout_ms;
+        conn_transport->ends(fd, &config.ends);
+    }
     char why[HANDSHAKE_WHY_MAX] = "";
     enum result result = handshake_new(&config, &c->hs, why);
     if (result != RESULT_OK) {
@@ -86,7 +91,7 @@ enum result conn_start(struct conn *c, int fd)
     atomic_store(&c->hopeless, 0);
     c->deadline_ms = conn_transport->now_ms() + c->rule->handshake_timeout_ms;
     set_state(c, SLOT_HANDSHAKE);
-    enum result result = make_handshake(c);
+    enum result result = make_handshake(c, fd);
     pthread_mutex_unlock(&c->hs_lock);
     if (result == RESULT_OK)
         result = conn_drive(c, fd);

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <time.h>
@@ -30,7 +31,7 @@ struct entry {
 };
 
 struct reflection {
-    int file;
+    _Atomic int file;     /* may be moved to another number */
     pthread_mutex_t lock; /* record locks are the process's, not the thread's */
 };
 
@@ -60,10 +61,10 @@ static bool read_window(const struct reflection *r, uint32_t first, struct entry
     size_t before_end = PLACES - first < WINDOW ? PLACES - first : WINDOW;
 
     memset(window, 0, WINDOW * sizeof *window);
-    if (sys4(SYS_pread64, (long)r->file, window, before_end * sizeof *window, offset_of(first)) < 0)
+    if (sys4(SYS_pread64, (long)atomic_load(&r->file), window, before_end * sizeof *window, offset_of(first)) < 0)
         return false;
-    return before_end == WINDOW ||
-           sys4(SYS_pread64, (long)r->file, window + before_end, (WINDOW - before_end) * sizeof *window, 0L) >= 0;
+    return before_end == WINDOW || sys4(SYS_pread64, (long)atomic_load(&r->file), window + before_end,
+                                        (WINDOW - before_end) * sizeof *window, 0L) >= 0;
 }
 
 /* SIGXFSZ would end the program. */
@@ -76,13 +77,14 @@ static bool may_write(void)
 
 static bool write_entry(const struct reflection *r, uint32_t place, const struct entry *e)
 {
-    return may_write() && sys4(SYS_pwrite64, (long)r->file, e, sizeof *e, offset_of(place)) == (long)sizeof *e;
+    return may_write() &&
+           sys4(SYS_pwrite64, (long)atomic_load(&r->file), e, sizeof *e, offset_of(place)) == (long)sizeof *e;
 }
 
 static bool set_lock(const struct reflection *r, short type)
 {
     struct flock l = {.l_type = type, .l_whence = SEEK_SET};
-    return sys3(SYS_fcntl, (long)r->file, (long)F_SETLK, &l) == 0;
+    return sys3(SYS_fcntl, (long)atomic_load(&r->file), (long)F_SETLK, &l) == 0;
 }
 
 /* It is held for microseconds, unless its holder has lost the processor. Whoever holds it for longer than this has been
@@ -162,7 +164,7 @@ void reflection_forget(struct reflection *r, const uint8_t random[REFLECTION_RAN
     if (!note->place || atomic_load(&forbidden) || note->process != (pid_t)sys0(SYS_getpid) || !take(r))
         return;
     note->place = 0;
-    if (sys4(SYS_pread64, (long)r->file, &e, sizeof e, offset_of(place)) == (long)sizeof e &&
+    if (sys4(SYS_pread64, (long)atomic_load(&r->file), &e, sizeof e, offset_of(place)) == (long)sizeof e &&
         memcmp(e.random, random, sizeof e.random) == 0)
         (void)write_entry(r, place, &nothing);
     give(r);
@@ -206,6 +208,11 @@ struct reflection *reflection_new(int file)
     r->file = file;
     pthread_mutex_init(&r->lock, NULL);
     return r;
+}
+
+_Atomic int *reflection_number(struct reflection *r)
+{
+    return &r->file;
 }
 
 int reflection_release(struct reflection *r)

@@ -4,7 +4,8 @@
  * connects to itself). docs/PROTOCOL.md, "Reflection".
  *
  * The file is read and written by pread and pwrite, never mapped, since whoever may write it may shorten it. Its
- * content is believed in one thing: that a random is there. Threads: any. Another process is waited for 0.3 s at most. */
+ * content is believed in one thing: that a random is there. Threads: any. Another process is waited for 0.3 s at most.
+ */
 #ifndef P2PTLS_REFLECTION_H
 #define P2PTLS_REFLECTION_H
 
@@ -67,6 +68,7 @@ MUST_USE enum result reflection_look(struct reflection *r, const uint8_t random[
 
 /* reflection.c, for reflection_file.c: around a file that is open. reflection_release gives it back. */
 struct reflection *reflection_new(int file);
+_Atomic int *reflection_number(struct reflection *r); /* of the descriptor, for whoever moves it */
 int reflection_release(struct reflection *r);
 void reflection_relock(struct reflection *r); /* in a child: whoever held the lock is not there */
 

@@ -17,9 +17,11 @@ setup() {
     BYTES_c=0 BYTES_s=0 DATA_c=0 DATA_s=0 HELLO_c=0 HELLO_s=0 # of `measure`
 }
 
-# Between a connecting and an accepting end, each under the library, a relay in one of its modes.
+# Between a connecting and an accepting end, each under the library, a relay in one of its modes. They are two nodes:
+# a relay between two connections of one node would be refused for that alone (reflection.bats).
 through_relay() { # CONNECTOR-OPTIONS ACCEPTOR-OPTIONS RELAY-ARGS...
-    endpoint_listen acceptor "accept *:* psk=$PSK handshake-timeout=1500ms $2" send:from-acceptor recv:14
+    XDG_STATE_HOME=$BATS_TEST_TMPDIR/other-node \
+        endpoint_listen acceptor "accept *:* psk=$PSK handshake-timeout=1500ms $2" send:from-acceptor recv:14
     start relay "$PROGRAMS/record_relay" --to "$PORT" --record "$BATS_TEST_TMPDIR/dump" "${@:3}"
     wait_for_log relay 'port ' || return
     PORT=$(sed -n 's/^port //p' "$(log_of relay)")
