@@ -92,7 +92,8 @@ END
 @test "after a death in the middle of a handshake the next connection works" {
     endpoint_listen acceptor "accept *:* psk=$PSK" --count 2 recv:14 || return
     # shellcheck disable=SC2016 # the inner shell expands it
-    P2PTLS_POLICY="connect *:* psk=$PSK" start victim p2p bash -c 'exec 3<>"/dev/tcp/127.0.0.1/$1"; kill -9 $$' - "$PORT"
+    P2PTLS_POLICY="connect *:* psk=$PSK" start victim p2p \
+        bash -c 'exec 3<>"/dev/tcp/127.0.0.1/$1"; kill -9 $$' - "$PORT"
     finish victim || :
     endpoint_connect "connect *:* psk=$PSK" "$PORT" send:from-connector || return
     finish acceptor || return

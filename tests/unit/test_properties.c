@@ -212,7 +212,7 @@ static void pre_shared_keys_in_every_combination(void **state)
 static void a_pre_shared_key_cannot_do_without_authentication(void **state)
 {
     (void)state;
-    load_refused((struct identity_config){.psk_file = write_text("none", PSK_ALICE, 0600), .auth = AUTH_INSECURE_NONE},
+    load_refused((struct identity_files){.psk_file = write_text("none", PSK_ALICE, 0600), .auth = AUTH_INSECURE_NONE},
                  "insecure-none");
 }
 
@@ -223,8 +223,8 @@ static int setup(void **state)
     ca = make_certificate((struct certificate_spec){.name = "CA", .is_ca = true});
     other_ca = make_certificate((struct certificate_spec){.name = "Other", .is_ca = true});
     own = make_certificate((struct certificate_spec){.name = "node", .issuer = &ca});
-    struct identity_config config = {.cert_file = write_certificates("own.crt", &own, NULL),
-                                     .key_file = write_key("own.key", &own, 0600)};
+    struct identity_files config = {.cert_file = write_certificates("own.crt", &own, NULL),
+                                    .key_file = write_key("own.key", &own, 0600)};
     const char *trusted[2] = {write_certificates("other.crt", &other_ca, NULL),
                               write_certificates("ca.crt", &ca, NULL)};
     for (int n = 0; n < AUTHS * SHOWS * 2; n++) {
@@ -235,9 +235,9 @@ static int setup(void **state)
     }
     for (int n = 0; n < 4; n++) {
         const char *key = n % 2 ? PSK_ALICE : "alice:000000000000000000000000000000ff\n";
-        psk[n / 2][n % 2] = load_ok((struct identity_config){.psk_file = write_text("psk", key, 0600),
-                                                             .auth = n / 2 ? AUTH_REQUEST : AUTH_REQUIRE,
-                                                             .show = n / 2 ? SHOW_NEVER : SHOW_ALWAYS});
+        psk[n / 2][n % 2] = load_ok((struct identity_files){.psk_file = write_text("psk", key, 0600),
+                                                            .auth = n / 2 ? AUTH_REQUEST : AUTH_REQUIRE,
+                                                            .show = n / 2 ? SHOW_NEVER : SHOW_ALWAYS});
     }
     return 0;
 }
@@ -245,9 +245,9 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     for (int n = 0; n < AUTHS * SHOWS * 2; n++)
-        identity_free(x509[n / 2 % AUTHS][n / 2 / AUTHS][n % 2]);
+        identity_unref(x509[n / 2 % AUTHS][n / 2 / AUTHS][n % 2]);
     for (int n = 0; n < 4; n++)
-        identity_free(psk[n / 2][n % 2]);
+        identity_unref(psk[n / 2][n % 2]);
     free_certificate(&own);
     free_certificate(&ca);
     free_certificate(&other_ca);

@@ -415,7 +415,7 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-    identity_free(psk);
+    identity_unref(psk);
     reflection_close(registry);
     return folder_remove(state);
 }
