@@ -13,13 +13,17 @@ import threading
 import time
 
 
+def say(text):
+    os.write(1, f"{text}\n".encode())
+
+
 def talk(name, connection):
     try:
         connection.sendall(b"from " + name)
         got = connection.recv(100)
-        print(name.decode(), "got", got.decode() or "the end", flush=True)
+        say(f"{name.decode()} got {got.decode() or 'the end'}")
     except OSError as error:
-        print(name.decode(), errno.errorcode.get(error.errno, error), flush=True)
+        say(f"{name.decode()} {errno.errorcode.get(error.errno, error)}")
 
 
 listener = socket.create_server(("127.0.0.1", 0))
