@@ -68,7 +68,7 @@ bool revocation_clears(const struct revocation_lists *lists, const struct trust_
                        gnutls_x509_trust_list_t anchors, char reason[REASON_MAX]);
 
 /* trust_ocsp.c: does the stapled answer say that the leaf is good? */
-bool ocsp_clears(const struct shown_peer *shown, const struct trust_path *path, char reason[REASON_MAX]);
+bool ocsp_clears(const struct shown_peer *shown, const struct trust_path *path, time_t now, char reason[REASON_MAX]);
 
 /* trust_dane.c */
 enum dane_match { DANE_NONE = 0, DANE_NEEDS_NAME, DANE_NAMELESS /* RFC 7671 section 5.1 */ };

@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 enum { FACTS = 6 };
 
@@ -144,7 +145,7 @@ static void find_revoked(const struct trust_question *q, struct findings *f, con
     if (clear && q->store->has_crls)
         clear = revocation_clears(&q->store->crls, path, q->store->anchors, reason);
     if (clear && q->store->ocsp_stapled)
-        clear = ocsp_clears(q->shown, path, reason);
+        clear = ocsp_clears(q->shown, path, time(NULL), reason);
     if (!clear)
         f->facts |= TRUST_REVOKED;
 }

@@ -46,7 +46,7 @@ HELP void show_prepare(const struct show *show)
 {
     shown_by_peer = show;
     memset(show_certs, 0, sizeof show_certs);
-    show_staple = (gnutls_ocsp_data_st){.response = show->staple, .exptime = -1};
+    show_staple = (gnutls_ocsp_data_st){.response = show->staple};
     show_key = NULL;
     if (!show->count)
         return;
