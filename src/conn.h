@@ -41,10 +41,11 @@ enum { CONN_PEER_TEXT = 80, CONN_UNSTARTED_MS = 20, CONN_LINGER_MS = 10000, CONN
 
 struct conn_params {
     const struct policy_rule *rule;
-    struct identity *identity; /* the connection takes a reference of its own */
-    bool connected_side;       /* false: accepted */
-    const char *dialled_name;  /* the name or address that the program dialled; NULL: accepted; copied */
-    char peer[CONN_PEER_TEXT]; /* address and port, for logs */
+    struct identity *identity;   /* the connection takes a reference of its own */
+    bool connected_side;         /* false: accepted */
+    const char *dialled_name;    /* the name or address that the program dialled; NULL: accepted; copied */
+    const struct tlsa_set *tlsa; /* of dialled_name and the port, proven by DNSSEC; may be NULL; copied */
+    char peer[CONN_PEER_TEXT];   /* address and port, for logs and known peers */
 };
 
 /* A connection in state unstarted. NULL without memory. */

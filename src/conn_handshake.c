@@ -46,6 +46,14 @@ static bool speaks_first(const struct conn *c)
     return c->connected_side || c->rule->effective != ROLE_SERVER;
 }
 
+/* The text is ADDRESS:PORT, made by the embedder; 0 where it could not tell. */
+static uint16_t port_of(const char *peer)
+{
+    const char *colon = strrchr(peer, ':');
+
+    return colon ? (uint16_t)strtoul(colon + 1, NULL, 10) : 0;
+}
+
 /* hs_lock held; the slot is claimed. */
 static enum result make_handshake(struct conn *c, int fd)
 {
@@ -56,6 +64,8 @@ static enum result make_handshake(struct conn *c, int fd)
         .identity = c->identity,
         .connected_side = c->connected_side,
         .dialled_name = c->dialled_name,
+        .dialled_port = port_of(c->peer),
+        .tlsa = c->tlsa,
         .peer_patterns = c->rule->peer_patterns,
         .no_sni = !c->rule->sni,
         .alpn = c->rule->alpn,

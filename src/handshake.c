@@ -65,6 +65,8 @@ static enum result start(struct handshake *hs, const struct handshake_config *co
     hs->waits = !config->speaks_first;
     hs->identity = identity_ref(config->identity);
     hs->connected_side = config->connected_side;
+    hs->dialled_port = config->dialled_port;
+    hs->tlsa = config->tlsa;
     hs->no_sni = config->no_sni;
     hs->reflection = identity_uses_psk(config->identity) ? config->reflection : NULL;
     hs->ends = config->ends;

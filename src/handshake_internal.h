@@ -43,6 +43,8 @@ struct handshake {
     bool waits;
     struct identity *identity;
     bool connected_side, no_sni;
+    uint16_t dialled_port;
+    const struct tlsa_set *tlsa;
     char *dialled_name, *peer_patterns, *alpn;
     char *client_ciphers, *server_ciphers, *client_groups, *server_groups;
 
@@ -116,6 +118,7 @@ void handshake_reflection_forget(struct handshake *hs);               /* it cann
 MUST_USE enum result handshake_reflection_judge(struct handshake *hs);
 
 /* handshake_callbacks.c */
+void handshake_expectation(const struct handshake *hs, struct identity_expectation *expect);
 MUST_USE bool handshake_callbacks_set(struct handshake *hs, gnutls_session_t session);
 
 /* handshake_output.c */

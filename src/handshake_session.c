@@ -246,6 +246,18 @@ static const char *find_flaw(const struct handshake *hs)
     return NULL;
 }
 
+/* The peer has proven that it holds its key: what is learned at a first contact is kept now, and not before. */
+static enum result confirm(struct handshake *hs)
+{
+    struct identity_expectation expect;
+    struct identity_peer peer = {.alert = ALERT_INTERNAL_ERROR};
+    char why[IDENTITY_WHY_MAX];
+
+    handshake_expectation(hs, &expect);
+    const enum result result = identity_confirm(hs->identity, hs->session, &expect, &peer, why);
+    return result == RESULT_OK ? result : handshake_fail(hs, result, peer.alert, why);
+}
+
 static enum result finish(struct handshake *hs)
 {
     hs->secrets.is_client = hs->phase == PHASE_CLIENT;
@@ -256,6 +268,9 @@ static enum result finish(struct handshake *hs)
         flaw = handshake_names_agreed(hs, &alert);
     if (flaw)
         return handshake_fail(hs, RESULT_PROTOCOL, alert, flaw);
+    const enum result result = hs->verified ? confirm(hs) : RESULT_OK;
+    if (result != RESULT_OK)
+        return result;
     hs->secrets.proven = hs->verified;
     if (!hs->verified)
         snprintf(hs->secrets.subject, sizeof hs->secrets.subject, "(unauthenticated)");

@@ -59,6 +59,7 @@ struct identity {
     gnutls_ocsp_data_st staple;    /* about the leaf; response.data NULL: none */
     struct secret_bytes own_spki;  /* SubjectPublicKeyInfo of the own key, DER */
     struct secret_bytes user_spki; /* likewise of the per-user identity, if trust asks about it */
+    struct trust_store *trust;     /* IDENTITY_PSK: NULL */
 
     gnutls_psk_client_credentials_t psk_client;
     gnutls_psk_server_credentials_t psk_server;
@@ -115,9 +116,6 @@ MUST_USE enum result identity_x509_user(struct identity *id, const struct secret
 MUST_USE enum result identity_raw_own(struct identity *id, const char *key_name, char *why);
 /* identity_staple.c: the OCSP answer about the first certificate of the chain. */
 MUST_USE enum result identity_staple_load(struct identity *id, const char *path, char *why);
-/* The CAs of a PEM text into id's trust list. */
-MUST_USE enum result identity_x509_trust(struct identity *id, const struct secret_bytes *ca, const char *ca_name,
-                                         char *why);
 /* identity_show.c: the certificate credentials of id, once, before the above. */
 MUST_USE enum result identity_show_new(struct identity *id, char *why);
 /* Last: the priorities for what id shows and accepts. */

@@ -7,9 +7,17 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+static atomic_bool frozen;
+
+void known_peers_freeze(bool on)
+{
+    atomic_store(&frozen, on);
+}
 
 static bool same_stamp(const struct known_stamp *a, const struct known_stamp *b)
 {
@@ -120,6 +128,8 @@ enum result known_peers_refresh(struct known_peers *known, bool always)
     struct known_entries entries = {0};
     char why[IDENTITY_WHY_MAX];
 
+    if (atomic_load(&frozen))
+        return fail_stale(known, "a sandbox keeps this process from files");
     if (root_changed(known))
         return fail_stale(known, "the program has changed its root directory");
     if (!take_stamp(known->path, &stamp)) {

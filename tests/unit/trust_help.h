@@ -173,9 +173,11 @@ HELP enum result ask_judge(const struct trust_store *store, gnutls_session_t jud
 
     if (r == RESULT_OK) {
         const struct trust_question q = {store, &peer, expect, own};
-        r = trust_judge(&q, alert, why);
+        struct trust_verdict verdict = {0};
+        r = trust_judge(&q, &verdict, why);
         if (r == RESULT_OK)
-            r = trust_record(&q, alert, why);
+            r = trust_record(&q, &verdict, why);
+        *alert = verdict.alert;
     }
     shown_peer_free(&peer);
     return r;
