@@ -139,6 +139,7 @@ install: lib
 	sed 's|^_libdir_from_bindir=[^ ]*|_libdir_from_bindir=$(shell realpath -m --relative-to=$(BINDIR) $(LIBDIR))|' \
 	  tools/p2ptls > $(DESTDIR)$(BINDIR)/p2ptls
 	chmod 755 $(DESTDIR)$(BINDIR)/p2ptls
+	install -m 755 tools/p2ptls-trust $(DESTDIR)$(BINDIR)/p2ptls-trust
 	install -m 644 LICENSE $(wildcard *.md docs/*.md) $(DESTDIR)$(DOCDIR)
 
 clean:
