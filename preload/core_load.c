@@ -55,6 +55,7 @@ static const struct core_api *open_core(void)
         .log = logsink_write,
         .log_threshold = logsink_level,
         .hide = hide_descriptor_number,
+        .own = hidden_own,
         .nonce_audit = write_nonce,
     };
     if (!core_path(path, sizeof path)) {

@@ -172,7 +172,8 @@ char **exec_image_environment(char *const envp[])
     for (size_t i = 0; whole && i < room; i++)
         if (!is_set(copy, own, envp[i]))
             whole = (copy[n++] = strdup(envp[i]));
-    if (whole)
+    /* Its files may be out of reach by now: then the program would have no policy, and no protection. */
+    if (whole && has_policy(copy))
         return copy;
     for (size_t i = 0; i < n; i++)
         free(copy[i]);

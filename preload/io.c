@@ -140,6 +140,34 @@ int64_t io_sent_total(int fd)
     return -1;
 }
 
+static bool take_end(const struct sockaddr_storage *a, struct reflection_end *out)
+{
+    const struct sockaddr_in *v4 = (const void *)a;
+    const struct sockaddr_in6 *v6 = (const void *)a;
+
+    if (a->ss_family == AF_INET6) {
+        memcpy(out->address, &v6->sin6_addr, sizeof out->address);
+        memcpy(out->port, &v6->sin6_port, sizeof out->port);
+        return true;
+    }
+    memset(out->address, 0, 10);
+    memset(out->address + 10, 0xff, 2);
+    memcpy(out->address + 12, &v4->sin_addr, 4);
+    memcpy(out->port, &v4->sin_port, sizeof out->port);
+    return a->ss_family == AF_INET;
+}
+
+static void io_ends(int fd, struct reflection_ends *out)
+{
+    struct sockaddr_storage local = {0}, remote = {0};
+    socklen_t local_len = sizeof local, remote_len = sizeof remote;
+
+    *out = (struct reflection_ends){0};
+    if (!forbidden.options && sys3(SYS_getsockname, (long)fd, &local, &local_len) == 0 &&
+        sys3(SYS_getpeername, (long)fd, &remote, &remote_len) == 0)
+        out->known = take_end(&local, &out->local) && take_end(&remote, &out->remote);
+}
+
 int64_t io_now_ms(void)
 {
     struct timespec t;
@@ -157,6 +185,7 @@ const struct conn_io io_transport = {
     .raise_edges = io_raise_edges,
     .acknowledge = io_acknowledge,
     .tcp_state = io_tcp_state,
+    .ends = io_ends,
     .now_ms = io_now_ms,
 };
 

@@ -16,7 +16,9 @@
 #include <pthread.h>
 #include <stddef.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <time.h>
 
 struct sandbox forbidden;
 static struct sandbox before; /* to come back to if the filter is not installed */
@@ -91,6 +93,13 @@ static const struct {
     CALL(files, close, ANY),
     CALL(shut, shutdown, ANY, SHUT_WR),
     CALL(shut, shutdown, ANY, SHUT_RD),
+    CALL(registry, pread64, ANY, ANY, ANY, ANY),
+    CALL(registry, pwrite64, ANY, ANY, ANY, ANY),
+    CALL(registry, prlimit64, 0, RLIMIT_FSIZE, 0, ANY),
+    CALL(registry, fcntl, ANY, F_SETLK, ANY),
+    CALL(registry, getpid, 0),
+    CALL(registry, sched_yield, 0),
+    CALL(registry, clock_nanosleep, CLOCK_MONOTONIC, 0, ANY, 0),
     CALL(bare, read, ANY, ANY, 1),
     CALL(bare, write, ANY, ANY, 1),
     CALL(bare, futex, ANY, 0, ANY, ANY),
@@ -212,7 +221,8 @@ void sandbox_filter_begin(const struct sock_fprog *filter)
         complain(filter);
     logsink_before_filter(next.look || next.self);
     if (core)
-        core->core_sandbox(&(struct core_sandbox){io_transport_under(&next), next.control, next.robust, next.files});
+        core->core_sandbox(
+            &(struct core_sandbox){io_transport_under(&next), next.control, next.robust, next.files, next.registry});
     forbidden = next;
     errno = saved;
 }
@@ -240,8 +250,8 @@ void sandbox_filter_end(bool installed)
         forbidden = before;
         logsink_no_filter();
         if (core)
-            core->core_sandbox(
-                &(struct core_sandbox){io_transport_under(&before), before.control, before.robust, before.files});
+            core->core_sandbox(&(struct core_sandbox){io_transport_under(&before), before.control, before.robust,
+                                                      before.files, before.registry});
     }
     if (forbidden.bare && core)
         desc_each(refuse_one, NULL);

@@ -9,6 +9,7 @@
 
 #include "identity.h"
 #include "policy.h"
+#include "reflection.h"
 #include "result.h"
 
 #include <stdbool.h>
@@ -27,9 +28,10 @@ struct conn_io {
     void (*raise_edges)(int fd);  /* fresh EPOLLIN and EPOLLOUT edges for whoever waits on the socket */
     void (*acknowledge)(int fd);  /* TCP_QUICKACK: acknowledge what was received now, not 40 ms later */
     int (*tcp_state)(int fd);     /* TCP_INFO's tcpi_state: 1 established, 2 SYN_SENT, ... or -errno */
-    int64_t (*now_ms)(void);      /* CLOCK_MONOTONIC */
-    bool no_peek;                 /* a sandbox forbids MSG_PEEK: receive is never called with peek */
-    size_t send_max;              /* a larger send could block; 0: none does */
+    void (*ends)(int fd, struct reflection_ends *out); /* both addresses, or that they are not known */
+    int64_t (*now_ms)(void);                           /* CLOCK_MONOTONIC */
+    bool no_peek;    /* a sandbox forbids MSG_PEEK: receive is never called with peek */
+    size_t send_max; /* a larger send could block; 0: none does */
 };
 void conn_set_io(const struct conn_io *io);
 
@@ -39,10 +41,11 @@ enum { CONN_PEER_TEXT = 80, CONN_UNSTARTED_MS = 20, CONN_LINGER_MS = 10000, CONN
 
 struct conn_params {
     const struct policy_rule *rule;
-    struct identity *identity; /* the connection takes a reference of its own */
-    bool connected_side;       /* false: accepted */
-    const char *dialled_name;  /* the name or address that the program dialled; NULL: accepted; copied */
-    char peer[CONN_PEER_TEXT]; /* address and port, for logs */
+    struct identity *identity;   /* the connection takes a reference of its own */
+    bool connected_side;         /* false: accepted */
+    const char *dialled_name;    /* the name or address that the program dialled; NULL: accepted; copied */
+    const struct tlsa_set *tlsa; /* of dialled_name and the port, proven by DNSSEC; may be NULL; copied */
+    char peer[CONN_PEER_TEXT];   /* address and port, for logs and known peers */
 };
 
 /* A connection in state unstarted. NULL without memory. */
@@ -88,11 +91,14 @@ void conn_free(struct conn *c);
 const char *conn_peer(const struct conn *c);
 
 /* What an open connection is; false before it is open, and afterwards if it failed. */
-enum { CONN_SUBJECT = 200 };
+enum { CONN_SUBJECT = 200, CONN_NAME = 256 };
 struct conn_about {
-    bool is_client;             /* this side's TLS role */
-    const char *suite;          /* record_suite_name */
-    char subject[CONN_SUBJECT]; /* what the peer was proven to be: handshake.h */
+    bool is_client;              /* this side's TLS role */
+    const char *suite;           /* record_suite_name */
+    bool proven;                 /* the peer showed an identity, and it was accepted */
+    char subject[CONN_SUBJECT];  /* that identity, or "(unauthenticated)" */
+    char alpn[CONN_NAME];        /* the agreed application protocol, or empty */
+    char server_name[CONN_NAME]; /* what the peer dialled, if it said so */
 };
 bool conn_about(struct conn *c, struct conn_about *about);
 /* An exporter value of an open connection (record.h). RESULT_AGAIN: not open. */

@@ -46,8 +46,16 @@ static bool speaks_first(const struct conn *c)
     return c->connected_side || c->rule->effective != ROLE_SERVER;
 }
 
+/* The text is ADDRESS:PORT, made by the embedder; 0 where it could not tell. */
+static uint16_t port_of(const char *peer)
+{
+    const char *colon = strrchr(peer, ':');
+
+    return colon ? (uint16_t)strtoul(colon + 1, NULL, 10) : 0;
+}
+
 /* hs_lock held; the slot is claimed. */
-static enum result make_handshake(struct conn *c)
+static enum result make_handshake(struct conn *c, int fd)
 {
     struct handshake_config config = {
         .effective = c->rule->effective,
@@ -56,6 +64,8 @@ static enum result make_handshake(struct conn *c)
         .identity = c->identity,
         .connected_side = c->connected_side,
         .dialled_name = c->dialled_name,
+        .dialled_port = port_of(c->peer),
+        .tlsa = c->tlsa,
         .peer_patterns = c->rule->peer_patterns,
         .no_sni = !c->rule->sni,
         .alpn = c->rule->alpn,
@@ -64,6 +74,11 @@ static enum result make_handshake(struct conn *c)
         .client_groups = c->rule->client_groups,
         .server_groups = c->rule->server_groups,
     };
+    if (identity_uses_psk(c->identity)) {
+        config.reflection = reflection_shared();
+        config.lifetime_ms = c->rule->handshake_timeout_ms;
+        conn_transport->ends(fd, &config.ends);
+    }
     char why[HANDSHAKE_WHY_MAX] = "";
     enum result result = handshake_new(&config, &c->hs, why);
     if (result != RESULT_OK) {
@@ -86,7 +101,7 @@ enum result conn_start(struct conn *c, int fd)
     atomic_store(&c->hopeless, 0);
     c->deadline_ms = conn_transport->now_ms() + c->rule->handshake_timeout_ms;
     set_state(c, SLOT_HANDSHAKE);
-    enum result result = make_handshake(c);
+    enum result result = make_handshake(c, fd);
     pthread_mutex_unlock(&c->hs_lock);
     if (result == RESULT_OK)
         result = conn_drive(c, fd);
@@ -95,8 +110,10 @@ enum result conn_start(struct conn *c, int fd)
 
 static void log_open(const struct conn *c, const struct handshake_secrets *s)
 {
-    log_event(LOG_LEVEL_INFO, "%s %s as %s, %s, peer \"%s\"", c->connected_side ? "connected to" : "accepted from",
-              c->peer, s->is_client ? "client" : "server", record_suite_name(s->suite), s->subject);
+    log_event(LOG_LEVEL_INFO, "%s %s as %s, %s, peer \"%s\"%s%s%s%s",
+              c->connected_side ? "connected to" : "accepted from", c->peer, s->is_client ? "client" : "server",
+              record_suite_name(s->suite), s->subject, s->alpn[0] ? ", protocol " : "", s->alpn,
+              s->server_name[0] ? ", dialled " : "", s->server_name);
 }
 
 static enum result install_keys(struct conn *c, const struct handshake_secrets *s)
@@ -110,6 +127,9 @@ static enum result install_keys(struct conn *c, const struct handshake_secrets *
     memcpy(slot->exporter, s->exporter, sizeof slot->exporter);
     memcpy(slot->subject, s->subject, sizeof slot->subject);
     slot->subject[sizeof slot->subject - 1] = 0;
+    slot->proven = s->proven;
+    memcpy(slot->alpn, s->alpn, sizeof slot->alpn);
+    memcpy(slot->server_name, s->server_name, sizeof slot->server_name);
     slot->rekey_after = c->rule->rekey_after_records;
     return RESULT_OK;
 }

@@ -38,6 +38,7 @@ struct conn {
     bool connected_side;
     char peer[CONN_PEER_TEXT];
     char *dialled_name;
+    struct tlsa_set *tlsa;
 
     struct record_cipher *rx_cipher, *tx_cipher; /* guarded by the slot's locks */
     size_t tx_batch;                             /* what the kernel took lately: how much to seal at once */

@@ -42,6 +42,11 @@ enum result rx_receive(struct reading *r, uint8_t *to, size_t ask, size_t *n)
         return RESULT_AGAIN;
     if (k == 0 && atomic_load(&r->c->slot->rd_shut))
         return RESULT_EOF; /* the program's own SHUT_RD, which says nothing of the peer */
+    if (k == 0 && r->c->rule->eof == EOF_INSECURE_FIN && !r->rx.half_len) {
+        log_event(LOG_LEVEL_INFO, "%s: the stream ended without close_notify, which eof=insecure-fin takes for its end",
+                  r->c->peer);
+        return rx_end(r, RX_CLOSE_NOTIFY, 0);
+    }
     if (k == 0) {
         log_event(LOG_LEVEL_WARN,
                   "%s: the stream ended without close_notify: truncated by the network, or the peer crashed or aborted",

@@ -16,6 +16,8 @@ struct known_source {
 
 static pthread_mutex_t sources_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct known_source *sources;
+static hide_descriptor hide_fd;
+static void (*own_number)(_Atomic int *number);
 
 static struct identity_source *make_source(const struct policy_rule *rule, const char *state_dir)
 {
@@ -52,14 +54,31 @@ static struct identity_source *source_of(const struct policy_rule *rule, const c
     return source;
 }
 
+static enum result share_reflection(const char *state_dir, char why[IDENTITY_WHY_MAX])
+{
+    enum result result = reflection_share(state_dir, hide_fd, why);
+
+    if (result == RESULT_OK)
+        own_number(reflection_number(reflection_shared()));
+    return result;
+}
+
 enum result core_identity(const struct policy_rule *rule, const char *state_dir, struct identity **out,
                           char why[IDENTITY_WHY_MAX])
 {
     struct identity_source *source = source_of(rule, state_dir);
-    if (source)
-        return identity_source_get(source, out, why);
-    snprintf(why, IDENTITY_WHY_MAX, "out of memory");
-    return RESULT_NOMEM;
+    if (!source) {
+        snprintf(why, IDENTITY_WHY_MAX, "out of memory");
+        return RESULT_NOMEM;
+    }
+    enum result result = identity_source_get(source, out, why);
+    if (result != RESULT_OK || !identity_uses_psk(*out))
+        return result;
+    if ((result = share_reflection(state_dir, why)) != RESULT_OK) {
+        identity_unref(*out);
+        *out = NULL;
+    }
+    return result;
 }
 
 void core_prepare_fork(void)
@@ -76,6 +95,7 @@ void core_forked(bool in_child)
         slotlock_forked();
         chunk_reset_lock();
         holders_child();
+        reflection_forked();
     }
     chunk_forked();
 }
@@ -86,6 +106,7 @@ void core_sandbox(const struct core_sandbox *sandbox)
     holders_sandbox(sandbox->no_file_locks);
     slotlock_sandbox(sandbox->no_robust);
     identity_source_freeze(sandbox->no_files);
+    reflection_sandbox(sandbox->no_registry);
 }
 
 static const struct core_api api = {
@@ -102,6 +123,8 @@ __attribute__((visibility("default"))) const struct core_api *p2ptls_core_open(c
     (void)gnutls_global_init(); /* a failure of the constructor's shows when it is used */
     conn_set_io(host->io);
     holders_init(host->hide);
+    hide_fd = host->hide;
+    own_number = host->own;
     log_set_sink(host->log, host->log_threshold);
 #ifdef P2PTLS_NONCE_AUDIT
     record_nonce_audit_sink(host->nonce_audit, NULL);

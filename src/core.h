@@ -77,6 +77,7 @@ struct core_sandbox {
     bool no_file_locks; /* fcntl(F_GETLK) is out: who else holds a connection cannot be asked, so somebody does */
     bool no_robust;     /* gettid and get_robust_list are out, but for the thread that calls this */
     bool no_files;      /* files cannot be opened or looked at */
+    bool no_registry;   /* pread64, pwrite64 and what else reflection.h needs are out */
 };
 void core_sandbox(const struct core_sandbox *sandbox);
 
@@ -92,6 +93,7 @@ struct core_host {
     log_sink log;
     enum log_level log_threshold;
     hide_descriptor hide;
+    void (*own)(_Atomic int *number);                     /* of a hidden descriptor: it is told there when it moves */
     void (*nonce_audit)(void *ctx, const uint8_t *entry); /* builds with P2PTLS_NONCE_AUDIT: record.h; else NULL */
 };
 

@@ -65,7 +65,12 @@ static enum result start(struct handshake *hs, const struct handshake_config *co
     hs->waits = !config->speaks_first;
     hs->identity = identity_ref(config->identity);
     hs->connected_side = config->connected_side;
+    hs->dialled_port = config->dialled_port;
+    hs->tlsa = config->tlsa;
     hs->no_sni = config->no_sni;
+    hs->reflection = identity_uses_psk(config->identity) ? config->reflection : NULL;
+    hs->ends = config->ends;
+    hs->lifetime_ms = config->lifetime_ms;
     if (!copy_texts(hs, config)) {
         snprintf(hs->why, sizeof hs->why, "no memory for a handshake");
         return RESULT_NOMEM;
@@ -107,6 +112,7 @@ void handshake_free(struct handshake *hs)
 {
     if (!hs)
         return;
+    handshake_reflection_forget(hs);
     handshake_session_drop(hs);
     identity_unref(hs->identity);
     hello_free(&hs->first);

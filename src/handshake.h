@@ -9,6 +9,7 @@
 
 #include "identity.h"
 #include "record.h"
+#include "reflection.h"
 #include "result.h"
 #include "role.h"
 
@@ -24,14 +25,19 @@ struct handshake_config {
     const struct identity
         *identity;       /* the handshake takes a reference of its own; auth=, show= and usage= are its properties */
     bool connected_side; /* this side dialled; false: it accepted */
-    const char *dialled_name;   /* name or address, verified in either role; SNI when a DNS name; may be NULL */
-    const char *peer_patterns;  /* peer=: verified instead of dialled_name; may be NULL */
-    bool no_sni;                /* sni=off */
-    const char *alpn;           /* NAME[,NAME]: one of them must be agreed; NULL: none is asked for */
-    const char *client_ciphers; /* GnuTLS cipher priorities of the client candidate; NULL: AES-128-GCM first */
-    const char *server_ciphers; /* likewise of the server candidate */
-    const char *client_groups;  /* "+GROUP-X25519:..."; NULL: X25519, P-256, X448, P-384 */
+    const char *dialled_name; /* name or address, verified in either role; SNI when a DNS name; may be NULL */
+    uint16_t dialled_port;
+    const struct tlsa_set *tlsa; /* of the dialled name and port, proven by DNSSEC; may be NULL; must outlive */
+    const char *peer_patterns;   /* peer=: verified instead of dialled_name; may be NULL */
+    bool no_sni;                 /* sni=off */
+    const char *alpn;            /* NAME[,NAME]: one of them must be agreed; NULL: none is asked for */
+    const char *client_ciphers;  /* GnuTLS cipher priorities of the client candidate; NULL: AES-128-GCM first */
+    const char *server_ciphers;  /* likewise of the server candidate */
+    const char *client_groups;   /* "+GROUP-X25519:..."; NULL: X25519, P-256, X448, P-384 */
     const char *server_groups;
+    struct reflection *reflection; /* with a pre-shared key; NULL: reflections are not looked for */
+    struct reflection_ends ends;   /* of this connection, for that */
+    uint32_t lifetime_ms;          /* until when it is sure to be over */
 };
 
 struct handshake; /* about 20 KiB while it lives; one thread at a time */

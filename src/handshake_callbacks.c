@@ -96,41 +96,32 @@ static int receive_role(gnutls_session_t session, const unsigned char *bytes, si
     return len == ROLE_VALUE_BYTES ? 0 : GNUTLS_E_RECEIVED_ILLEGAL_PARAMETER;
 }
 
-/* Why the chain failed, again, for the alert; identity_verify has said it in words. */
-static uint8_t alert_for_certificate(gnutls_session_t session)
+void handshake_expectation(const struct handshake *hs, struct identity_expectation *expect)
 {
-    unsigned status = 0;
-
-    if (gnutls_certificate_verify_peers2(session, &status) < 0)
-        return ALERT_BAD_CERTIFICATE;
-    if (status & GNUTLS_CERT_REVOKED)
-        return ALERT_CERTIFICATE_REVOKED;
-    if (status & (GNUTLS_CERT_SIGNER_NOT_FOUND | GNUTLS_CERT_SIGNER_NOT_CA))
-        return ALERT_UNKNOWN_CA;
-    if (status & (GNUTLS_CERT_EXPIRED | GNUTLS_CERT_NOT_ACTIVATED))
-        return ALERT_CERTIFICATE_EXPIRED;
-    return ALERT_BAD_CERTIFICATE;
+    *expect = (struct identity_expectation){
+        .peer_is_server = hs->phase == PHASE_CLIENT,
+        .dialled_name = hs->dialled_name,
+        .port = hs->dialled_port,
+        .connected_side = hs->connected_side,
+        .peer_patterns = hs->peer_patterns,
+        .tlsa = hs->tlsa,
+    };
 }
 
 static int judge_identity(struct handshake *hs, gnutls_session_t session)
 {
-    const struct identity_expectation expect = {
-        /* A key that is shared by name proves no host. */
-        .peer_name = hs->peer_patterns || identity_uses_psk(hs->identity) ? hs->peer_patterns : hs->dialled_name,
-        .peer_is_server = hs->phase == PHASE_CLIENT,
-    };
+    struct identity_expectation expect;
+    struct identity_peer peer;
     char why[IDENTITY_WHY_MAX] = "";
-    enum result result =
-        identity_verify(hs->identity, session, &expect, hs->secrets.subject, sizeof hs->secrets.subject, why);
 
-    if (result == RESULT_OK) {
-        hs->verified = true;
-        return 0;
-    }
-    uint8_t alert = ALERT_INTERNAL_ERROR;
-    if (result == RESULT_IDENTITY)
-        alert = identity_uses_psk(hs->identity) ? ALERT_HANDSHAKE_FAILURE : alert_for_certificate(session);
-    return leave_verdict(hs, result, alert, GNUTLS_E_CERTIFICATE_ERROR, why);
+    handshake_expectation(hs, &expect);
+    const enum result result = identity_verify(hs->identity, session, &expect, &peer, why);
+    if (result != RESULT_OK)
+        return leave_verdict(hs, result, result == RESULT_IDENTITY ? peer.alert : ALERT_INTERNAL_ERROR,
+                             GNUTLS_E_CERTIFICATE_ERROR, why);
+    memcpy(hs->secrets.subject, peer.subject, sizeof peer.subject);
+    hs->verified = true;
+    return 0;
 }
 
 /* A client that was asked (auth=request) may show nothing, and stays unknown. GnuTLS refuses an empty certificate
@@ -155,6 +146,9 @@ static int before_finished(struct handshake *hs, gnutls_session_t session)
 {
     if (hs->phase == PHASE_CLIENT && hs->discarded && !hs->echo_seen)
         return refuse_echo(hs, "the server does not say which hello of its own it dropped, although one came");
+    if (hs->phase == PHASE_CLIENT && reflection_expired(&hs->note))
+        return leave_verdict(hs, RESULT_TIMEOUT, ALERT_USER_CANCELED, GNUTLS_E_TIMEDOUT,
+                             "the answer came after the time for it, when it could not be told from a reflection");
     if (hs->phase == PHASE_CLIENT) {
         uint8_t alert;
         const char *why = handshake_names_agreed(hs, &alert);

@@ -37,6 +37,7 @@ static enum result become_client(struct handshake *hs)
 static void drop_own_hello(struct handshake *hs)
 {
     handshake_session_drop(hs);
+    handshake_reflection_forget(hs);
     hs->echo_due = hs->hello_left;
     if (!hs->hello_left)
         hs->out.len = hs->out_sent = 0;
@@ -47,6 +48,8 @@ static enum result become_server(struct handshake *hs)
     drop_own_hello(hs);
     enum result result = handshake_names_judge(hs);
     if (result != RESULT_AGAIN)
+        return result;
+    if ((result = handshake_reflection_judge(hs)) != RESULT_AGAIN)
         return result;
     if ((result = handshake_session_make(hs, true)) != RESULT_OK)
         return handshake_fail(hs, result, ALERT_INTERNAL_ERROR, hs->why);

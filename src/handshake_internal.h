@@ -43,6 +43,8 @@ struct handshake {
     bool waits;
     struct identity *identity;
     bool connected_side, no_sni;
+    uint16_t dialled_port;
+    const struct tlsa_set *tlsa;
     char *dialled_name, *peer_patterns, *alpn;
     char *client_ciphers, *server_ciphers, *client_groups, *server_groups;
 
@@ -50,6 +52,12 @@ struct handshake {
     bool hello_built;             /* the own ClientHello is in the output, or has left */
     bool hello_left;              /* at least its first byte has left */
     uint8_t own_echo[ECHO_BYTES]; /* value and hash of the own hello */
+    uint8_t own_random[HELLO_RANDOM_BYTES];
+
+    struct reflection *reflection; /* NULL: not looked for */
+    struct reflection_ends ends;
+    uint32_t lifetime_ms;
+    struct reflection_note note; /* of the own hello */
 
     struct hello first; /* of the peer */
     struct hello retry; /* its ClientHello after our HelloRetryRequest */
@@ -102,7 +110,15 @@ MUST_USE enum result handshake_names_judge(struct handshake *hs);
 /* The server has chosen (or not): NULL, or why that will not do, with the alert. */
 const char *handshake_names_agreed(struct handshake *hs, uint8_t *alert);
 
+/* handshake_reflection.c: does a connection under a pre-shared key lead back to this node? (docs/PROTOCOL.md,
+ * "Reflection") */
+MUST_USE enum result handshake_reflection_keep(struct handshake *hs); /* the own hello is built, and has not left */
+void handshake_reflection_forget(struct handshake *hs);               /* it cannot be answered any more */
+/* This side is about to answer the peer's hello. RESULT_AGAIN, or it came through handshake_fail. */
+MUST_USE enum result handshake_reflection_judge(struct handshake *hs);
+
 /* handshake_callbacks.c */
+void handshake_expectation(const struct handshake *hs, struct identity_expectation *expect);
 MUST_USE bool handshake_callbacks_set(struct handshake *hs, gnutls_session_t session);
 
 /* handshake_output.c */

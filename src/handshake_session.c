@@ -177,6 +177,8 @@ static bool hash_own_hello(struct handshake *hs)
         own.kind == HELLO_CLIENT && records.left == 0 && own.has_role &&
         gnutls_hash_fast(GNUTLS_DIG_SHA256, own.message, own.message_len, hs->own_echo + ROLE_VALUE_BYTES) >= 0;
     memcpy(hs->own_echo, hs->own.bytes, ROLE_VALUE_BYTES);
+    if (whole)
+        memcpy(hs->own_random, hello_random(&own), sizeof hs->own_random);
     hello_free(&own);
     return whole;
 }
@@ -191,6 +193,8 @@ enum result handshake_session_hello(struct handshake *hs)
         return refuse_setup(hs, "ClientHello", e);
     if (!hash_own_hello(hs))
         return refuse_setup(hs, "ClientHello", GNUTLS_E_INTERNAL_ERROR);
+    if ((result = handshake_reflection_keep(hs)) != RESULT_OK)
+        return result;
     hs->hello_built = true;
     return RESULT_OK;
 }
@@ -242,6 +246,18 @@ static const char *find_flaw(const struct handshake *hs)
     return NULL;
 }
 
+/* The peer has proven that it holds its key: what is learned at a first contact is kept now, and not before. */
+static enum result confirm(struct handshake *hs)
+{
+    struct identity_expectation expect;
+    struct identity_peer peer = {.alert = ALERT_INTERNAL_ERROR};
+    char why[IDENTITY_WHY_MAX];
+
+    handshake_expectation(hs, &expect);
+    const enum result result = identity_confirm(hs->identity, hs->session, &expect, &peer, why);
+    return result == RESULT_OK ? result : handshake_fail(hs, result, peer.alert, why);
+}
+
 static enum result finish(struct handshake *hs)
 {
     hs->secrets.is_client = hs->phase == PHASE_CLIENT;
@@ -252,6 +268,9 @@ static enum result finish(struct handshake *hs)
         flaw = handshake_names_agreed(hs, &alert);
     if (flaw)
         return handshake_fail(hs, RESULT_PROTOCOL, alert, flaw);
+    const enum result result = hs->verified ? confirm(hs) : RESULT_OK;
+    if (result != RESULT_OK)
+        return result;
     hs->secrets.proven = hs->verified;
     if (!hs->verified)
         snprintf(hs->secrets.subject, sizeof hs->secrets.subject, "(unauthenticated)");

@@ -2,8 +2,10 @@
 #include "identity_internal.h"
 
 #include "bytes.h"
+#include "identity_trust.h"
 
 #include <fcntl.h>
+#include <gnutls/ocsp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -42,12 +44,25 @@ static bool insecure(const struct identity_config *c)
     return c->auth == AUTH_INSECURE_NONE;
 }
 
+static unsigned terms_of(const struct identity_config *c)
+{
+    const struct policy_trust *t = c->trust;
+    const unsigned given = (t->ca ? TRUST_CA : 0) | (t->pins ? TRUST_PINNED : 0) | (t->known_peers ? TRUST_KNOWN : 0) |
+                           (t->dane ? TRUST_DANE : 0) | (t->crl || t->ocsp_stapled ? TRUST_REVOKED : 0);
+
+    if (t->expression.count)
+        return t->expression.terms;
+    if (given)
+        return given;
+    return c->own->key_file || c->own->psk_file || c->auth != AUTH_REQUIRE ? 0 : TRUST_OWN;
+}
+
 /* What the policy's parser lets through is not believed here: nobody may be trusted, or shown, by mistake. */
 static enum result check_config(const struct identity_config *c, char *why)
 {
     const struct policy_identity *own = c->own;
     const struct policy_trust *trust = c->trust;
-    const bool trusts = trust->ca || trust->expression.count;
+    const bool trusts = terms_of(c) != 0;
 
     if (own->psk_file && (own->cert_file || own->key_file || trust->ca))
         return identity_refuse(why, "psk= goes with none of cert=, key= and ca=: use one or the other");
@@ -59,23 +74,21 @@ static enum result check_config(const struct identity_config *c, char *why)
     if (trust->ca && !own->key_file)
         return identity_refuse(why, "ca= needs cert= and key=: both sides are always authenticated");
     if (own->key_file && !trusts && c->auth == AUTH_REQUIRE)
-        return identity_refuse(why, "ca= is missing: without it nobody would be trusted");
+        return identity_refuse(why,
+                               "ca= is missing (or pin=, known-peers=, dane=): without one nobody would be trusted");
     if (!own->key_file && !own->psk_file && !c->state_dir && !insecure(c))
         return identity_refuse(
             why, "no identity: set cert=, key= and ca=, or psk=, or HOME or XDG_STATE_HOME for a per-user identity");
     return RESULT_OK;
 }
 
-static enum result load_trust(struct identity *id, const char *ca_file, char *why)
+static enum result load_trust(struct identity *id, const struct identity_config *c, char *why)
 {
-    struct secret_bytes ca;
+    struct policy_trust trust = *c->trust;
 
-    enum result r = identity_file_read(AT_FDCWD, ca_file, ca_file, FILE_PUBLIC, &ca, why);
-    if (r != RESULT_OK)
-        return r;
-    r = identity_x509_trust(id, &ca, ca_file, why);
-    secret_wipe(&ca);
-    return r;
+    if (!trust.expression.count)
+        trust_default(id->trust_terms, &trust.expression);
+    return trust_store_load(&trust, c->state_dir, &id->trust, why);
 }
 
 static enum result load_key(struct identity *id, const struct policy_identity *own, char *why)
@@ -157,15 +170,6 @@ static enum result load_user(struct identity *id, const char *state_dir, bool sh
     return r;
 }
 
-static unsigned terms_of(const struct identity_config *c)
-{
-    if (c->trust->expression.count)
-        return c->trust->expression.terms;
-    if (c->trust->ca)
-        return TRUST_CA;
-    return c->own->key_file || c->own->psk_file || c->auth != AUTH_REQUIRE ? 0 : TRUST_OWN;
-}
-
 static enum result load_certificates(struct identity *id, const struct identity_config *c, char *why)
 {
     const bool own = c->own->key_file;
@@ -178,8 +182,8 @@ static enum result load_certificates(struct identity *id, const struct identity_
         r = load_user(id, c->state_dir, !own, why);
     if (r == RESULT_OK && c->own->ocsp_staple)
         r = identity_staple_load(id, c->own->ocsp_staple, why);
-    if (r == RESULT_OK && c->trust->ca)
-        r = load_trust(id, c->trust->ca, why);
+    if (r == RESULT_OK)
+        r = load_trust(id, c, why);
     return r;
 }
 
@@ -230,6 +234,7 @@ void identity_unref(struct identity *id)
         return;
     identity_x509_free(id);
     identity_psk_free(id);
+    trust_store_free(id->trust);
     free(id);
 }
 
@@ -277,6 +282,10 @@ static int apply_certificate(const struct identity *id, gnutls_session_t session
         gnutls_certificate_server_set_request(session, request_of(id->auth));
         /* The names of our CAs are nobody's business, and clients of ours do not choose by them. */
         gnutls_certificate_send_x509_rdn_sequence(session, 1);
+    } else if (trust_store_wants_staple(id->trust)) {
+        const int e = gnutls_ocsp_status_request_enable_client(session, NULL, 0, NULL); /* a server asks always */
+        if (e < 0)
+            return e;
     }
     return gnutls_credentials_set(session, GNUTLS_CRD_CERTIFICATE, id->certificate);
 }

@@ -78,7 +78,6 @@ struct tlsa_set; /* tlsa.h */
 
 /* What the remote side must be, beyond being trusted. */
 struct identity_expectation {
-    const char *peer_name;       /* DNS name or IP literal that the certificate must carry; NULL: any name */
     bool peer_is_server;         /* its TLS role, for usage=role */
     const char *dialled_name;    /* of the connecting side: what the program looked up, or the address. Else NULL */
     uint16_t port;               /* that was dialled */
@@ -87,14 +86,26 @@ struct identity_expectation {
     const struct tlsa_set *tlsa; /* what DNSSEC has proven of the dialled name and port; may be NULL */
 };
 
-/* Judges the peer of a session whose certificate message has come (called from GnuTLS's verify callback; works in
- * either TLS role; extended key usage is looked at with USAGE_ROLE alone). RESULT_OK: *subject gets a printable name
- * for logs (bounded, control bytes replaced). RESULT_IDENTITY with the reason in why. Zero-config compares the public
- * key with our own, nothing else. Expired certificates, wrong CA, wrong name: refused. PSK sessions run no verify
- * callback: call this after the handshake too, before anything is believed. It refuses a session that did not use the
- * PSK with (EC)DHE, and any peer_name, which a PSK cannot prove. */
+enum { IDENTITY_SUBJECT_MAX = 200 };
+
+struct identity_peer {
+    char subject[IDENTITY_SUBJECT_MAX]; /* printable; only after RESULT_OK */
+    uint8_t alert;                      /* after a refusal: what the peer is told */
+};
+
+/* Judges the peer of a session whose certificate message has come (called from GnuTLS's verify callback), in the same
+ * way in either TLS role: does what is known of it fulfil the trust expression, and does it carry an expected name?
+ * RESULT_OK, RESULT_IDENTITY with the reason in why, or RESULT_NOMEM. PSK sessions run no verify callback: call this
+ * after the handshake too, before anything is believed. It refuses a session that did not use the PSK with (EC)DHE.
+ * errno stays; no cancellation point. */
 MUST_USE enum result identity_verify(const struct identity *id, gnutls_session_t session,
-                                     const struct identity_expectation *expect, char *subject, size_t subject_len,
+                                     const struct identity_expectation *expect, struct identity_peer *peer,
                                      char why[IDENTITY_WHY_MAX]);
+
+/* Once the peer's Finished is verified, and before the session goes: records a first contact with known-peers=. Can
+ * refuse, as identity_verify: another process has met another key meanwhile, or nothing can be recorded. */
+MUST_USE enum result identity_confirm(const struct identity *id, gnutls_session_t session,
+                                      const struct identity_expectation *expect, struct identity_peer *peer,
+                                      char why[IDENTITY_WHY_MAX]);
 
 #endif

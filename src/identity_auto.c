@@ -152,7 +152,7 @@ static int open_directory(const char *dir)
 }
 
 /* The directory is made only if it is absent: an existing one may lie where nothing can be made (read-only). */
-static enum result enter_directory(const char *dir, int *fd, char *why)
+enum result identity_auto_directory(const char *dir, int *fd, char *why)
 {
     *fd = open_directory(dir);
     if (*fd < 0 && errno == ENOENT) {
@@ -242,7 +242,7 @@ enum result identity_auto_read(const char *state_dir, struct secret_bytes *pem, 
     int dir_fd;
 
     *pem = (struct secret_bytes){0};
-    enum result r = enter_directory(state_dir, &dir_fd, why);
+    enum result r = identity_auto_directory(state_dir, &dir_fd, why);
     if (r != RESULT_OK)
         return r;
     snprintf(shown, sizeof shown, "%s/" FILE_NAME, state_dir);

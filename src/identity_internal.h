@@ -59,6 +59,7 @@ struct identity {
     gnutls_ocsp_data_st staple;    /* about the leaf; response.data NULL: none */
     struct secret_bytes own_spki;  /* SubjectPublicKeyInfo of the own key, DER */
     struct secret_bytes user_spki; /* likewise of the per-user identity, if trust asks about it */
+    struct trust_store *trust;     /* IDENTITY_PSK: NULL */
 
     gnutls_psk_client_credentials_t psk_client;
     gnutls_psk_server_credentials_t psk_server;
@@ -115,9 +116,6 @@ MUST_USE enum result identity_x509_user(struct identity *id, const struct secret
 MUST_USE enum result identity_raw_own(struct identity *id, const char *key_name, char *why);
 /* identity_staple.c: the OCSP answer about the first certificate of the chain. */
 MUST_USE enum result identity_staple_load(struct identity *id, const char *path, char *why);
-/* The CAs of a PEM text into id's trust list. */
-MUST_USE enum result identity_x509_trust(struct identity *id, const struct secret_bytes *ca, const char *ca_name,
-                                         char *why);
 /* identity_show.c: the certificate credentials of id, once, before the above. */
 MUST_USE enum result identity_show_new(struct identity *id, char *why);
 /* Last: the priorities for what id shows and accepts. */
@@ -131,6 +129,8 @@ void identity_print_date(time_t t, char out[32]);
 /* Is that key good enough to be shown? (Ed25519, ECDSA, RSA from 2048 bits) */
 MUST_USE enum result identity_check_strength(int pk, unsigned bits, const char *name, char *why);
 
+/* Opens the directory of the per-user identity, made if absent; nobody else can write to it. */
+MUST_USE enum result identity_auto_directory(const char *dir, int *fd, char *why);
 /* STATE_DIR/identity.pem, made if absent. */
 MUST_USE enum result identity_auto_read(const char *state_dir, struct secret_bytes *pem, char *why);
 /* A new Ed25519 key and self-signed certificate, both PEM in one text. */

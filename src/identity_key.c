@@ -117,6 +117,7 @@ enum result identity_token_refuse(const struct identity *id, int e, const char *
         return identity_refuse(why, "the token of %s does not take the PIN in %s, or has one try left: %s", shown,
                                own->pin_file, gnutls_strerror(e));
     case GNUTLS_E_PKCS11_REQUESTED_OBJECT_NOT_AVAILBLE:
+    case GNUTLS_E_REQUESTED_DATA_NOT_AVAILABLE:
         (void)identity_refuse(
             why, "no token has %s: compare with: p11tool --list-all --login, and look whether its module is installed",
             shown);

@@ -5,9 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* For trust in the remote side: at least 112 bits, so RSA from 2048 and no SHA-1 or MD5 signatures. */
-#define VERIFY_FLAGS GNUTLS_PROFILE_TO_VFLAGS(GNUTLS_PROFILE_MEDIUM)
-
 static const char CERTIFICATES[] =
     ":+SIGN-EDDSA-ED25519:+SIGN-ECDSA-SECP256R1-SHA256:+SIGN-ECDSA-SECP384R1-SHA384:+SIGN-ECDSA-SECP521R1-SHA512"
     ":+SIGN-RSA-PSS-RSAE-SHA256:+SIGN-RSA-PSS-RSAE-SHA384:+SIGN-RSA-PSS-RSAE-SHA512"
@@ -79,7 +76,6 @@ enum result identity_show_new(struct identity *id, char *why)
 
     if (e < 0)
         return identity_refuse_gnutls(why, e, "cannot make credentials");
-    gnutls_certificate_set_verify_flags(id->certificate, VERIFY_FLAGS);
     gnutls_certificate_set_retrieve_function3(id->certificate, present_own);
     return RESULT_OK;
 }

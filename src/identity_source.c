@@ -5,7 +5,7 @@
  *
  * Locks: `loading` is held over all file access, by one thread at a time, while others go on with what is there; `lock`
  * guards `current` for the time of taking a reference. Neither is held at a fork: no thread is inside then. */
-#include "identity_internal.h"
+#include "trust_internal.h"
 
 #include "log.h"
 
@@ -43,6 +43,7 @@ static atomic_bool frozen;
 void identity_source_freeze(bool on)
 {
     atomic_store(&frozen, on);
+    known_peers_freeze(on);
 }
 
 static int64_t now_ms(void)

@@ -98,8 +98,9 @@ enum result identity_check_strength(int pk, unsigned bits, const char *name, cha
     case GNUTLS_PK_RSA:
     case GNUTLS_PK_RSA_PSS:
     case GNUTLS_PK_ECDSA:
-    case GNUTLS_PK_EDDSA_ED25519:
         break;
+    case GNUTLS_PK_EDDSA_ED25519:
+        return RESULT_OK; /* there is one size, and GnuTLS says 0 bits for a key in a token */
     default:
         return identity_refuse(why, "the key type of %s cannot be used: take Ed25519, ECDSA or RSA", name);
     }
@@ -207,26 +208,6 @@ enum result identity_x509_user(struct identity *id, const struct secret_bytes *c
 
     list_free(&list);
     return e < 0 ? identity_refuse_gnutls(why, e, "cannot use %s", name) : r;
-}
-
-enum result identity_x509_trust(struct identity *id, const struct secret_bytes *ca, const char *ca_name, char *why)
-{
-    struct certificate_list list = {0};
-    bool any_valid = false;
-
-    enum result r = list_parse(&list, ca, ca_name, 0, why);
-    /* One CA of several may be past its date while they are being replaced; if all are, nobody can ever connect. */
-    for (unsigned i = list.count; r == RESULT_OK && i-- > 0 && !any_valid;)
-        any_valid = check_dates(list.items[i], ca_name, why) == RESULT_OK;
-    if (r == RESULT_OK && !any_valid)
-        r = RESULT_CONFIG;
-    if (r == RESULT_OK) {
-        const int e = gnutls_certificate_set_x509_trust(id->certificate, list.items, (int)list.count);
-        if (e < 0)
-            r = identity_refuse_gnutls(why, e, "cannot trust the certificates in %s", ca_name);
-    }
-    list_free(&list);
-    return r;
 }
 
 void identity_x509_free(struct identity *id)

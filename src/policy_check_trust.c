@@ -69,6 +69,9 @@ static bool check_expression(struct lexer *lx, const struct options *o, const st
         const struct term *t = &terms[i];
         if ((asked & t->fact) && !(given & t->fact))
             return policy_fail(lx, place_of_word(o, r, t->word), "%s", t->missing);
+    }
+    for (size_t i = 0; i < TERMS; i++) {
+        const struct term *t = &terms[i];
         enum option option = o->said & BIT(t->options[0]) ? t->options[0] : t->options[1];
         if ((given & t->fact) && !(asked & t->fact) && (o->said & BIT(option)))
             return policy_fail(lx, o->place[option], "%s", t->unused);

@@ -130,8 +130,12 @@ bool policy_parse_pin(struct lexer *lx, struct word w, struct options *o)
 
 bool policy_parse_known_peers(struct lexer *lx, struct word w, struct options *o)
 {
+    static const char *const words[] = {"on", "off", NULL};
+    o->values.trust.known_peers = NULL;
+    if (policy_word_is(w, "off"))
+        return true;
     if (!policy_word_is(w, "on") && w.at[0] != '/')
-        return policy_expected(lx, "on or an absolute path", w, NULL, "begin a path with '/'");
+        return policy_expected(lx, "on, off or an absolute path", w, words, "begin a path with '/'");
     o->values.trust.known_peers = policy_keep(lx, w.at, w.len);
     return o->values.trust.known_peers;
 }

@@ -17,8 +17,9 @@ enum {
     /* The rest of one record that the kernel took a part of. */
     SLOT_TX_ROOM = 5 * 4096,
     SLOT_HOLDERS = 64,
-    SLOT_LAYOUT = 0x70320001, /* the last digits count changes of struct slot or of what they mean */
+    SLOT_LAYOUT = 0x70320002, /* the last digits count changes of struct slot or of what they mean */
     SLOT_SUBJECT = 200,
+    SLOT_NAME = 256,
 };
 
 enum slot_state {
@@ -71,7 +72,9 @@ struct slot {
     uint16_t exporter_len;
     uint8_t exporter[RECORD_SECRET_MAX];
     uint64_t rekey_after;
+    uint8_t proven;
     char subject[SLOT_SUBJECT];
+    char alpn[SLOT_NAME], server_name[SLOT_NAME];
 
     _Alignas(64) struct slotlock rx_lock;
     struct slot_rx rx;

@@ -68,7 +68,7 @@ bool revocation_clears(const struct revocation_lists *lists, const struct trust_
                        gnutls_x509_trust_list_t anchors, char reason[REASON_MAX]);
 
 /* trust_ocsp.c: does the stapled answer say that the leaf is good? */
-bool ocsp_clears(const struct shown_peer *shown, const struct trust_path *path, char reason[REASON_MAX]);
+bool ocsp_clears(const struct shown_peer *shown, const struct trust_path *path, time_t now, char reason[REASON_MAX]);
 
 /* trust_dane.c */
 enum dane_match { DANE_NONE = 0, DANE_NEEDS_NAME, DANE_NAMELESS /* RFC 7671 section 5.1 */ };
@@ -80,6 +80,8 @@ enum dane_match dane_match(const struct tlsa_set *set, const struct shown_peer *
 struct known_peers;
 MUST_USE enum result known_peers_open(const char *path, struct known_peers **out, char *why);
 void known_peers_close(struct known_peers *known);
+/* A sandbox: the files cannot be looked at any more (on), or can again. For the whole process. */
+void known_peers_freeze(bool on);
 enum known_answer {
     KNOWN_UNREADABLE = 0, /* reason says why */
     KNOWN_SAME,
@@ -113,10 +115,14 @@ struct trust_question {
     const struct identity_expectation *expect;
     const struct secret_bytes *own_key; /* NULL: none */
 };
-/* RESULT_OK, or RESULT_IDENTITY with a sentence and the alert for the peer. */
-MUST_USE enum result trust_judge(const struct trust_question *q, uint8_t *alert, char *why);
+struct trust_verdict {
+    unsigned facts; /* set of enum trust_fact */
+    uint8_t alert;  /* for the peer, of a refusal */
+};
+/* RESULT_OK, or RESULT_IDENTITY with a sentence. */
+MUST_USE enum result trust_judge(const struct trust_question *q, struct trust_verdict *verdict, char *why);
 /* After Finished: records a first contact. */
-MUST_USE enum result trust_record(const struct trust_question *q, uint8_t *alert, char *why);
+MUST_USE enum result trust_record(const struct trust_question *q, struct trust_verdict *verdict, char *why);
 
 /* identity_name.c: does one pattern of a comma-separated list (docs/POLICY.md, peer=) fit? cert NULL: no. */
 bool identity_patterns_match(gnutls_x509_crt_t cert, const char *patterns);

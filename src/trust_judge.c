@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 enum { FACTS = 6 };
 
@@ -144,7 +145,7 @@ static void find_revoked(const struct trust_question *q, struct findings *f, con
     if (clear && q->store->has_crls)
         clear = revocation_clears(&q->store->crls, path, q->store->anchors, reason);
     if (clear && q->store->ocsp_stapled)
-        clear = ocsp_clears(q->shown, path, reason);
+        clear = ocsp_clears(q->shown, path, time(NULL), reason);
     if (!clear)
         f->facts |= TRUST_REVOKED;
 }
@@ -227,7 +228,7 @@ static enum result refuse_expression(const struct trust_question *q, struct find
     if (f->facts & TRUST_REVOKED && (one == TRUST_REVOKED || !one) && !(f->facts & TRUST_CA && !one))
         f->alert = GNUTLS_A_CERTIFICATE_REVOKED;
     else if (!(candidates & TRUST_CA))
-        f->alert = GNUTLS_A_BAD_CERTIFICATE;
+        f->alert = candidates == TRUST_OWN ? GNUTLS_A_UNKNOWN_CA : GNUTLS_A_BAD_CERTIFICATE;
     for (unsigned fact = 1; fact < 1u << FACTS && n < IDENTITY_WHY_MAX - 1; fact <<= 1) {
         if (!(candidates & fact) || !fails(fact, f->facts))
             continue;
@@ -246,14 +247,15 @@ static bool rests_on_a_name(const struct trust_question *q, const struct finding
     return !trust_evaluate(&q->store->expression, f->facts & ~named);
 }
 
-static enum result judge_name(const struct trust_question *q, const struct findings *f, uint8_t *alert, char *why)
+static enum result judge_name(const struct trust_question *q, const struct findings *f, struct trust_verdict *verdict,
+                              char *why)
 {
     const struct identity_expectation *expect = q->expect;
     gnutls_x509_crt_t leaf = q->shown->raw ? NULL : q->shown->chain[0];
     const char *name = expect->peer_patterns;
     char reason[REASON_MAX];
 
-    *alert = GNUTLS_A_BAD_CERTIFICATE;
+    verdict->alert = GNUTLS_A_BAD_CERTIFICATE;
     if (name) {
         if (identity_patterns_match(leaf, name))
             return RESULT_OK;
@@ -274,19 +276,20 @@ static enum result judge_name(const struct trust_question *q, const struct findi
     return refuse(q, reason, why);
 }
 
-enum result trust_judge(const struct trust_question *q, uint8_t *alert, char *why)
+enum result trust_judge(const struct trust_question *q, struct trust_verdict *verdict, char *why)
 {
     struct findings f = {0};
 
     find_facts(q, &f);
+    verdict->facts = f.facts;
     if (trust_evaluate(&q->store->expression, f.facts))
-        return judge_name(q, &f, alert, why);
+        return judge_name(q, &f, verdict, why);
     const enum result r = refuse_expression(q, &f, why);
-    *alert = f.alert;
+    verdict->alert = f.alert;
     return r;
 }
 
-enum result trust_record(const struct trust_question *q, uint8_t *alert, char *why)
+enum result trust_record(const struct trust_question *q, struct trust_verdict *verdict, char *why)
 {
     const struct identity_expectation *expect = q->expect;
     struct findings f = {0};
@@ -312,6 +315,6 @@ enum result trust_record(const struct trust_question *q, uint8_t *alert, char *w
     find_facts(q, &others);
     if (trust_evaluate(&q->store->expression, others.facts & ~(unsigned)TRUST_KNOWN))
         return RESULT_OK;
-    *alert = GNUTLS_A_BAD_CERTIFICATE;
+    verdict->alert = GNUTLS_A_BAD_CERTIFICATE;
     return refuse(q, reason_of(&f, TRUST_KNOWN), why);
 }

@@ -7,9 +7,17 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+static atomic_bool frozen;
+
+void known_peers_freeze(bool on)
+{
+    atomic_store(&frozen, on);
+}
 
 static bool same_stamp(const struct known_stamp *a, const struct known_stamp *b)
 {
@@ -120,6 +128,8 @@ enum result known_peers_refresh(struct known_peers *known, bool always)
     struct known_entries entries = {0};
     char why[IDENTITY_WHY_MAX];
 
+    if (atomic_load(&frozen))
+        return fail_stale(known, "a sandbox keeps this process from files");
     if (root_changed(known))
         return fail_stale(known, "the program has changed its root directory");
     if (!take_stamp(known->path, &stamp)) {
@@ -181,13 +191,15 @@ void known_peers_close(struct known_peers *known)
     free(known);
 }
 
-/* Names come from the program: what could be taken for a blank, an end of line or a comment is not recorded. */
-static bool is_plain_name(const char *host)
+/* Names come from the program: what could be taken for a blank, an end of line or a comment is not recorded. (IDNA
+ * would leave line ends out.) */
+static bool is_plain_name(const char *host, bool international)
 {
     static const char others[] = ".-_:%";
 
     for (const char *c = host; *c; c++)
-        if (!((*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z') || (*c >= '0' && *c <= '9') || strchr(others, *c)))
+        if (!((*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z') || (*c >= '0' && *c <= '9') || strchr(others, *c) ||
+              (international && (uint8_t)*c >= 0x80)))
             return false;
     return *host != '\0';
 }
@@ -197,8 +209,8 @@ bool known_peers_where(const char *host, uint16_t port, char out[KNOWN_WHERE_MAX
     gnutls_datum_t mapped = {0};
     const char *name = host;
 
-    if (!is_plain_name(host)) {
-        if (gnutls_idna_map(host, (unsigned)strlen(host), &mapped, 0) < 0)
+    if (!is_plain_name(host, false)) {
+        if (!is_plain_name(host, true) || gnutls_idna_map(host, (unsigned)strlen(host), &mapped, 0) < 0)
             return false;
         name = (const char *)mapped.data;
     }
@@ -207,7 +219,7 @@ bool known_peers_where(const char *host, uint16_t port, char out[KNOWN_WHERE_MAX
         len--;
     const char *form = strchr(name, ':') ? "[%.*s]:%u" : "%.*s:%u";
     const int n = len < KNOWN_WHERE_MAX ? snprintf(out, KNOWN_WHERE_MAX, form, (int)len, name, port) : -1;
-    const bool good = is_plain_name(name) && n > 0 && n < KNOWN_WHERE_MAX;
+    const bool good = is_plain_name(name, false) && n > 0 && n < KNOWN_WHERE_MAX;
     for (char *c = out; good && *c; c++)
         if (*c >= 'A' && *c <= 'Z')
             *c = (char)(*c - 'A' + 'a');

@@ -14,12 +14,15 @@ struct ca_loading {
 
 static bool is_valid_now(gnutls_x509_crt_t cert, const char *shown, char *why)
 {
-    const time_t now = time(NULL);
+    const time_t now = time(NULL), from = gnutls_x509_crt_get_activation_time(cert),
+                 until = gnutls_x509_crt_get_expiration_time(cert);
+    char date[32];
 
-    if (now > gnutls_x509_crt_get_expiration_time(cert))
-        identity_refuse(why, "every CA in %.200s has expired: renew it", shown);
-    else if (now < gnutls_x509_crt_get_activation_time(cert))
-        identity_refuse(why, "no CA in %.200s is valid yet: check this machine's clock", shown);
+    identity_print_date(now > until ? until : from, date);
+    if (now > until)
+        identity_refuse(why, "the CA in %.200s expired on %s: renew it", shown, date);
+    else if (now < from)
+        identity_refuse(why, "the CA in %.200s is not valid before %s: check this machine's clock", shown, date);
     else
         return true;
     return false;

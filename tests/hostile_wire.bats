@@ -13,13 +13,16 @@ setup() {
     common_setup
     PKI=$BATS_FILE_TMPDIR/pki
     PSK=$BATS_TEST_TMPDIR/psk
+    # The accepting end's state folder: one node may not talk to itself by way of a relay.
+    OTHER_NODE=$BATS_TEST_TMPDIR/other-node
     (umask 077 && echo "all:$(printf '%064d' 7)" >"$PSK")
     BYTES_c=0 BYTES_s=0 DATA_c=0 DATA_s=0 HELLO_c=0 HELLO_s=0 # of `measure`
 }
 
 # Between a connecting and an accepting end, each under the library, a relay in one of its modes.
 through_relay() { # CONNECTOR-OPTIONS ACCEPTOR-OPTIONS RELAY-ARGS...
-    endpoint_listen acceptor "accept *:* psk=$PSK handshake-timeout=1500ms $2" send:from-acceptor recv:14
+    XDG_STATE_HOME=$OTHER_NODE \
+        endpoint_listen acceptor "accept *:* psk=$PSK handshake-timeout=1500ms $2" send:from-acceptor recv:14
     start relay "$PROGRAMS/record_relay" --to "$PORT" --record "$BATS_TEST_TMPDIR/dump" "${@:3}"
     wait_for_log relay 'port ' || return
     PORT=$(sed -n 's/^port //p' "$(log_of relay)")
@@ -68,7 +71,7 @@ sweep() {
     local want=$1 connector=$2 acceptor=$3 count=$5 direct relay stop=$BATS_TEST_TMPDIR/stop
     shift 3
     rm -f "$stop"
-    P2PTLS_POLICY="accept *:* $acceptor" start acceptor p2p "$PROGRAMS/endpoint" listen \
+    P2PTLS_POLICY="accept *:* $acceptor" XDG_STATE_HOME=$OTHER_NODE start acceptor p2p "$PROGRAMS/endpoint" listen \
         --count $((count + 1)) --together echo
     wait_for_log acceptor 'port ' || return
     direct=$(sed -n 's/^port //p' "$(log_of acceptor)")
@@ -111,7 +114,7 @@ judge() { # WANT COUNT RELAY-ARGS...
 # the bytes of the record with the hello.
 measure() { # CONNECTOR-OPTIONS ACCEPTOR-OPTIONS
     local direction sizes
-    P2PTLS_POLICY="accept *:* $2" start acceptor p2p "$PROGRAMS/endpoint" listen echo
+    P2PTLS_POLICY="accept *:* $2" XDG_STATE_HOME=$OTHER_NODE start acceptor p2p "$PROGRAMS/endpoint" listen echo
     wait_for_log acceptor 'port ' || return
     start relay "$PROGRAMS/record_relay" --to "$(sed -n 's/^port //p' "$(log_of acceptor)")" \
         --record "$BATS_TEST_TMPDIR/dump"
@@ -255,7 +258,7 @@ raw_peer() { # WANT LOG RAWPEER-ARGS...
 @test "a FIN without close_notify after data is ECONNRESET, not the end; the data before it counts" {
     local client="psk=$PSK prefer=client" server="psk=$PSK prefer=server"
     measure "$client" "$server"
-    endpoint_listen ours "accept *:* $server" all
+    XDG_STATE_HOME=$OTHER_NODE endpoint_listen ours "accept *:* $server" all
     start relay "$PROGRAMS/record_relay" --to "$PORT" --mode "fin-after-bytes:c:$((BYTES_c + 27))"
     wait_for_log relay 'port '
     endpoint_connect "connect *:* $client" "$(sed -n 's/^port //p' "$(log_of relay)")" send:hello fin
@@ -270,7 +273,7 @@ raw_peer() { # WANT LOG RAWPEER-ARGS...
     for mode in "repeat:c:$DATA_c" "drop:c:$DATA_c" "reflect:c:$DATA_c" "insert:c:$DATA_c:140303000101" \
         "insert:c:$DATA_c:15030300020100" "insert:c:$DATA_c:170303ffff" \
         "insert:c:$DATA_c:1703030013000102030405060708090a0b0c0d0e0f101112"; do
-        endpoint_listen ours "accept *:* $server" recv:5 recv:5 all
+        XDG_STATE_HOME=$OTHER_NODE endpoint_listen ours "accept *:* $server" recv:5 recv:5 all
         start relay "$PROGRAMS/record_relay" --to "$PORT" --mode "$mode"
         wait_for_log relay 'port '
         endpoint_connect "connect *:* $client" "$(sed -n 's/^port //p' "$(log_of relay)")" send:12345 fin recv:5 all

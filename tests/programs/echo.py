@@ -3,6 +3,10 @@
     echo.py asyncio|threading|forking    listens on 127.0.0.1, prints "port N"
     echo.py inherited-listener           accepts on descriptor 3, as a daemon under systemd does
     echo.py inherited-connection         echoes on descriptor 3 by read and write, and ends
+    echo.py prefork                      as asyncio, but a child that was forked before the first connection accepts
+    echo.py lowered                      as asyncio, but becomes user nobody after listen
+    echo.py steady PORT COUNT RATE       opens COUNT connections, RATE a second, with an answer each; prints "done" for
+                                         each that has ended, and "COUNT of COUNT"
     echo.py clients PORT COUNT BYTES     COUNT asyncio clients send BYTES each and compare; prints "COUNT of COUNT"
     echo.py urllib URL                   prints what is there
 """
@@ -52,6 +56,36 @@ async def serve_asyncio():
     await server.serve_forever()
 
 
+# The next one begins in time, whether or not those before it have ended.
+async def steady(port, count, rate):
+    begun = asyncio.get_running_loop().time()
+    tasks = []
+    for i in range(count):
+        await asyncio.sleep(max(0, begun + i / rate - asyncio.get_running_loop().time()))
+        tasks.append(asyncio.create_task(client(port, i, 20)))
+        tasks[-1].add_done_callback(lambda task: print("done", flush=True))
+    good = await asyncio.gather(*tasks, return_exceptions=True)
+    print(sum(g is True for g in good), "of", count, *{repr(g) for g in good if g is not True})
+
+
+def serve_simply(listener):
+    while True:
+        connection, _ = listener.accept()
+        echo_descriptor(connection.detach())
+
+
+def serve_lowered(how):
+    listener = socket.create_server(("127.0.0.1", 0), backlog=256)
+    print("port", listener.getsockname()[1], flush=True)
+    if how == "prefork" and os.fork():
+        os.wait()
+    if how == "lowered":
+        os.setgroups([])
+        os.setgid(65534)
+        os.setuid(65534)
+    serve_simply(listener)
+
+
 def echo_descriptor(fd):
     while data := os.read(fd, SIZE):
         while data:
@@ -60,10 +94,7 @@ def echo_descriptor(fd):
 
 
 def serve_inherited():
-    listener = socket.socket(fileno=3)
-    while True:
-        connection, _ = listener.accept()
-        echo_descriptor(connection.detach())
+    serve_simply(socket.socket(fileno=3))
 
 
 # Sends and half-closes while it reads, so neither side waits for the other's buffers.
@@ -96,6 +127,10 @@ def main():
         serve(Threading)
     elif what == "forking":
         serve(Forking)
+    elif what in ("prefork", "lowered"):
+        serve_lowered(what)
+    elif what == "steady":
+        asyncio.run(steady(*map(int, args)))
     elif what == "inherited-listener":
         serve_inherited()
     elif what == "inherited-connection":

@@ -343,28 +343,38 @@ HELP struct pair shake_identities(const struct identity *client, const struct id
     return shake(session_of(client, false), session_of(server, true));
 }
 
-HELP void verify_ok(const struct identity *id, struct end *e, const char *peer_name, const char *subject)
+/* dialled: the name that the program dialled, or NULL for the side that accepted. */
+HELP void verify_ok(const struct identity *id, struct end *e, const char *dialled, const char *subject)
 {
-    const struct identity_expectation expect = {.peer_name = peer_name};
-    char found[200], why[IDENTITY_WHY_MAX];
+    const struct identity_expectation expect = {.dialled_name = dialled, .port = 1, .connected_side = dialled};
+    struct identity_peer peer;
+    char why[IDENTITY_WHY_MAX];
 
     assert_int_equal(e->error, 0);
-    if (identity_verify(id, e->session, &expect, found, sizeof found, why) != RESULT_OK)
+    if (identity_verify(id, e->session, &expect, &peer, why) != RESULT_OK)
         fail_msg("refused: %s", why);
-    if (!strstr(found, subject))
-        fail_msg("expected a subject with: %s\nfound: %s", subject, found);
+    if (!strstr(peer.subject, subject))
+        fail_msg("expected a subject with: %s\nfound: %s", subject, peer.subject);
 }
 
-HELP void verify_refused(const struct identity *id, struct end *e, const char *peer_name, const char *part)
+HELP void verify_refused_as(const struct identity *id, struct end *e, const struct identity_expectation *expect,
+                            const char *part)
 {
-    const struct identity_expectation expect = {.peer_name = peer_name};
-    char found[200], why[IDENTITY_WHY_MAX];
+    struct identity_peer peer;
+    char why[IDENTITY_WHY_MAX];
 
     assert_int_equal(e->error, 0);
-    assert_int_equal(identity_verify(id, e->session, &expect, found, sizeof found, why), RESULT_IDENTITY);
-    assert_string_equal(found, "");
+    assert_int_equal(identity_verify(id, e->session, expect, &peer, why), RESULT_IDENTITY);
+    assert_string_equal(peer.subject, "");
     if (!strstr(why, part))
         fail_msg("expected a sentence with: %s\nfound: %s", part, why);
+}
+
+HELP void verify_refused(const struct identity *id, struct end *e, const char *dialled, const char *part)
+{
+    const struct identity_expectation expect = {.dialled_name = dialled, .port = 1, .connected_side = dialled};
+
+    verify_refused_as(id, e, &expect, part);
 }
 
 #endif

@@ -20,6 +20,7 @@ static struct handshake_config server_of(const struct identity *id)
 static struct handshake_config named(struct handshake_config config, const char *peer_name)
 {
     config.dialled_name = peer_name;
+    config.connected_side = true;
     return config;
 }
 

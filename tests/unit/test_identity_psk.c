@@ -168,15 +168,21 @@ static void a_session_that_did_not_use_the_key_is_refused(void **state)
     identity_unref(any);
 }
 
-static void a_name_cannot_be_proven_by_a_key(void **state)
+static void the_name_of_the_key_is_the_only_one_that_it_proves(void **state)
 {
+    const struct identity_expectation host = {.peer_patterns = "db.example.org,psk:bob"},
+                                      key = {.peer_patterns = "db.example.org,psk:alice"};
+    struct identity_peer peer;
+    char why[IDENTITY_WHY_MAX];
     struct identity *alice = with_keys(PSK_ALICE);
     struct pair p = shake_identities(alice, alice);
 
     (void)state;
-    verify_refused(alice, &p.client, "db.example.org", "peer=db.example.org cannot be checked");
-    verify_refused(alice, &p.server, "db.example.org", "peer=db.example.org cannot be checked");
-    verify_ok(alice, &p.client, NULL, "psk:alice");
+    verify_refused_as(alice, &p.client, &host, "the pre-shared key alice is none of peer=db.example.org,psk:bob");
+    verify_refused_as(alice, &p.server, &host, "only psk:NAME can be checked with one");
+    assert_int_equal(identity_verify(alice, p.client.session, &key, &peer, why), RESULT_OK);
+    assert_int_equal(identity_verify(alice, p.server.session, &key, &peer, why), RESULT_OK);
+    verify_ok(alice, &p.client, "db.example.org", "psk:alice"); /* a key proves no host, so none is looked for */
     pair_free(&p);
     identity_unref(alice);
 }
@@ -216,7 +222,7 @@ int main(void)
         cmocka_unit_test(psk_without_ephemeral_keys_is_refused_in_either_role),
         cmocka_unit_test(a_server_with_a_certificate_instead_is_refused),
         cmocka_unit_test(a_session_that_did_not_use_the_key_is_refused),
-        cmocka_unit_test(a_name_cannot_be_proven_by_a_key),
+        cmocka_unit_test(the_name_of_the_key_is_the_only_one_that_it_proves),
         cmocka_unit_test(the_cipher_suite_must_have_the_hash_of_the_key),
     };
 

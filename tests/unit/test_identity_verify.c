@@ -222,20 +222,6 @@ static void control_bytes_in_a_subject_never_reach_the_log(void **state)
     identity_unref(a);
 }
 
-static void a_small_subject_buffer_is_kept_to(void **state)
-{
-    struct identity *a = identity_with((struct certificate_spec){.name = "a name that is longer than the buffer"});
-    struct pair p = shake_identities(a, a);
-    char subject[8], why[IDENTITY_WHY_MAX];
-
-    (void)state;
-    assert_int_equal(identity_verify(a, p.client.session, NULL, subject, sizeof subject, why), RESULT_OK);
-    assert_string_equal(subject, "CN=a na");
-    assert_int_equal(identity_verify(a, p.client.session, NULL, NULL, 0, why), RESULT_OK);
-    pair_free(&p);
-    identity_unref(a);
-}
-
 /* A conventional end, with GnuTLS's own means: a certificate that trusts ca, and no callbacks. */
 static gnutls_certificate_credentials_t conventional(const struct certificate *own, const struct certificate *trust)
 {
@@ -380,7 +366,6 @@ int main(void)
         cmocka_unit_test(weak_signatures_are_refused),
         cmocka_unit_test(a_short_rsa_key_in_the_chain_is_refused),
         cmocka_unit_test(control_bytes_in_a_subject_never_reach_the_log),
-        cmocka_unit_test(a_small_subject_buffer_is_kept_to),
         cmocka_unit_test(our_certificate_is_shown_even_if_the_server_names_other_cas),
         cmocka_unit_test(a_client_without_a_certificate_is_refused_and_told_no_ca_names),
         cmocka_unit_test(an_insecure_server_asks_for_nothing),

@@ -46,7 +46,7 @@ HELP void show_prepare(const struct show *show)
 {
     shown_by_peer = show;
     memset(show_certs, 0, sizeof show_certs);
-    show_staple = (gnutls_ocsp_data_st){.response = show->staple, .exptime = -1};
+    show_staple = (gnutls_ocsp_data_st){.response = show->staple};
     show_key = NULL;
     if (!show->count)
         return;
@@ -173,9 +173,11 @@ HELP enum result ask_judge(const struct trust_store *store, gnutls_session_t jud
 
     if (r == RESULT_OK) {
         const struct trust_question q = {store, &peer, expect, own};
-        r = trust_judge(&q, alert, why);
+        struct trust_verdict verdict = {0};
+        r = trust_judge(&q, &verdict, why);
         if (r == RESULT_OK)
-            r = trust_record(&q, alert, why);
+            r = trust_record(&q, &verdict, why);
+        *alert = verdict.alert;
     }
     shown_peer_free(&peer);
     return r;
