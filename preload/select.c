@@ -1,4 +1,5 @@
 /* Makes a socket a protected connection, and an ordinary one again: its desc, its options, its other numbers. */
+#include "epoll_notes.h"
 #include "state.h"
 
 #include "sys.h"
@@ -59,8 +60,10 @@ void select_twins(int fd, struct desc *d)
         bool candidate = word == WORD_SOCKET || word == WORD_BOUND || word == WORD_BOUND_PLAIN || word == WORD_UNKNOWN;
         if (!candidate || (int)i == fd || socket_cookie((int)i) != d->cookie)
             continue;
-        if (atomic_compare_exchange_strong(&table[i], &word, (uintptr_t)d))
-            atomic_fetch_add(&d->refs, 1);
+        if (!atomic_compare_exchange_strong(&table[i], &word, (uintptr_t)d))
+            continue;
+        atomic_fetch_add(&d->refs, 1);
+        notes_adopt(d, (int)i);
     }
 }
 
@@ -131,6 +134,7 @@ struct desc *select_connection(int fd, const struct policy_rule *rule, bool conn
         desc_pin_new(d);
         atomic_store(&d->refs, 1);
         table_set(fd, (uintptr_t)d);
+        notes_adopt(d, fd);
         if (connected_side)
             select_twins(fd, d);
         desc_leave(d);

@@ -1,5 +1,6 @@
 #include "table.h"
 
+#include "epoll_notes.h"
 #include "state.h"
 #include "sys.h"
 #include "waits.h"
@@ -180,6 +181,7 @@ struct desc *desc_new(struct conn *conn, const struct policy_rule *rule)
         d->linger_abort = d->lingers = false;
         atomic_store(&d->rcvlowat, 1);
         d->epolls = NULL;
+        atomic_store(&d->watch, WATCH_NONE);
         d->box = -1;
         atomic_store(&d->nodelay_forced, false);
         atomic_store(&d->cork_due, false);
@@ -218,11 +220,7 @@ void desc_release(struct desc *d)
         live_descs = d->next_live;
     if (d->next_live)
         d->next_live->prev_live = d->prev_live;
-    while (d->epolls) {
-        struct epoll_note *gone = d->epolls;
-        d->epolls = gone->next;
-        free(gone);
-    }
+    notes_drop(d);
     d->conn = NULL;
     d->next_free = free_descs;
     free_descs = d;

@@ -26,12 +26,8 @@ enum table_word {
     WORD_FIRST_POINTER,
 };
 
-struct epoll_note {
-    struct epoll_note *next;
-    int epfd, fd;
-    struct epoll_event event; /* as the program registered it */
-    bool blocking;            /* whoever polls it trusts the answer */
-};
+/* Of a connection in an epoll set (epoll_notes.h). */
+enum watch { WATCH_NONE = 0 /* in none */, WATCH_SETTLED /* what the kernel reports is true */, WATCH_EVENTS };
 
 /* One selected connection as this process holds it. */
 struct desc {
@@ -52,6 +48,7 @@ struct desc {
     bool fastopen_connect;       /* TCP_FASTOPEN_CONNECT as the program set it; the kernel's is off */
     _Atomic bool nodelay_forced; /* TCP_NODELAY is on for the handshake, and the program did not ask for it */
     struct epoll_note *epolls;
+    _Atomic uint32_t watch;      /* enum watch */
     bool nonblocking;            /* O_NONBLOCK, and the timeouts: for a sandbox in which they cannot be asked */
     int64_t receive_ms, send_ms; /* 0: none */
     _Atomic bool helped;         /* in the helper's list */

@@ -132,10 +132,6 @@ relayed() { # [--mode MODE]...
     back=$(xxd -p -c 0 "$BATS_TEST_TMPDIR/back")
 }
 
-port_in_log() { # NAME
-    sed -n 's/^port //p' "$(log_of "$1")"
-}
-
 @test "the relay passes, changes, drops and repeats records" {
     local a=16030100020102 b=1603030002aabb c=17030300021122
     while read -r want mode; do
