@@ -84,13 +84,19 @@ void thread_enter(void)
         signals_hold();
     thread.depth++;
     atomic_signal_fence(memory_order_seq_cst);
+    if (__builtin_expect(thread.async_cancel, 0) && thread.depth == 1)
+        real()->pthread_setcanceltype(PTHREAD_CANCEL_DEFERRED, NULL);
 }
 
 void thread_leave(void)
 {
     atomic_signal_fence(memory_order_seq_cst);
-    if (--thread.depth == 0 && thread.signals_held)
+    if (--thread.depth > 0)
+        return;
+    if (thread.signals_held)
         signals_release();
+    if (__builtin_expect(thread.async_cancel, 0)) /* a cancellation that came meanwhile happens here */
+        real()->pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, NULL);
 }
 
 static void futex_wait(_Atomic uint32_t *word, uint32_t value, long timeout_ns)

@@ -71,7 +71,8 @@ struct thread_state {
     volatile int depth;
     volatile bool signals_held;
     bool in_vfork_child;
-    bool pipe_wanted; /* in a sandbox: this write may raise SIGPIPE; and it has */
+    bool async_cancel; /* the program's PTHREAD_CANCEL_ASYNCHRONOUS: deferred while a call is inside */
+    bool pipe_wanted;  /* in a sandbox: this write may raise SIGPIPE; and it has */
     bool pipe_raised;
     volatile unsigned handlers;      /* of the program that have run in this thread */
     volatile unsigned interruptions; /* those without SA_RESTART */

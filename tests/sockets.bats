@@ -106,6 +106,9 @@ torture_calls() { # plain|protected MODE
 # gcc's AddressSanitizer keeps the stack of a thread that pthread_cancel unwound poisoned, and reports its next user.
 # bats test_tags=unsanitized
 @test "cancelled threads leave the connection usable (law 7) (protected)" { protected cancel; }
+@test "threads cancelled at any instruction leave the connection usable (plain)" { plain cancel_async; }
+# bats test_tags=unsanitized
+@test "threads cancelled at any instruction leave the connection usable (protected)" { protected cancel_async; }
 @test "siglongjmp out of blocked calls leaves the connection usable (law 7) (plain)" { plain longjmp; }
 # gcc's AddressSanitizer keeps what a jump left on an alternate stack poisoned.
 # bats test_tags=unsanitized
