@@ -1,6 +1,7 @@
 /* close, shutdown and the dup family: where numbers begin and end. */
 #include "stream.h"
 
+#include "epoll_notes.h"
 #include "io.h"
 #include "sys.h"
 
@@ -25,8 +26,7 @@ static void leave_epolls(struct desc *d, int fd)
 {
     if (!core->conn_left_alone(d->conn))
         return;
-    for (struct epoll_note *n = d->epolls; n; n = n->next)
-        sys4(SYS_epoll_ctl, (long)n->epfd, (long)EPOLL_CTL_DEL, (long)n->fd, NULL);
+    notes_leave(d, fd);
     int flags = (int)sys3(SYS_fcntl, (long)fd, F_GETFL, 0L);
     if (flags >= 0 && (flags & O_ASYNC))
         sys3(SYS_fcntl, (long)fd, F_SETFL, (long)(flags & ~O_ASYNC));
@@ -102,6 +102,8 @@ static int give_up(int fd, uintptr_t *was)
     library_enter();
     if (atomic_fetch_sub(&d->refs, 1) == 1)
         last_number(d, fd);
+    else
+        notes_forget(d, fd);
     library_leave();
     return 0;
 }

@@ -1,15 +1,20 @@
 /* epoll: handshakes are started when a connection is registered. Readiness is the kernel's own, with two exceptions:
- * what a process in a sandbox has left over (conn_leftover) is added, and for blocking descriptors, whose readers would
- * hang, handshake and control records are not reported. (Readers of non-blocking ones expect EAGAIN.) */
-#include "stream.h"
-
+ * what says nothing to the program is not reported (handshake and control records, records that are not whole), and
+ * what a process in a sandbox has left over is added (epoll_leftover.c).
+ *
+ * An event that is kept back must not be missed: level-triggered, the kernel reports again what is there;
+ * edge-triggered, the end of the handshake raises fresh edges, and what comes behind a control record raises its own,
+ * since a look at the connection has taken the record out of the kernel; EPOLLONESHOT is armed again. */
+#include "epoll_leftover.h"
+#include "epoll_notes.h"
 #include "io.h"
-#include "memory.h"
+#include "stream.h"
 #include "sys.h"
 
 #include <errno.h>
-#include <pthread.h>
-#include <string.h>
+#include <limits.h>
+#include <signal.h>
+#include <time.h>
 
 static int fail(int error)
 {
@@ -17,179 +22,158 @@ static int fail(int error)
     return -1;
 }
 
-/* Registrations are noted, so that closing can take them back while a dup of ours stays (hook_close.c). */
-static pthread_mutex_t notes_lock = PTHREAD_MUTEX_INITIALIZER; /* held while d is pinned: a fork finds it free */
-
-static struct epoll_note *note_of(struct desc *d, int epfd, int fd)
+static bool may_be_connected_later(int fd)
 {
-    for (struct epoll_note *n = d->epolls; n; n = n->next)
-        if (n->epfd == epfd && n->fd == fd)
-            return n;
-    struct epoll_note *n = malloc(sizeof *n);
-    if (n) {
-        *n = (struct epoll_note){.next = d->epolls, .epfd = epfd, .fd = fd};
-        d->epolls = n;
-    }
-    return n;
+    uintptr_t word = table_word(fd);
+    return word == WORD_SOCKET || word == WORD_BOUND || word == WORD_BOUND_PLAIN;
 }
 
-static _Atomic bool any_blocking; /* a blocking descriptor was ever registered */
-
-static void note_registration(struct desc *d, int epfd, int fd, const struct epoll_event *event)
+/* Not protected now. */
+static int control_other(int epfd, int op, int fd, struct epoll_event *event)
 {
-    pthread_mutex_lock(&notes_lock);
-    struct epoll_note *n = note_of(d, epfd, fd);
-    if (n) {
-        n->event = *event;
-        n->blocking = stream_is_blocking(d, fd);
-        if (n->blocking)
-            atomic_store(&any_blocking, true);
+    if (may_be_connected_later(fd)) {
+        library_enter();
+        int r = notes_control(NULL, epfd, op, fd, event);
+        library_leave();
+        return r;
     }
-    pthread_mutex_unlock(&notes_lock);
+    int r = real()->epoll_ctl(epfd, op, fd, event);
+    if (r == 0 && op != EPOLL_CTL_DEL && table_size)
+        notes_other(epfd, fd, event);
+    return r;
 }
 
 HOOK int epoll_ctl(int epfd, int op, int fd, struct epoll_event *event)
 {
     struct desc *d = table_find(fd);
-    if (d && desc_special(d))
+    if (!d)
+        return control_other(epfd, op, fd, event);
+    if (desc_special(d))
         return fail(desc_special(d));
-    if (d && op != EPOLL_CTL_DEL && memory_readable(event, sizeof *event)) {
+    if (op != EPOLL_CTL_DEL)
         stream_touch(d, fd);
-        if (desc_enter(d, fd)) {
-            note_registration(d, epfd, fd, event);
-            desc_leave(d);
-        }
-    }
-    return real()->epoll_ctl(epfd, op, fd, event);
+    if (!desc_enter(d, fd))
+        return real()->epoll_ctl(epfd, op, fd, event);
+    int r = notes_control(d, epfd, op, fd, event);
+    desc_leave(d);
+    return r;
 }
 
-/* Descs of one epoll set with something left over. */
-struct leftovers {
-    int epfd;
-    struct epoll_event *events;
-    int room, count;
-};
+enum { READING = EPOLLIN | EPOLLRDNORM, ALIKE_MAX = 8 };
 
-/* The kernel may have reported the registration for another reason, such as room to write. */
-static void report(struct leftovers *l, const struct epoll_event *event)
+enum verdict { VERDICT_ELSEWHERE = 0 /* not in this set */, VERDICT_NOTHING, VERDICT_TRUE };
+
+/* Looks at the connection: what is there for the program alone makes it readable. */
+static enum verdict look_at(const struct epoll_note *n)
 {
-    for (int i = 0; i < l->count; i++) {
-        if (l->events[i].data.u64 != event->data.u64)
-            continue;
-        l->events[i].events |= event->events & (EPOLLIN | EPOLLRDNORM);
-        return;
-    }
-    if (l->count == l->room)
-        return;
-    l->events[l->count++] =
-        (struct epoll_event){.events = event->events & (EPOLLIN | EPOLLRDNORM), .data = event->data};
+    enum verdict verdict = VERDICT_TRUE;
+    if (!desc_enter(n->desc, n->fd))
+        return VERDICT_ELSEWHERE;
+    struct conn *conn = n->desc->conn;
+    if (!n->blocking && !core->conn_unsettled(conn))
+        notes_unwatch(n->desc);
+    else if (core->conn_ready(conn, n->fd) == RESULT_AGAIN && !core->conn_reading_shut(conn))
+        verdict = VERDICT_NOTHING;
+    helper_kick(n->desc);
+    desc_leave(n->desc);
+    return verdict;
 }
 
-static void look(struct desc *d, void *arg)
+/* What made a socket readable may be another thread's to take, which is about to: do not spin on it. */
+static void pause_briefly(unsigned round)
 {
-    struct leftovers *l = arg;
-    if (!core->conn_leftover(d->conn))
-        return;
-    pthread_mutex_lock(&notes_lock);
-    for (struct epoll_note *n = d->epolls; n; n = n->next) {
-        if (n->epfd != l->epfd || !(n->event.events & (EPOLLIN | EPOLLRDNORM)))
-            continue;
-        report(l, &n->event);
-        if (n->event.events & EPOLLONESHOT) {
-            struct epoll_event off = {.events = EPOLLONESHOT, .data = n->event.data};
-            sys4(SYS_epoll_ctl, (long)n->epfd, (long)EPOLL_CTL_MOD, (long)n->fd, &off);
-            n->event.events &= ~(uint32_t)(EPOLLIN | EPOLLRDNORM);
-        }
-    }
-    pthread_mutex_unlock(&notes_lock);
+    struct timespec t = {0, round < 10 ? 100000 : 1000000};
+    if (round > 1)
+        sys2(SYS_nanosleep, &t, NULL);
 }
 
-/* Adds what the kernel does not know to its count events. */
-static int add_leftovers(int epfd, struct epoll_event *events, int room, int count)
+static bool kernel_has(int fd)
 {
-    struct leftovers l = {epfd, events, room, count};
-    if (count < 0)
-        return count;
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    return io_poll(&p, 1, 0) != 0;
+}
+
+/* Has something else than fd, which is never protected, the same data there, and is it readable? */
+static bool other_is_readable(int epfd, int fd, uint64_t data)
+{
+    int other = notes_other_with(epfd, data);
+    return other >= 0 && other != fd && notes_registered(epfd, other) && kernel_has(other);
+}
+
+/* alone: no other registration is known to have the same data. */
+static enum verdict judge(int epfd, const struct epoll_note *n, bool alone)
+{
+    bool watched = atomic_load(&n->desc->watch) == WATCH_EVENTS;
+    enum verdict verdict = watched ? look_at(n) : VERDICT_TRUE;
+    if (verdict == VERDICT_ELSEWHERE || (verdict == VERDICT_TRUE && alone))
+        return verdict;
+    if (!notes_registered(epfd, n->fd))
+        return VERDICT_ELSEWHERE;
+    return other_is_readable(epfd, n->fd, n->event.data.u64) ? VERDICT_TRUE : verdict;
+}
+
+/* Looks at all of them. True if the kernel has something for one of them all the same: another thread is about to take
+ * it, or it has come only now. */
+static bool look_at_all(const struct epoll_note *notes, int count, bool *truth)
+{
+    bool more = false;
+    for (int i = 0; i < count; i++) {
+        enum verdict verdict = look_at(&notes[i]);
+        *truth |= verdict == VERDICT_TRUE && kernel_has(notes[i].fd);
+        more |= verdict == VERDICT_NOTHING && kernel_has(notes[i].fd);
+    }
+    return more;
+}
+
+/* A set in this set is readable because of what says nothing: when that has been looked at, it is not any more. */
+static bool is_false_set(int epfd, uint64_t data)
+{
+    enum { INNER_MAX = 64, LOOKS = 250, LOOKS_FOR_NOTHING = 3 };
+    struct epoll_note found[INNER_MAX];
+    int inner = notes_other_with(epfd, data), count = 0;
     library_enter();
-    desc_each(look, &l);
+    if (inner >= 0)
+        count = notes_watched_in(inner, found, INNER_MAX);
     library_leave();
-    return l.count;
-}
-
-struct search {
-    int epfd;
-    bool found;
-};
-
-static void search(struct desc *d, void *arg)
-{
-    struct search *s = arg;
-    if (!core->conn_leftover(d->conn))
-        return;
-    pthread_mutex_lock(&notes_lock);
-    for (struct epoll_note *n = d->epolls; n; n = n->next)
-        s->found |= n->epfd == s->epfd && (n->event.events & (EPOLLIN | EPOLLRDNORM));
-    pthread_mutex_unlock(&notes_lock);
-}
-
-/* Only a process in a sandbox leaves such bytes, or one with which this process shares connections. */
-static bool any_leftover(int epfd)
-{
-    struct search s = {epfd, false};
-    if (!core || !(forbidden.receive || fork_relative_sandboxed()))
+    if (count == 0 || count > INNER_MAX || !notes_registered(epfd, inner))
         return false;
-    library_enter();
-    desc_each(search, &s);
-    library_leave();
-    return s.found;
-}
-
-/* The descriptor that an event tells of, if it is a blocking one of ours; -1 if not. */
-struct telling {
-    int epfd;
-    const struct epoll_event *event;
-    struct epoll_event registered;
-    int fd;
-};
-
-static void find_teller(struct desc *d, void *arg)
-{
-    struct telling *t = arg;
-    pthread_mutex_lock(&notes_lock);
-    for (struct epoll_note *n = d->epolls; n; n = n->next) {
-        if (n->epfd != t->epfd || n->event.data.u64 != t->event->data.u64 || !n->blocking)
-            continue;
-        t->fd = n->fd;
-        t->registered = n->event;
+    bool truth = false;
+    unsigned looks = 0;
+    for (unsigned idle = 0; !truth && looks < LOOKS && idle < LOOKS_FOR_NOTHING; looks++) {
+        pause_briefly(looks / 5);
+        idle = look_at_all(found, count, &truth) ? 0 : idle + 1;
+        if (!truth && !kernel_has(inner))
+            return true;
     }
-    pthread_mutex_unlock(&notes_lock);
+    return false;
 }
 
-/* A note outlives EPOLL_CTL_DEL and the set itself, whose number may be another set's by now: an event of anybody there
- * could have the same data. The kernel knows: what is registered cannot be added (EEXIST). */
-static bool is_registered(int epfd, int fd)
-{
-    struct epoll_event none = {.events = 0};
-    long r = sys4(SYS_epoll_ctl, (long)epfd, (long)EPOLL_CTL_ADD, (long)fd, &none);
-    if (r == 0)
-        sys4(SYS_epoll_ctl, (long)epfd, (long)EPOLL_CTL_DEL, (long)fd, &none);
-    return r == -EEXIST;
-}
-
+/* Does the event say nothing of reading? Several registrations may have the same data: it is true if one of them is. */
 static bool is_false(int epfd, const struct epoll_event *event)
 {
-    struct telling t = {.epfd = epfd, .event = event, .fd = -1};
-    if (!(event->events & (EPOLLIN | EPOLLRDNORM)) || (event->events & (EPOLLERR | EPOLLHUP)))
+    struct epoll_note found[ALIKE_MAX];
+    enum verdict verdicts[ALIKE_MAX];
+    if (!(event->events & READING) || (event->events & (EPOLLERR | EPOLLHUP)))
         return false;
     library_enter();
-    desc_each(find_teller, &t);
+    int count = notes_find(event->data.u64, found, ALIKE_MAX);
     library_leave();
-    struct desc *d = t.fd >= 0 ? table_find(t.fd) : NULL;
-    if (!d || desc_special(d) || stream_readable(d, t.fd) || !is_registered(epfd, t.fd))
-        return false;
-    if ((t.registered.events & EPOLLONESHOT) && !(event->events & EPOLLOUT)) /* it has not fired yet */
-        sys4(SYS_epoll_ctl, (long)epfd, (long)EPOLL_CTL_MOD, (long)t.fd, &t.registered);
-    return true;
+    if (count == 0 || count > ALIKE_MAX)
+        return count == 0 && is_false_set(epfd, event->data.u64);
+    bool nothing = false, truth = false;
+    for (int i = 0; i < count && !truth; i++) {
+        verdicts[i] = judge(epfd, &found[i], count == 1);
+        nothing |= verdicts[i] == VERDICT_NOTHING;
+        truth = verdicts[i] == VERDICT_TRUE;
+    }
+    library_enter();
+    if (count == 1 && found->epfd == epfd && (truth || (nothing && event->events & ~(uint32_t)READING)))
+        notes_told(found);
+    for (int i = 0; i < count && nothing && !truth && !(event->events & ~(uint32_t)READING); i++)
+        if (verdicts[i] == VERDICT_NOTHING)
+            notes_swallowed(epfd, &found[i]);
+    library_leave();
+    return nothing && !truth;
 }
 
 /* Takes false answers back. Returns how many events are left. */
@@ -198,75 +182,132 @@ static int correct(int epfd, struct epoll_event *events, int count)
     int left = 0;
     for (int i = 0; i < count; i++) {
         if (is_false(epfd, &events[i]))
-            events[i].events &= ~(uint32_t)(EPOLLIN | EPOLLRDNORM);
+            events[i].events &= ~(uint32_t)READING;
         if (events[i].events)
             events[left++] = events[i];
     }
     return left;
 }
 
-/* timeout: NULL for ever. */
-static int wait_for_events(int epfd, struct epoll_event *events, int room, const struct timespec *timeout,
-                           const sigset_t *mask)
+static int64_t now_ns(void)
 {
-    static const struct timespec pause = {0, 1000000}; /* what is there may be another thread's to take */
-    int64_t end_ns = timeout ? io_now_ms() * 1000000 + timeout->tv_sec * 1000000000LL + timeout->tv_nsec : INT64_MAX;
-    int saved = errno;
-    for (;;) {
-        int64_t left_ns = end_ns == INT64_MAX ? -1 : end_ns - io_now_ms() * 1000000;
-        int left_ms = left_ns < 0                       ? (timeout ? 0 : -1)
-                      : left_ns > INT32_MAX * 1000000LL ? INT32_MAX
-                                                        : (int)((left_ns + 999999) / 1000000);
-        int n = real()->epoll_pwait(epfd, events, room, left_ms, mask);
-        int left = n > 0 ? correct(epfd, events, n) : n;
-        if (n <= 0 || left > 0 || left_ms == 0) {
-            if (n > 0)
-                errno = saved;
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+/* One wait of the program, which may take several of ours. */
+struct wait {
+    int epfd;
+    struct epoll_event *events;
+    int room;
+    const sigset_t *mask;
+    int64_t end_ns; /* INT64_MAX: never */
+    bool precise;   /* epoll_pwait2 */
+    unsigned handlers;
+};
+
+static struct wait wait_begin_at(int epfd, struct epoll_event *events, int room, const sigset_t *mask)
+{
+    return (struct wait){.epfd = epfd, .events = events, .room = room, .mask = mask, .handlers = thread.handlers};
+}
+
+/* Until end_ns at most. A signal that comes before the kernel waits would be missed: so it is blocked until then. */
+static int wait_again(const struct wait *w, int64_t left_ns)
+{
+    sigset_t all, mask;
+    int n = -1;
+    sigfillset(&all);
+    sys4(SYS_rt_sigprocmask, (long)SIG_BLOCK, &all, &mask, (long)(_NSIG / 8));
+    struct timespec left = {left_ns / 1000000000, left_ns % 1000000000};
+    int64_t left_ms = left_ns / 1000000 + (left_ns % 1000000 != 0);
+    if (thread.handlers != w->handlers)
+        errno = EINTR; /* epoll_wait is never restarted: signal(7) */
+    else if (w->precise)
+        n = real()->epoll_pwait2(w->epfd, w->events, w->room, left_ns == INT64_MAX ? NULL : &left,
+                                 w->mask ? w->mask : &mask);
+    else
+        n = real()->epoll_pwait(w->epfd, w->events, w->room,
+                                left_ns == INT64_MAX ? -1
+                                : left_ms > INT_MAX  ? INT_MAX
+                                                     : (int)left_ms,
+                                w->mask ? w->mask : &mask);
+    sys4(SYS_rt_sigprocmask, (long)SIG_SETMASK, &mask, NULL, (long)(_NSIG / 8));
+    return n;
+}
+
+/* n > 0 events have come: those that say something, as many as there are in the time that is left. */
+static int wait_for_truth(const struct wait *w, int n, int saved)
+{
+    enum { ROUNDS_AT_THE_END = 64 };
+    for (unsigned round = 1;; round++) {
+        int left = correct(w->epfd, w->events, n);
+        int64_t left_ns = w->end_ns == INT64_MAX ? INT64_MAX : w->end_ns - now_ns();
+        bool over = left_ns <= 0 && (n < w->room || round > ROUNDS_AT_THE_END);
+        errno = saved;
+        if (left > 0 || over)
             return left;
-        }
-        sys2(SYS_nanosleep, &pause, NULL);
+        if (left_ns > 0)
+            pause_briefly(round);
+        n = wait_again(w, left_ns < 0 ? 0 : left_ns);
+        if (n <= 0)
+            return n;
     }
 }
 
-static bool is_time(const struct timespec *t)
+static bool watches(void)
 {
-    return !t || (memory_readable(t, sizeof *t) && t->tv_sec >= 0 && t->tv_nsec >= 0 && t->tv_nsec < 1000000000);
+    return __builtin_expect(atomic_load_explicit(&notes_watched, memory_order_relaxed) != 0, 0) && !forbidden.receive;
 }
 
-static bool trusts(void)
+/* timeout_ms as in epoll_wait(2). */
+static int64_t end_of(int timeout_ms)
 {
-    return atomic_load_explicit(&any_blocking, memory_order_relaxed) && !forbidden.receive;
-}
-
-static int wait_corrected(int epfd, struct epoll_event *events, int room, int timeout, const sigset_t *mask)
-{
-    struct timespec t = {timeout / 1000, timeout % 1000 * 1000000L};
-    if (!any_leftover(epfd))
-        return wait_for_events(epfd, events, room, timeout < 0 ? NULL : &t, mask);
-    return add_leftovers(epfd, events, room, real()->epoll_pwait(epfd, events, room, 0, mask));
+    return timeout_ms < 0 ? INT64_MAX : timeout_ms == 0 ? 0 : now_ns() + timeout_ms * 1000000LL;
 }
 
 HOOK int epoll_wait(int epfd, struct epoll_event *events, int room, int timeout)
 {
-    bool changed = trusts() || any_leftover(epfd);
-    return changed ? wait_corrected(epfd, events, room, timeout, NULL)
-                   : real()->epoll_wait(epfd, events, room, timeout);
+    if (!table_size)
+        return real()->epoll_wait(epfd, events, room, timeout);
+    if (leftover_in(epfd))
+        return leftover_add(epfd, events, room, real()->epoll_wait(epfd, events, room, 0));
+    struct wait w = wait_begin_at(epfd, events, room, NULL);
+    int saved = errno;
+    w.end_ns = end_of(timeout);
+    int n = real()->epoll_wait(epfd, events, room, timeout);
+    return n > 0 && watches() ? wait_for_truth(&w, n, saved) : n;
 }
 
 HOOK int epoll_pwait(int epfd, struct epoll_event *events, int room, int timeout, const sigset_t *mask)
 {
-    bool changed = trusts() || any_leftover(epfd);
-    return changed ? wait_corrected(epfd, events, room, timeout, mask)
-                   : real()->epoll_pwait(epfd, events, room, timeout, mask);
+    if (!table_size)
+        return real()->epoll_pwait(epfd, events, room, timeout, mask);
+    if (leftover_in(epfd))
+        return leftover_add(epfd, events, room, real()->epoll_pwait(epfd, events, room, 0, mask));
+    struct wait w = wait_begin_at(epfd, events, room, mask);
+    int saved = errno;
+    w.end_ns = end_of(timeout);
+    int n = real()->epoll_pwait(epfd, events, room, timeout, mask);
+    return n > 0 && watches() ? wait_for_truth(&w, n, saved) : n;
 }
 
 HOOK int epoll_pwait2(int epfd, struct epoll_event *events, int room, const struct timespec *timeout,
                       const sigset_t *mask)
 {
-    static const struct timespec now;
-    bool leftover = any_leftover(epfd);
-    if (!leftover && trusts() && is_time(timeout))
-        return wait_for_events(epfd, events, room, timeout, mask);
-    int n = real()->epoll_pwait2(epfd, events, room, leftover ? &now : timeout, mask);
-    return leftover ? add_leftovers(epfd, events, room, n) : n;
+    static const struct timespec at_once;
+    if (!table_size)
+        return real()->epoll_pwait2(epfd, events, room, timeout, mask);
+    if (leftover_in(epfd))
+        return leftover_add(epfd, events, room, real()->epoll_pwait2(epfd, events, room, &at_once, mask));
+    struct wait w = wait_begin_at(epfd, events, room, mask);
+    int saved = errno;
+    int64_t begun_ns = timeout ? now_ns() : 0;
+    int n = real()->epoll_pwait2(epfd, events, room, timeout, mask);
+    if (n <= 0 || !watches())
+        return n;
+    w.precise = true; /* the kernel has read timeout: so can we */
+    w.end_ns = !timeout || timeout->tv_sec > INT32_MAX ? INT64_MAX
+                                                       : begun_ns + timeout->tv_sec * 1000000000LL + timeout->tv_nsec;
+    return wait_for_truth(&w, n, saved);
 }

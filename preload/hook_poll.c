@@ -1,7 +1,6 @@
 /* Readiness stays with the kernel (law 4). Here handshakes are started, and what poll and select report is looked at
  * once more, since their readers trust it: handshake and control records make the kernel's socket readable, and a read
- * would then block, or say EAGAIN, which ncat -l takes for a broken connection. (Event loops on epoll expect EAGAIN.)
- */
+ * would then block, or say EAGAIN, which ncat -l takes for a broken connection. */
 #include "stream.h"
 
 #include "io.h"

@@ -10,6 +10,7 @@
 #include <linux/capability.h>
 #include <netdb.h>
 #include <poll.h>
+#include <pthread.h>
 #include <pty.h>
 #include <sched.h>
 #include <setjmp.h>
@@ -38,6 +39,10 @@ int capset(cap_user_header_t header, cap_user_data_t data);
 /* libc's headers declare these only where they put them in the place of the ones without _chk. */
 int __vdprintf_chk(int fd, int flag, const char *format, va_list args);
 void __vsyslog_chk(int priority, int flag, const char *format, va_list args);
+int __open_2(const char *path, int flags);
+int __open64_2(const char *path, int flags);
+int __openat_2(int dir, const char *path, int flags);
+int __openat64_2(int dir, const char *path, int flags);
 int __vasprintf_chk(char **text, int flag, const char *format, va_list args);
 
 /* clang-format would indent each line further, at each run. */
@@ -54,8 +59,10 @@ int __vasprintf_chk(char **text, int flag, const char *format, va_list args);
     X(chroot) X(setuid) X(seteuid) X(setreuid) X(setresuid) X(setgid) X(setegid) X(setregid) X(setresgid) X(unshare) \
     X(setns) X(capset) X(prctl) X(epoll_wait) X(epoll_pwait) X(epoll_pwait2) X(daemon) X(_exit) X(execve) X(execv) X(execvp) X(execvpe) X(fexecve) X(execveat) X(posix_spawn) \
     X(posix_spawnp) X(system) X(popen) X(pclose) X(sigaction) X(syscall) \
-    X(longjmp) X(_longjmp) X(siglongjmp) X(sigaltstack) X(socketpair) X(pipe) X(pipe2) X(eventfd) X(epoll_create) \
-    X(epoll_create1) X(timerfd_create) X(memfd_create) X(getaddrinfo) X(gai_error) X(gethostbyname) X(gethostbyname2) \
+    X(pthread_setcanceltype) X(longjmp) X(_longjmp) X(siglongjmp) X(sigaltstack) X(socketpair) X(pipe) X(pipe2) X(eventfd) X(epoll_create) \
+    X(epoll_create1) X(timerfd_create) X(memfd_create) \
+    X(open) X(open64) X(openat) X(openat64) X(creat) X(creat64) X(__open_2) X(__open64_2) X(__openat_2) X(__openat64_2) \
+    X(getaddrinfo) X(gai_error) X(gethostbyname) X(gethostbyname2) \
     X(gethostbyname_r) X(gethostbyname2_r)
 /* clang-format on */
 

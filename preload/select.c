@@ -1,4 +1,5 @@
 /* Makes a socket a protected connection, and an ordinary one again: its desc, its options, its other numbers. */
+#include "epoll_notes.h"
 #include "names.h"
 #include "state.h"
 
@@ -80,6 +81,7 @@ static void take_if_twin(int fd, uintptr_t word, struct desc *d)
     if (socket_cookie(fd) != d->cookie || !atomic_compare_exchange_strong(&table[fd], &word, (uintptr_t)d))
         return;
     atomic_fetch_add(&d->refs, 1);
+    notes_adopt(d, fd);
 }
 
 void select_twins(int fd, struct desc *d)
@@ -192,6 +194,7 @@ struct desc *select_connection(int fd, const struct policy_rule *rule, bool conn
         desc_pin_new(d);
         atomic_store(&d->refs, 1);
         table_set(fd, (uintptr_t)d);
+        notes_adopt(d, fd);
         if (connected_side)
             select_twins(fd, d);
         desc_leave(d);

@@ -2,6 +2,7 @@
  * call that must wait does so unpinned (waiting.c). */
 #include "stream.h"
 
+#include "epoll_notes.h"
 #include "io.h"
 #include "sys.h"
 #include "waits.h"
@@ -81,6 +82,8 @@ static enum result receive_once(struct desc *d, int fd, struct vec *v, bool peek
         result = RESULT_EOF;
     if (result == RESULT_AGAIN)
         *wait = wait_begin(d);
+    if (atomic_load_explicit(&d->watch, memory_order_relaxed) == WATCH_SETTLED && core->conn_unsettled(d->conn))
+        notes_watch(d);
     helper_kick(d);
     desc_leave(d);
     return result;

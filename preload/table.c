@@ -1,5 +1,6 @@
 #include "table.h"
 
+#include "epoll_notes.h"
 #include "state.h"
 #include "sys.h"
 #include "waits.h"
@@ -83,13 +84,19 @@ void thread_enter(void)
         signals_hold();
     thread.depth++;
     atomic_signal_fence(memory_order_seq_cst);
+    if (__builtin_expect(thread.async_cancel, 0) && thread.depth == 1)
+        real()->pthread_setcanceltype(PTHREAD_CANCEL_DEFERRED, NULL);
 }
 
 void thread_leave(void)
 {
     atomic_signal_fence(memory_order_seq_cst);
-    if (--thread.depth == 0 && thread.signals_held)
+    if (--thread.depth > 0)
+        return;
+    if (thread.signals_held)
         signals_release();
+    if (__builtin_expect(thread.async_cancel, 0)) /* a cancellation that came meanwhile happens here */
+        real()->pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, NULL);
 }
 
 static void futex_wait(_Atomic uint32_t *word, uint32_t value, long timeout_ns)
@@ -181,6 +188,7 @@ struct desc *desc_new(struct conn *conn, const struct policy_rule *rule)
         atomic_store(&d->rcvlowat, 1);
         d->epolls = NULL;
         d->label = NULL;
+        atomic_store(&d->watch, WATCH_NONE);
         d->box = -1;
         atomic_store(&d->nodelay_forced, false);
         atomic_store(&d->cork_due, false);
@@ -219,11 +227,7 @@ void desc_release(struct desc *d)
         live_descs = d->next_live;
     if (d->next_live)
         d->next_live->prev_live = d->prev_live;
-    while (d->epolls) {
-        struct epoll_note *gone = d->epolls;
-        d->epolls = gone->next;
-        free(gone);
-    }
+    notes_drop(d);
     free(d->label);
     d->conn = NULL;
     d->next_free = free_descs;

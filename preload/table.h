@@ -26,12 +26,8 @@ enum table_word {
     WORD_FIRST_POINTER,
 };
 
-struct epoll_note {
-    struct epoll_note *next;
-    int epfd, fd;
-    struct epoll_event event; /* as the program registered it */
-    bool blocking;            /* whoever polls it trusts the answer */
-};
+/* Of a connection in an epoll set (epoll_notes.h). */
+enum watch { WATCH_NONE = 0 /* in none */, WATCH_SETTLED /* what the kernel reports is true */, WATCH_EVENTS };
 
 /* Of the program's exporter values (p2ptls.h). */
 struct desc_label {
@@ -60,6 +56,7 @@ struct desc {
     _Atomic bool nodelay_forced; /* TCP_NODELAY is on for the handshake, and the program did not ask for it */
     struct epoll_note *epolls;
     struct desc_label *label;
+    _Atomic uint32_t watch;      /* enum watch */
     bool nonblocking;            /* O_NONBLOCK, and the timeouts: for a sandbox in which they cannot be asked */
     int64_t receive_ms, send_ms; /* 0: none */
     _Atomic bool helped;         /* in the helper's list */
@@ -82,7 +79,8 @@ struct thread_state {
     volatile int depth;
     volatile bool signals_held;
     bool in_vfork_child;
-    bool pipe_wanted; /* in a sandbox: this write may raise SIGPIPE; and it has */
+    bool async_cancel; /* the program's PTHREAD_CANCEL_ASYNCHRONOUS: deferred while a call is inside */
+    bool pipe_wanted;  /* in a sandbox: this write may raise SIGPIPE; and it has */
     bool pipe_raised;
     volatile unsigned handlers;      /* of the program that have run in this thread */
     volatile unsigned interruptions; /* those without SA_RESTART */

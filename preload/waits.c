@@ -225,6 +225,8 @@ void waits_jump(uintptr_t stack_pointer)
 static void thread_ends(void *unused)
 {
     (void)unused;
+    if (thread.async_cancel) /* it may have come between the first two steps of thread_enter, where nothing is held */
+        thread.depth = 0;
     thread_enter();
     while (thread.waits)
         pop();

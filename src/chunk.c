@@ -1,6 +1,7 @@
 #include "chunk.h"
 
 #include "bytes.h"
+#include "log.h"
 #include "sys.h"
 
 #include <fcntl.h>
@@ -133,9 +134,16 @@ void chunk_drop(struct chunk *chunk, struct slot *slot)
 /* A process under RLIMIT_FSIZE would be killed by ftruncate. */
 static int new_memfd(size_t size)
 {
+    static _Atomic bool told;
     struct rlimit limit;
-    if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur < size)
+    if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur < size) {
+        if (!atomic_exchange(&told, true))
+            log_event(LOG_LEVEL_WARN,
+                      "RLIMIT_FSIZE is below %zu bytes: connections cannot be handed to other programs (exec, "
+                      "SCM_RIGHTS); raise it",
+                      size);
         return -1;
+    }
     long fd = sys2(SYS_memfd_create, "p2ptls", (long)(MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL));
     if (fd < 0) /* before Linux 6.3 */
         fd = sys2(SYS_memfd_create, "p2ptls", (long)(MFD_CLOEXEC | MFD_ALLOW_SEALING));

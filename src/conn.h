@@ -142,6 +142,10 @@ MUST_USE enum result conn_count(struct conn *c, int fd, size_t queued, size_t *a
 /* Readiness alone, for a reader that must not be told wrong: RESULT_OK if a read would give bytes. A record that
  * can only be application data is not opened for it. */
 MUST_USE enum result conn_ready(struct conn *c, int fd);
+/* Is the kernel's socket likely to be readable with nothing for the program in it? During the handshake and until the
+ * first bytes are read; always, if the peer is a conventional TLS stack, which may send tickets and KeyUpdates unasked;
+ * and while records are so large, or come in such pieces, that one may not be whole. Costs no call. */
+bool conn_unsettled(const struct conn *c);
 
 /* Writes application data; RESULT_OK with *put > 0 (short only when the kernel is full), RESULT_AGAIN with nothing
  * taken, or a failure with *error set. During the handshake it keeps the bytes, up to the rule's limit. more: MSG_MORE.

@@ -54,6 +54,8 @@ struct conn {
     _Atomic uint32_t left;        /* the program has no number for it any more */
     _Atomic uint32_t rest_due;    /* the slot may hold the rest of a record */
     _Atomic uint32_t shut_rd_due; /* SHUT_RD waits for our FIN to be acknowledged */
+    _Atomic uint32_t
+        wary; /* reads to come of small whole records, until a record is expected to be whole (conn_unsettled) */
     int64_t born_ms;
     _Atomic int64_t watched_ms; /* when we first waited for another process to do the handshake */
     _Atomic int64_t deadline_ms, rest_ms;

@@ -134,25 +134,53 @@ enum result conn_count(struct conn *c, int fd, size_t queued, size_t *available)
 }
 
 /* Tickets and KeyUpdates are smaller than this; what is larger, and whole in the kernel, is application data. */
-enum { CONTROL_MAX = 8192 };
+enum { CONTROL_MAX = 8192, KEY_UPDATE_BODY = 5 + 1 + RECORD_TAG, LOOK = 2048 };
 
-static bool large_record_waits(struct reading *r)
+/* Nothing but data comes from a peer of ours, since control records ride in front of it: which a KeyUpdate may do by
+ * itself where a segment ends. */
+static bool is_data(const struct conn *c, size_t body)
 {
-    uint8_t header[RECORD_HEADER];
-    struct iovec iov = {header, sizeof header};
-    size_t body = 0;
-    if (r->rx.plain_len || r->rx.half_len || r->rx.tail_held || r->rx.end != RX_LIVE || conn_transport->no_peek)
+    bool ours = !c->slot->peer_is_conventional && atomic_load_explicit(&c->slot->bytes_in, memory_order_relaxed);
+    return body >= CONTROL_MAX || (ours && body != KEY_UPDATE_BODY);
+}
+
+/* Opens a copy: only a record of data needs not be taken out of the kernel. */
+static bool opens_as_data(struct reading *r, uint8_t *wire, size_t wire_len)
+{
+    enum record_type type = RECORD_INVALID;
+    uint8_t alert = 0;
+    size_t len = 0;
+    bool opened = record_cipher_fit(&r->c->rx_cipher, &r->rx.keys) == RESULT_OK &&
+                  record_open(r->c->rx_cipher, &r->rx.keys, wire, wire_len, wire + RECORD_HEADER, &len, &type,
+                              &alert) == RESULT_OK;
+    wipe(wire + RECORD_HEADER, wire_len - RECORD_HEADER);
+    return opened && type == RECORD_APPLICATION_DATA && len;
+}
+
+/* Is a record with something for the program in it known to be whole, in the slot and the kernel together? */
+static bool data_waits(struct reading *r)
+{
+    uint8_t wire[LOOK];
+    struct iovec iov = {wire, sizeof wire};
+    size_t body = 0, half = r->rx.half_len;
+    if (r->rx.plain_len || r->rx.tail_held || r->rx.end != RX_LIVE || conn_transport->no_peek)
         return false;
-    if (conn_transport->receive(r->fd, &iov, 1, true) != (ssize_t)sizeof header)
+    if (half) {
+        memcpy(wire, r->c->slot->rx_buffer, RECORD_HEADER);
+        return half >= RECORD_HEADER && record_header(wire, &body) == RESULT_OK && is_data(r->c, body) &&
+               RECORD_HEADER + body > half && conn_transport->unread(r->fd) >= (long)(RECORD_HEADER + body - half);
+    }
+    ssize_t k = conn_transport->receive(r->fd, &iov, 1, true);
+    if (k < RECORD_HEADER || record_header(wire, &body) != RESULT_OK)
         return false;
-    if (record_header(header, &body) != RESULT_OK || body < CONTROL_MAX)
-        return false;
-    return conn_transport->unread(r->fd) >= (long)(RECORD_HEADER + body);
+    size_t total = RECORD_HEADER + body;
+    bool whole = (size_t)k >= total || (k == LOOK && conn_transport->unread(r->fd) >= (long)total);
+    return whole && (is_data(r->c, body) || ((size_t)k >= total && opens_as_data(r, wire, total)));
 }
 
 static enum result ready_loop(struct reading *r)
 {
-    return large_record_waits(r) ? RESULT_OK : probe_loop(r);
+    return data_waits(r) ? RESULT_OK : probe_loop(r);
 }
 
 enum result conn_ready(struct conn *c, int fd)
@@ -160,6 +188,15 @@ enum result conn_ready(struct conn *c, int fd)
     struct reading r = {.count = 0};
     enum result result = conn_drive(c, fd);
     return result == RESULT_OK ? rx_run(c, fd, &r, ready_loop) : result;
+}
+
+bool conn_unsettled(const struct conn *c)
+{
+    uint32_t state = atomic_load(&c->slot->state);
+    if (state == SLOT_OPEN)
+        return c->slot->peer_is_conventional || atomic_load_explicit(&c->wary, memory_order_relaxed) ||
+               !atomic_load_explicit(&c->slot->bytes_in, memory_order_relaxed);
+    return state == SLOT_UNSTARTED || state == SLOT_HANDSHAKE;
 }
 
 int rx_verdict(struct conn *c, int fd)

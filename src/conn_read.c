@@ -238,6 +238,21 @@ static enum result sink_loop(struct reading *r)
     return RESULT_OK;
 }
 
+/* A record up to this size comes in one segment, unless others are before it. */
+enum { SEGMENT = 1024, WARY_READS = 64 };
+
+static void note_size(struct conn *c, const struct reading *r)
+{
+    uint32_t wary = atomic_load_explicit(&c->wary, memory_order_relaxed);
+    if (r->got > SEGMENT || r->rx.half_len)
+        wary = WARY_READS;
+    else if (wary && r->got)
+        wary--;
+    else
+        return;
+    atomic_store_explicit(&c->wary, wary, memory_order_relaxed);
+}
+
 static enum result run_read(struct conn *c, int fd, struct reading *r, enum result (*loop)(struct reading *),
                             size_t *got, int *error)
 {
@@ -250,6 +265,7 @@ static enum result run_read(struct conn *c, int fd, struct reading *r, enum resu
     result = rx_run(c, fd, r, loop);
     *got = r->got;
     *error = r->rx.error;
+    note_size(c, r);
     if (!r->got)
         return result;
     if (loop != rx_peek_loop)

@@ -40,6 +40,7 @@
     X(conn_take_error)                                                                                                 \
     X(conn_read)                                                                                                       \
     X(conn_ready)                                                                                                      \
+    X(conn_unsettled)                                                                                                  \
     X(conn_count)                                                                                                      \
     X(conn_write)                                                                                                      \
     X(conn_read_to)                                                                                                    \

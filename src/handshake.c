@@ -191,5 +191,6 @@ void handshake_abort(struct handshake *hs, enum result reason, uint8_t alert, co
 void handshake_take_secrets(struct handshake *hs, struct handshake_secrets *out)
 {
     *out = hs->secrets;
+    out->peer_has_role = hs->peer_has_role;
     wipe(&hs->secrets, sizeof hs->secrets);
 }

@@ -74,6 +74,7 @@ void handshake_abort(struct handshake *hs, enum result reason, uint8_t alert, co
 
 struct handshake_secrets {
     bool is_client;
+    bool peer_has_role; /* the peer is one of us, and not a conventional TLS stack */
     enum record_suite suite;
     uint16_t secret_len;
     uint8_t read[RECORD_SECRET_MAX];      /* application traffic secret of the peer's direction */

@@ -91,6 +91,7 @@ static int receive_role(gnutls_session_t session, const unsigned char *bytes, si
 {
     struct handshake *hs = owner(session);
 
+    hs->peer_has_role = true;
     if (hs->phase == PHASE_CLIENT)
         return receive_echo(hs, bytes, len);
     return len == ROLE_VALUE_BYTES ? 0 : GNUTLS_E_RECEIVED_ILLEGAL_PARAMETER;

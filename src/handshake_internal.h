@@ -61,7 +61,7 @@ struct handshake {
 
     struct hello first; /* of the peer */
     struct hello retry; /* its ClientHello after our HelloRetryRequest */
-    bool answers_role;  /* server: the peer's hello carries p2p_role */
+    bool peer_has_role; /* p2p_role came from the peer, in its hello or in EncryptedExtensions */
     bool echo_due;      /* server: own_echo goes into EncryptedExtensions */
     bool discarded;     /* client: a hello of the peer was read and lost the tie-break */
     bool echo_seen;     /* client: the server's echo fits the discarded hello */

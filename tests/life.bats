@@ -45,6 +45,14 @@ load program_helpers
     assert_contains "$output" 'areas 1' # it found what there is to scribble on
 }
 
+@test "a child finds the keys of connections from before its fork, and of none that its parent made since" {
+    plain memory_search
+    assert_output_has 'found 0 and 0'
+    protected memory_search
+    assert_matches "$output" 'secrets [1-9][0-9]+ before the fork, [1-9][0-9]+ since'
+    assert_matches "$output" 'found [1-9][0-9]* and 0'
+}
+
 @test "a number that was closed unseen is not taken for its old connection (plain)" { plain stale; }
 @test "a number that was closed unseen is not taken for its old connection (protected)" { protected stale; }
 

@@ -20,3 +20,7 @@ protected() { # PROGRAM [ARGS]...; OPTIONS: of the policy
     assert_status 0
     [ -s "$log" ] || fail "no handshake is in the log of: $program $*"
 }
+
+port_in_log() { # NAME
+    sed -n 's/^port //p' "$(log_of "$1")"
+}

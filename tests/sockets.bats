@@ -106,6 +106,9 @@ torture_calls() { # plain|protected MODE
 # gcc's AddressSanitizer keeps the stack of a thread that pthread_cancel unwound poisoned, and reports its next user.
 # bats test_tags=unsanitized
 @test "cancelled threads leave the connection usable (law 7) (protected)" { protected cancel; }
+@test "threads cancelled at any instruction leave the connection usable (plain)" { plain cancel_async; }
+# bats test_tags=unsanitized
+@test "threads cancelled at any instruction leave the connection usable (protected)" { protected cancel_async; }
 @test "siglongjmp out of blocked calls leaves the connection usable (law 7) (plain)" { plain longjmp; }
 # gcc's AddressSanitizer keeps what a jump left on an alternate stack poisoned.
 # bats test_tags=unsanitized
@@ -130,10 +133,6 @@ relayed() { # [--mode MODE]...
     finish relay || return
     got=$(xxd -p -c 0 "$BATS_TEST_TMPDIR/got")
     back=$(xxd -p -c 0 "$BATS_TEST_TMPDIR/back")
-}
-
-port_in_log() { # NAME
-    sed -n 's/^port //p' "$(log_of "$1")"
 }
 
 @test "the relay passes, changes, drops and repeats records" {

@@ -101,6 +101,24 @@ static void try_accept(void)
     SYS(close(listener));
 }
 
+/* /dev/zero by each function that opens files: its bytes are read, and none of the connection's. */
+static void try_files(void)
+{
+    int (*const opens[])(const char *, int, ...) = {open, open64};
+    for (int i = 0; i < 4; i++) {
+        int stale[2];
+        char got[10] = "untouched";
+        make_stale(stale);
+        int fd = i < 2    ? opens[i]("/dev/zero", O_RDWR | O_CLOEXEC)
+                 : i == 2 ? openat(AT_FDCWD, "/dev/zero", O_RDWR | O_CLOEXEC)
+                          : openat64(AT_FDCWD, "/dev/zero", O_RDWR | O_CLOEXEC);
+        CHECK(fd == stale[0] || fd == stale[1], "open got %d", fd);
+        CHECK(write(fd, "file", 4) == 4, "a file: %s", strerror(errno));
+        CHECK(read(fd, got, 10) == 10 && !got[0] && !got[9], "not the file's bytes: %.10s", got);
+        SYS(close(fd));
+    }
+}
+
 static void try_others(void)
 {
     int stale[2];
@@ -115,6 +133,7 @@ static void try_others(void)
     CHECK(fd == stale[0] || fd == stale[1], "memfd_create got %d", fd);
     CHECK(write(fd, "file", 4) == 4 && lseek(fd, 0, SEEK_CUR) == 4, "a file: %s", strerror(errno));
     SYS(close(fd));
+    try_files();
 }
 
 int main(void)

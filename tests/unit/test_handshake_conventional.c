@@ -194,7 +194,7 @@ static void a_conventional_server_that_answers_a_server_is_refused(void **state)
 static void a_client_without_a_certificate_is_refused(void **state)
 {
     gnutls_certificate_credentials_t none;
-    gnutls_session_t session = make_session(false, identity_priorities(user));
+    gnutls_session_t session = make_session(false, identity_priorities(user, false));
 
     (void)state;
     assert_true(gnutls_certificate_allocate_credentials(&none) >= 0);
@@ -325,8 +325,8 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-    identity_free(user);
-    identity_free(psk);
+    identity_unref(user);
+    identity_unref(psk);
     return folder_remove(state);
 }
 
