@@ -45,8 +45,8 @@ on_the_wire() { # plain|protected|traced PORT COMMAND...
     fi
 }
 
-# What strace -k unwinds it opens as the traced process sees it: for one that will be in a chroot, what it runs has to be
-# there as well.
+# What strace -k unwinds it opens as the traced process sees it: for one that will be in a chroot, what it runs has to
+# be there as well.
 visible_in_chroot() { # FOLDER FILE...
     mkdir -p "$1" && cp --parents "$(realpath "$LIBC")" "$LIBRARY" "${LIBRARY%.so}-core.so" "${@:2}" "$1"
 }
