@@ -76,12 +76,20 @@ uint64_t socket_cookie(int fd)
     return sys5(SYS_getsockopt, (long)fd, SOL_SOCKET, SO_COOKIE, &cookie, &len) == 0 ? cookie : 0;
 }
 
-static void take_if_twin(int fd, uintptr_t word, struct desc *d)
+/* The number may have been closed, and be another socket's, since it was looked at. */
+static void add_twin(int fd, uintptr_t word, struct desc *d)
 {
-    if (socket_cookie(fd) != d->cookie || !atomic_compare_exchange_strong(&table[fd], &word, (uintptr_t)d))
+    thread_enter();
+    if (!atomic_compare_exchange_strong(&table[fd], &word, WORD_MOVING)) {
+        thread_leave();
         return;
-    atomic_fetch_add(&d->refs, 1);
-    notes_adopt(d, fd);
+    }
+    bool same = socket_cookie(fd) == d->cookie;
+    if (same)
+        atomic_fetch_add(&d->refs, 1);
+    table_end_move(fd, same ? (uintptr_t)d : word);
+    if (same)
+        notes_adopt(d, fd);
 }
 
 void select_twins(int fd, struct desc *d)
@@ -89,15 +97,16 @@ void select_twins(int fd, struct desc *d)
     for (unsigned i = 0; d->cookie && i < table_high; i++) {
         uintptr_t word = atomic_load_explicit(&table[i], memory_order_relaxed);
         bool candidate = word == WORD_SOCKET || word == WORD_BOUND || word == WORD_BOUND_PLAIN || word == WORD_UNKNOWN;
-        if (candidate && (int)i != fd)
-            take_if_twin((int)i, word, d);
+        if (candidate && (int)i != fd && socket_cookie((int)i) == d->cookie)
+            add_twin((int)i, word, d);
     }
 }
 
 static void take_plain_twin(int fd, void *d)
 {
-    if ((unsigned)fd < table_size && table_word(fd) == WORD_PLAIN)
-        take_if_twin(fd, WORD_PLAIN, d);
+    struct desc *mine = d;
+    if ((unsigned)fd < table_size && table_word(fd) == WORD_PLAIN && socket_cookie(fd) == mine->cookie)
+        add_twin(fd, WORD_PLAIN, mine);
 }
 
 struct desc *select_midstream(int fd, const struct policy_rule *rule, bool connected_side, const struct sockaddr *peer)

@@ -216,6 +216,7 @@ void desc_release(struct desc *d)
     if (atomic_fetch_sub(&d->holds, 1) != 1)
         return;
     library_enter();
+    atomic_store(&d->orphan, false); /* nobody enters any more */
     wait_unpinned(d);
     pthread_mutex_lock(&descs_lock);
     core->conn_free(d->conn);
@@ -320,7 +321,8 @@ int desc_any_number(struct desc *d)
         return fd;
     for (unsigned i = 0; i < table_high; i++) {
         if (atomic_load_explicit(&table[i], memory_order_relaxed) == (uintptr_t)d) {
-            atomic_store(&d->number, (int)i);
+            /* Not if it has become an orphan meanwhile: its number is ours then, and this one the program's. */
+            atomic_compare_exchange_strong(&d->number, &fd, (int)i);
             return (int)i;
         }
     }

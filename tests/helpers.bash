@@ -226,16 +226,19 @@ show_logs() {
 
 # ---- the wire --------------------------------------------------------------------------------------------------------
 
-# Records what goes over loopback to and from a port; tcpdump needs root. The large buffer is for bulk transfers.
+# Records what goes over loopback to and from a port; tcpdump needs root. The large buffer is for bulk transfers. Not in
+# tcpdump's immediate mode: there each packet, however small, takes a slot for the largest (64 KiB on loopback), and a
+# thousand packets that tcpdump had no time for yet fill the buffer.
 capture_start() { # PORT
     require tcpdump || return
     CAPTURE=$BATS_TEST_TMPDIR/wire.pcap
     CAPTURE_PORT=$1
-    start tcpdump tcpdump -i lo -Z root -U --immediate-mode -B 65536 -s 0 -w "$CAPTURE" "port $1"
+    start tcpdump tcpdump -i lo -Z root -U -B 65536 -s 0 -w "$CAPTURE" "port $1"
     wait_for_log tcpdump 'listening on lo'
 }
 
-# A datagram sent last shows, by arriving in the file, that all before it has arrived.
+# A datagram sent last shows, by arriving in the file, that all before it has arrived: within a second, the time after
+# which the kernel hands over what does not fill a block of the buffer.
 capture_stop() {
     local marker="end-of-capture-$BASHPID-$RANDOM"
     printf '%s' "$marker" >"/dev/udp/127.0.0.1/$CAPTURE_PORT"

@@ -7,6 +7,7 @@
 
 load helpers
 load real_helpers
+load traced_helpers
 
 PARALLEL=50
 
@@ -86,14 +87,15 @@ assert_no_alerts() {
     assert_output ''
 }
 
-marker_on_the_wire() { # plain|protected PORT
-    both_ends "$1"
+marker_on_the_wire() { # plain|protected|traced PORT
+    ends "$1"
     start_nginx
-    assert_wire_hides_marker "$1" "$2" get_marker "$2"
+    on_the_wire "$1" "$2" get_marker "$2"
 }
 
 @test "a page (plain: it is on the wire)" { marker_on_the_wire plain "$PORT"; }
 @test "a page (protected: it is not)" { marker_on_the_wire protected "$PORT"; }
+@test "a page through a proxy (traced: all calls are the library's)" { marker_on_the_wire traced "$PROXY_PORT"; }
 @test "a page through a proxy, its upstream's wire (plain: it is on the wire)" {
     both_ends plain
     start_nginx

@@ -7,6 +7,7 @@
 
 load helpers
 load real_helpers
+load traced_helpers
 
 ECHO=$ROOT/tests/programs/echo.py
 
@@ -24,10 +25,10 @@ echo_marker() { # PORT
     assert_equal "$("${CLIENT[@]}" socat -t 60 - "TCP:127.0.0.1:$1" <<<"$MARKER")" "$MARKER"
 }
 
-echo_on_the_wire() { # plain|protected KIND
-    both_ends "$1"
+echo_on_the_wire() { # plain|protected|traced KIND
+    ends "$1"
     start_echo "$2"
-    assert_wire_hides_marker "$1" "$PORT" echo_marker "$PORT"
+    on_the_wire "$1" "$PORT" echo_marker "$PORT"
 }
 
 many_clients() { # KIND COUNT BYTES
@@ -41,6 +42,7 @@ many_clients() { # KIND COUNT BYTES
 
 @test "an asyncio echo server (plain: the text is on the wire)" { echo_on_the_wire plain asyncio; }
 @test "an asyncio echo server (protected: it is not)" { echo_on_the_wire protected asyncio; }
+@test "an asyncio echo server (traced: all calls are the library's)" { echo_on_the_wire traced asyncio; }
 @test "a threaded, blocking echo server (plain: the text is on the wire)" { echo_on_the_wire plain threading; }
 @test "a threaded, blocking echo server (protected: it is not)" { echo_on_the_wire protected threading; }
 @test "a server that forks for each connection and closes it at once (plain: the text is on the wire)" {
@@ -68,15 +70,16 @@ get_marker() {
     assert_equal "$("${CLIENT[@]}" "$PYTHON" "$ECHO" urllib "http://127.0.0.1:$PORT/marker")" "$MARKER"
 }
 
-http_on_the_wire() { # plain|protected
-    both_ends "$1"
+http_on_the_wire() { # plain|protected|traced
+    ends "$1"
     start_http
     printf '%s\n' "$MARKER" >"$BATS_TEST_TMPDIR/files/marker"
-    assert_wire_hides_marker "$1" "$PORT" get_marker
+    on_the_wire "$1" "$PORT" get_marker
 }
 
 @test "http.server with curl and urllib (plain: the text is on the wire)" { http_on_the_wire plain; }
 @test "http.server with curl and urllib (protected: it is not)" { http_on_the_wire protected; }
+@test "http.server with curl and urllib (traced: all calls are the library's)" { http_on_the_wire traced; }
 
 @test "http.server sends a file of 50 MiB to curl and to urllib, compared by hash" {
     local expected

@@ -6,6 +6,7 @@
 
 load helpers
 load real_helpers
+load traced_helpers
 
 start_redis() { # NAME PORT [SERVER OPTIONS]...
     mkdir -p "$BATS_TEST_TMPDIR/$1"
@@ -22,16 +23,17 @@ set_and_get() { # PORT
     assert_equal "$(cli "$1" GET key)" "$MARKER"
 }
 
-set_and_get_on_the_wire() { # plain|protected
+set_and_get_on_the_wire() { # plain|protected|traced
     local port
     port=$(free_port)
-    both_ends "$1"
+    ends "$1"
     start_redis redis "$port"
-    assert_wire_hides_marker "$1" "$port" set_and_get "$port"
+    on_the_wire "$1" "$port" set_and_get "$port"
 }
 
 @test "redis-cli sets and gets a value (plain: it is on the wire)" { set_and_get_on_the_wire plain; }
 @test "redis-cli sets and gets a value (protected: it is not)" { set_and_get_on_the_wire protected; }
+@test "redis-cli sets and gets a value (traced: all calls are the library's)" { set_and_get_on_the_wire traced; }
 
 @test "of one connection one end is TLS client and the other TLS server" {
     local port

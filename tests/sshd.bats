@@ -4,10 +4,10 @@
 #
 # program: OpenSSH
 # runs: sshd with its seccomp filter, and ssh: commands, sftp and scp of 20 MB, ten sessions at once, ControlMaster, PAM
-# gap: who made its calls was looked at by hand: sshd runs in a chroot, where strace finds no frames
 
 load helpers
 load real_helpers
+load traced_helpers
 
 SSHD=/usr/sbin/sshd
 
@@ -89,6 +89,22 @@ say_marker() { # PORT
     assert_sandboxed
     assert_matches "$(library_log server)" 'accepted from 127\.0\.0\.1:[0-9]+ as (client|server), TLS_'
     assert_matches "$(library_log client)" "connected to 127\.0\.0\.1:$port as (client|server), TLS_"
+}
+
+# Debian's sshd goes by chroot to /run/sshd: this one has a /run/sshd of its own.
+@test "ssh runs a command (traced: all calls are the library's)" {
+    local port
+    port=$(free_port)
+    ends traced
+    policy "any 127.0.0.1:$port"
+    make_keys
+    visible_in_chroot "$BATS_TEST_TMPDIR/run" "$SSHD"
+    # shellcheck disable=SC2016 # for the shell that has the mount
+    SERVER=(unshare --mount sh -c 'mount --bind "$0" /run/sshd && exec "$@"' "$BATS_TEST_TMPDIR/run" "${SERVER[@]}")
+    start_sshd "$port"
+    say_marker "$port"
+    assert_sandboxed
+    assert_mediated
 }
 
 @test "20 MB go through sftp and scp and come back the same" {
