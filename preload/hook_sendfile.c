@@ -29,6 +29,8 @@ static ssize_t send_file(int out, int in, off64_t *offset, size_t len)
     off64_t at = offset ? *offset : lseek64(in, 0, SEEK_CUR);
     if (at < 0)
         return stream_special(offset ? EINVAL : error_of_reading(errno, false));
+    if (stream_appends(out))
+        return stream_special(EINVAL);
     unsigned memory;
     char *buffer = wait_malloc(SENDFILE_BUFFER, __builtin_frame_address(0), &memory);
     if (!buffer)

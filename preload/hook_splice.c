@@ -176,6 +176,8 @@ static ssize_t splice_protected(struct desc *from, int in, const off64_t *in_off
         return stream_special(special);
     int error = from ? check_other_end(out, false, out_offset, in_offset, flags, &status)
                      : check_other_end(in, true, in_offset, out_offset, flags, &status);
+    if (!error && to && stream_appends(out))
+        error = EINVAL;
     if (error)
         return stream_special(error);
     bool wait_for_pipe = !(flags & SPLICE_F_NONBLOCK) && !(status & O_NONBLOCK);

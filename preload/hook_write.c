@@ -2,6 +2,7 @@
 #include "memory.h"
 #include "passing.h"
 #include "stream.h"
+#include "sys.h"
 
 #include <string.h>
 
@@ -12,6 +13,21 @@ static ssize_t send_nothing(struct desc *d, int fd, int flags)
     return stream_send(d, fd, &none, 1, flags) < 0 ? -1 : stream_special(EFAULT);
 }
 
+/* Has it been told to connect, and is it not connected (yet)? */
+static bool is_connecting(struct desc *d, int fd)
+{
+    return core->conn_unstarted(d->conn) && core->conn_is_connector(d->conn) && stream_is_connecting(d, fd);
+}
+
+/* MSG_FASTOPEN without an address, or on a connection. The kernel knows how an attempt to connect goes, or went. */
+static int fast_open_error(struct desc *d, int fd)
+{
+    if (!is_connecting(d, fd))
+        return EISCONN;
+    long r = sys6(SYS_sendto, fd, SYS_ARG(""), 0, MSG_FASTOPEN | MSG_DONTWAIT | MSG_NOSIGNAL, 0, 0);
+    return r < 0 ? (int)-r : EALREADY;
+}
+
 static ssize_t send_vector(struct desc *d, int fd, const struct iovec *iov, int count, int flags)
 {
     if (desc_special(d))
@@ -19,7 +35,7 @@ static ssize_t send_vector(struct desc *d, int fd, const struct iovec *iov, int 
     if (flags & MSG_OOB)
         return stream_special(EOPNOTSUPP); /* urgent data cannot be protected */
     if (flags & MSG_FASTOPEN)
-        return stream_special(core->conn_unstarted(d->conn) && core->conn_is_connector(d->conn) ? EALREADY : EISCONN);
+        return stream_special(fast_open_error(d, fd));
     if (!memory_buffers_of_user(iov, count))
         return stream_special(EFAULT);
     return memory_buffers_readable(iov, count) ? stream_send(d, fd, iov, count, flags) : send_nothing(d, fd, flags);
@@ -66,14 +82,20 @@ HOOK ssize_t send(int fd, const void *buffer, size_t len, int flags)
 }
 HOOK_ALIAS(send, __send);
 
+/* After a connect that failed, or while it goes on. */
+static bool may_connect(struct desc *d, int fd, int flags)
+{
+    return (flags & MSG_FASTOPEN) && !desc_special(d) && is_connecting(d, fd);
+}
+
 /* MSG_FASTOPEN connects and sends in one call, with the bytes in the SYN; where the policy selects, they wait for the
  * connection, as they do where the kernel has no cookie of the server (tcp(7)). True: *r is how connecting ended. */
-static bool fast_open(int fd, int flags, const struct sockaddr *to, socklen_t len, int *r)
+static bool fast_open(struct desc *d, int fd, int flags, const struct sockaddr *to, socklen_t len, int *r)
 {
     if (!(flags & MSG_FASTOPEN) || !policy || !to)
         return false;
     const struct policy_rule *rule = rule_for(POLICY_CONNECT, to, len);
-    if (!rule || rule->action == POLICY_PLAIN)
+    if (d ? !may_connect(d, fd, flags) : !rule || rule->action == POLICY_PLAIN)
         return false;
     long status = fcntl(fd, F_GETFL);
     bool block_not = (flags & MSG_DONTWAIT) && status >= 0 && !(status & O_NONBLOCK);
@@ -89,25 +111,22 @@ static bool fast_open(int fd, int flags, const struct sockaddr *to, socklen_t le
 HOOK ssize_t sendto(int fd, const void *buffer, size_t len, int flags, const struct sockaddr *to, socklen_t to_len)
 {
     struct desc *d = table_find_data(fd);
-    if (d)
-        return send_one(d, fd, buffer, len, flags);
     int r;
-    if (fast_open(fd, flags, to, to_len, &r))
+    if (fast_open(d, fd, flags, to, to_len, &r))
         return r < 0 ? -1 : send(fd, buffer, len, flags & ~MSG_FASTOPEN);
-    return real()->sendto(fd, buffer, len, flags, to, to_len);
+    return d ? send_one(d, fd, buffer, len, flags) : real()->sendto(fd, buffer, len, flags, to, to_len);
 }
 
 static ssize_t send_message(int fd, const struct msghdr *m, int flags)
 {
     struct desc *d = table_find_data(fd);
-    int r;
-    if (!d && fast_open(fd, flags, m->msg_name, m->msg_namelen, &r))
+    int r, error = d ? memory_message_error(m) : 0;
+    if (error)
+        return stream_special(error);
+    if (fast_open(d, fd, flags, m->msg_name, m->msg_namelen, &r))
         return r < 0 ? -1 : sendmsg(fd, m, flags & ~MSG_FASTOPEN);
     if (!d)
         return real()->sendmsg(fd, m, flags);
-    int error = memory_message_error(m);
-    if (error)
-        return stream_special(error);
     return send_vector(d, fd, m->msg_iov, (int)m->msg_iovlen, flags);
 }
 

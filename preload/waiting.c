@@ -19,6 +19,12 @@ bool stream_is_blocking(const struct desc *d, int fd)
     return flags < 0 || !(flags & O_NONBLOCK); /* not to be asked: the kernel's own calls know */
 }
 
+bool stream_appends(int fd)
+{
+    long flags = forbidden.control ? -EPERM : sys3(SYS_fcntl, (long)fd, F_GETFL, 0L);
+    return flags >= 0 && (flags & O_APPEND);
+}
+
 /* When a call that begins to wait now has to give up: by the socket's own SO_RCVTIMEO or SO_SNDTIMEO, asked from the
  * kernel, where all processes that share the socket have set it and none can forge it. */
 static int64_t timeout_of(int fd, int option)

@@ -75,7 +75,10 @@ static int end_writing(struct conn *c, int fd)
 int conn_shutdown(struct conn *c, int fd, int how)
 {
     enum result state = conn_drive(c, fd);
-    if ((state != RESULT_OK && state != RESULT_AGAIN) || conn_transport->tcp_state(fd) == TCP_STATE_CLOSE)
+    bool gone = conn_transport->tcp_state(fd) == TCP_STATE_CLOSE;
+    if (gone) /* moves nothing, but wakes who waits, as Linux does */
+        conn_transport->shut(fd, how);
+    if (gone || (state != RESULT_OK && state != RESULT_AGAIN))
         return ENOTCONN;
     if (how == SHUT_WR || how == SHUT_RDWR)
         (void)end_writing(c, fd);

@@ -271,12 +271,13 @@ static enum result write_sourced(struct writing *w, size_t left, size_t *content
     return RESULT_OK;
 }
 
-/* Our side has ended. The kernel knows a reset that came meanwhile, and tells it once. */
+/* Our side has ended. The kernel knows a reset that came meanwhile, and tells it once. Where reading was shut down too,
+ * it is most often our own kernel's answer to the peer's close_notify, a byte of which the program knows nothing. */
 static enum result write_closed(struct writing *w)
 {
     struct iovec none = {w, 0};
     ssize_t k = conn_transport->send(w->fd, &none, 1, true);
-    w->error = k < 0 && k != -EAGAIN ? (int)-k : EPIPE;
+    w->error = k < 0 && k != -EAGAIN && !atomic_load(&w->c->slot->rd_shut) ? (int)-k : EPIPE;
     return RESULT_IO;
 }
 

@@ -13,6 +13,16 @@ differential() { # SEED STEPS
     refute_contains "$(cat "$BATS_TEST_TMPDIR/library.log")" 'connected to 127.0.0.1'
 }
 
+@test "two plain connections do not differ in any operation and situation" {
+    plain differential --directed --complete
+}
+
+@test "a protected connection differs in nothing but the list, in all situations, those of the handshake too" {
+    P2PTLS_POLICY='any 127.0.0.2:*' run p2p "$PROGRAMS/differential" --directed --complete
+    echo "$output"
+    assert_status 0
+}
+
 @test "a protected connection does not differ in 800,000 random steps of 4 seeds" {
     local seed
     for seed in 101 102 103 104; do

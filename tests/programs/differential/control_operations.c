@@ -64,14 +64,16 @@ static void run_fionread(struct call *c)
 /* Acknowledgements may take 40 ms, or longer on a loaded machine. */
 static void run_outq(struct call *c)
 {
+    /* After a reset, what was not acknowledged stays in the count. */
+    bool taken = end_is_open(c->peer) && !c->peer->shut_rd && !c->peer->dissolved;
     int n = -77;
     RUN(c, ioctl(c->fd, c->step->variant ? SIOCOUTQNSD : SIOCOUTQ, &n));
-    for (int i = 0; i < 2000 && n > 0 && !c->peer->shut_rd; i++) {
+    for (int i = 0; i < 2000 && n > 0 && taken; i++) {
         side_acknowledge(c->side);
         poll(NULL, 0, 1);
         ioctl(c->fd, c->step->variant ? SIOCOUTQNSD : SIOCOUTQ, &n);
     }
-    if (end_is_open(c->peer) && !c->peer->shut_rd) /* after a reset, what was not acknowledged stays in the count */
+    if (taken)
         note(c, "bytes queued to send", n);
 }
 

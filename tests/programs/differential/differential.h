@@ -52,7 +52,10 @@ struct side {
     int listener, level, edge;
     struct sockaddr_in address[ENDS];
     struct outcome out;
+    bool fresh;         /* the handshake may still be going on */
+    bool unanswered;    /* end 1 is still to be accepted */
     bool busy;          /* in a step */
+    bool restless;      /* the present step did not come to rest */
     bool guarded;       /* the guard ended a call of the present step */
     bool closed_unread; /* an end was closed with bytes in it that nobody had read */
 };
@@ -87,7 +90,8 @@ enum { LAST = 0x7fffffff };
 
 /* The table, in several files: each ends with an operation without a name. */
 extern const struct operation read_operations[], write_operations[], file_operations[], ready_operations[],
-    control_operations[], option_operations[], life_operations[], odd_operations[];
+    control_operations[], option_operations[], life_operations[], odd_operations[], stream_operations[],
+    start_operations[], full_operations[];
 const struct operation *operation_at(unsigned index); /* NULL behind the last */
 unsigned operation_count(void);
 
@@ -132,9 +136,14 @@ unsigned sigios_taken(void);
 unsigned sigalrms_taken(void);
 void side_init(struct side *s, int which);
 void side_open(struct side *s);
+/* How the connecting end of a connection is made whose handshake is not waited for. */
+enum opening { BY_CONNECT = 0, BY_CONNECT_LATER /* non-blocking */, BY_FASTOPEN, BY_FASTOPEN_CONNECT, OPENINGS };
+void side_open_fresh(struct side *s, enum opening how);
+void side_answer(struct side *s);
 void side_close(struct side *s);
-/* Waits until what was sent, ends included, has arrived in the other end's kernel. */
-void side_settle(struct side *s);
+/* Waits until what was sent, ends included, has arrived in the other end's kernel. False: it does not, since that has
+ * no room. */
+bool side_settle(struct side *s);
 /* Acknowledgements that the kernel puts off leave now. */
 void side_acknowledge(struct side *s);
 /* Waits until a closed end has no owner any more: what comes then is answered by a reset. */
@@ -157,8 +166,9 @@ struct scene {
 /* Of the step as a whole: the two went different ways earlier. */
 bool known_parting(const struct scene *s);
 bool known_difference(const struct scene *s, const char *field, long long plain, long long protected);
+/* Takes one from the list: to see that a test fails without it. */
+void known_forget(const char *name);
 void known_list(FILE *out);
-unsigned known_unseen(FILE *out);
 
 /* ---- script.c ---- */
 
@@ -178,19 +188,21 @@ void run_init(bool verbose);
 /* Runs a script on two new pairs until a step differs. next, if given, adds a step; false: it is enough. The text of
  * the difference, or NULL. */
 const char *run_script(struct script *s, bool (*next)(struct script *s, void *arg), void *arg);
+/* Does a script that has just differed do so once more, in one of four runs? */
+bool run_again(struct script *s);
 /* Leaves out of a script that differs what the same difference does not need. */
 void run_shrink(struct script *s);
 /* From now on the kind of difference (operation and field) that was found last is none: an exploring run goes on. */
 void run_ignore(void);
-/* Spoils the outcome of one protected step: to see that a difference is found. */
+/* Spoils the last value of one protected step: to see that a difference is found. */
 void run_spoil(uint64_t step);
+bool run_spoils(void);
 uint64_t run_steps(void); /* so far */
-/* Prints the script that does not come to an end; text says where it is. */
-void run_tell_hang(char *text, size_t room);
 
 /* ---- directed.c ---- */
 
-/* Each operation (or one) in each situation. Calls report for a script that differs, and ends if that says false. */
-bool directed_run(const char *only, bool (*report)(const char *text, struct script *s));
+/* Each operation (or one) in each situation, but for those that take long unless it is to be complete. Calls report for
+ * a script that differs, and ends if that says false. */
+bool directed_run(const char *only, bool complete, bool (*report)(const char *text, struct script *s));
 
 #endif

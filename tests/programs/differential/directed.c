@@ -1,40 +1,47 @@
 /* The table: each operation, with each of its variants, flags and lengths, in each situation. */
 #include "differential.h"
 
-/* What is done at first, and before each step. The operations are made at end 1. */
+/* What is done at first, and before each step. */
 static const struct situation {
     const char *name, *first, *each;
     unsigned via;
+    bool at_other_end; /* the operations are made at end 0, not at end 1 */
+    bool patient;      /* a handshake for each step: for a complete run */
 } situations[] = {
-    {"nothing there", "", "", 0},
-    {"some bytes there", "", "send:0:0:0:100", 0},
-    {"several records there", "", "send:0:0:0:40000 send:0:0:0:10", 0},
-    {"partly read", "", "send:0:0:0:1000 recv:1:0:0:400", 0},
-    {"peeked at", "", "send:0:0:0:1000 recv:1:0:0:5:0x2", 0},
-    {"counted", "", "send:0:0:0:1000 fionread:1", 0},
-    {"polled", "", "send:0:0:0:20000 poll:1:0:0:0:0x1", 0},
-    {"non-blocking", "nonblock:1:0:1", "", 0},
-    {"non-blocking, bytes there", "nonblock:1:0:1", "send:0:0:0:100", 0},
-    {"another number", "dup:1", "send:0:0:0:100", 1},
-    {"the other end has shut down", "shutdown:0:0:1", "", 0},
-    {"the other end has shut down behind bytes", "send:0:0:0:100 shutdown:0:0:1", "", 0},
-    {"the end was read", "shutdown:0:0:1 recv:1:0:0:100", "", 0},
-    {"shut down for writing", "shutdown:1:0:1", "send:0:0:0:100", 0},
-    {"shut down for reading", "shutdown:1", "", 0},
-    {"shut down for reading, bytes there", "shutdown:1", "send:0:0:0:100", 0},
-    {"shut down for reading behind bytes", "send:0:0:0:100 shutdown:1", "", 0},
-    {"shut down for both", "shutdown:1:0:2", "", 0},
-    {"both ends shut down", "shutdown:1:0:1 shutdown:0:0:1", "", 0},
-    {"the other end is closed", "close:0", "", 0},
-    {"the other end is closed behind bytes", "send:0:0:0:100 close:0", "", 0},
-    {"the other end was closed with bytes unread", "send:1:0:0:100 close:0", "", 0},
-    {"reset by the other end", "abort:0", "", 0},
-    {"reset behind bytes", "send:0:0:0:100 abort:0", "", 0},
-    {"dissolved", "dissolve:1", "", 0},
-    {"dissolved by the other end", "dissolve:0", "", 0},
-    {"dissolved, then refused by another", "dissolve:1 nonblock:1:0:1 connect:1 send:1:0:0:1 nonblock:1", "", 0},
-    {"closed", "close:1", "", 0},
-    {NULL, NULL, NULL, 0},
+    {"nothing there", "", "", 0, false, false},
+    {"some bytes there", "", "send:0:0:0:100", 0, false, false},
+    {"several records there", "", "send:0:0:0:40000 send:0:0:0:10", 0, false, false},
+    {"partly read", "", "send:0:0:0:1000 recv:1:0:0:400", 0, false, false},
+    {"peeked at", "", "send:0:0:0:1000 recv:1:0:0:5:0x2", 0, false, false},
+    {"counted", "", "send:0:0:0:1000 fionread:1", 0, false, false},
+    {"polled", "", "send:0:0:0:20000 poll:1:0:0:0:0x1", 0, false, false},
+    {"non-blocking", "nonblock:1:0:1", "", 0, false, false},
+    {"non-blocking, bytes there", "nonblock:1:0:1", "send:0:0:0:100", 0, false, false},
+    {"appending", "stream_modes:1", "send:0:0:0:100", 0, false, false},
+    {"while the handshake goes on", "", "fresh", 0, false, true},
+    {"while the handshake goes on, at the connecting end", "", "fresh", 0, true, true},
+    {"not accepted yet", "", "fresh:0:0:1", 0, true, true},
+    {"another number", "dup:1", "send:0:0:0:100", 1, false, false},
+    {"the other end has shut down", "shutdown:0:0:1", "", 0, false, false},
+    {"the other end has shut down behind bytes", "send:0:0:0:100 shutdown:0:0:1", "", 0, false, false},
+    {"the end was read", "shutdown:0:0:1 recv:1:0:0:100", "", 0, false, false},
+    {"shut down for writing", "shutdown:1:0:1", "send:0:0:0:100", 0, false, false},
+    {"shut down for reading", "shutdown:1", "", 0, false, false},
+    {"shut down for reading, bytes there", "shutdown:1", "send:0:0:0:100", 0, false, false},
+    {"shut down for reading behind bytes", "send:0:0:0:100 shutdown:1", "", 0, false, false},
+    {"shut down for both", "shutdown:1:0:2", "", 0, false, false},
+    {"both ends shut down", "shutdown:1:0:1 shutdown:0:0:1", "", 0, false, false},
+    {"the other end is closed", "close:0", "", 0, false, false},
+    {"the other end is closed behind bytes", "send:0:0:0:100 close:0", "", 0, false, false},
+    {"the other end was closed with bytes unread", "send:1:0:0:100 close:0", "", 0, false, false},
+    {"reset by the other end", "abort:0", "", 0, false, false},
+    {"reset behind bytes", "send:0:0:0:100 abort:0", "", 0, false, false},
+    {"dissolved", "dissolve:1", "", 0, false, false},
+    {"dissolved by the other end", "dissolve:0", "", 0, false, false},
+    {"dissolved, then refused by another", "dissolve:1 nonblock:1:0:1 connect:1 send:1:0:0:1 nonblock:1", "", 0, false,
+     false},
+    {"closed", "close:1", "", 0, false, false},
+    {NULL, NULL, NULL, 0, false, false},
 };
 
 static struct script each, now;
@@ -99,14 +106,16 @@ static bool each_step(const struct situation *s, const struct operation *o, stru
     return flush(s);
 }
 
-bool directed_run(const char *only, bool (*report)(const char *text, struct script *s))
+bool directed_run(const char *only, bool complete, bool (*report)(const char *text, struct script *s))
 {
     tell = report;
     for (const struct situation *s = situations; s->name; s++) {
         const struct operation *o;
+        if (s->patient && !complete)
+            continue;
         CHECK(script_parse(&each, s->each), "situation %s", s->name);
         for (unsigned i = 0; (o = operation_at(i)); i++) {
-            struct step step = {.op = i, .end = 1, .via = s->via};
+            struct step step = {.op = i, .end = !s->at_other_end, .via = s->via};
             if (only && strcmp(only, o->name) != 0)
                 continue;
             if (!each_step(s, o, step))

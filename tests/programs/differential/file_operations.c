@@ -50,34 +50,47 @@ static void run_sendfile(struct call *c)
 }
 
 /* What came into a pipe is compared with the stream. */
-static void note_piped(struct call *c, int fd, ssize_t n)
+static long long take_piped(struct call *c, int fd, size_t n)
 {
-    size_t got = 0;
-    while (n > 0 && got < (size_t)n)
-        got += (size_t)SYS(read(fd, area + got, (size_t)n - got));
-    if (got)
-        note(c, "differs from the stream at", stream_differs((uint64_t)c->number, c->end->received, area, got));
-    c->end->received += got;
+    for (size_t got = 0; got < n;)
+        got += (size_t)SYS(read(fd, area + got, n - got));
+    long long at = stream_differs((uint64_t)c->number, c->end->received, area, n);
+    c->end->received += n;
+    return at;
 }
 
-static void run_splice_in(struct call *c)
+static ssize_t move_to_pipe(struct call *c, int pipe, size_t len)
 {
-    int pipe_end[2];
     off64_t offset = 0;
-    SYS(pipe2(pipe_end, O_CLOEXEC));
-    ssize_t n = RUN_BLOCKING(c, splice(c->fd, c->step->variant == 1 ? &offset : NULL, pipe_end[1],
-                                       c->step->variant == 2 ? &offset : NULL, c->step->len, c->step->flags));
-    note_piped(c, pipe_end[0], n);
-    SYS(close(pipe_end[0]));
-    SYS(close(pipe_end[1]));
+    bool splices = strcmp(operation_at(c->step->op)->name, "splice_in") == 0;
+    return splices ? splice(c->fd, c->step->variant == 1 ? &offset : NULL, pipe, c->step->variant == 2 ? &offset : NULL,
+                            len, c->step->flags)
+                   : sendfile(pipe, c->fd, NULL, len);
 }
 
-/* Linux takes a pipe as the target of sendfile, and then any file as its source. */
-static void run_sendfile_in(struct call *c)
+/* How much one call moves depends on the segments, each of which takes one of the pipe's places: all calls are counted
+ * together. Linux takes a pipe as the target of sendfile, and then any file as its source. */
+static void run_to_pipe(struct call *c)
 {
-    int pipe_end[2];
+    int pipe_end[2], there = 1;
+    size_t total = 0;
+    long long wrong = -1;
     SYS(pipe2(pipe_end, O_CLOEXEC));
-    note_piped(c, pipe_end[0], RUN_BLOCKING(c, sendfile(pipe_end[1], c->fd, NULL, c->step->len)));
+    guard_arm();
+    errno = NO_ERRNO;
+    ssize_t n = move_to_pipe(c, pipe_end[1], c->step->len);
+    int error = errno;
+    guard_disarm();
+    while (n > 0 && wrong < 0) {
+        wrong = take_piped(c, pipe_end[0], (size_t)n);
+        total += (size_t)n;
+        if (total >= c->step->len || ioctl(c->fd, FIONREAD, &there) != 0 || there <= 0)
+            break;
+        n = move_to_pipe(c, pipe_end[1], c->step->len - total);
+    }
+    errno = error;
+    note_result(c, "result", total ? (long long)total : n);
+    note(c, "differs from the stream at", wrong);
     SYS(close(pipe_end[0]));
     SYS(close(pipe_end[1]));
 }
@@ -132,9 +145,9 @@ static const unsigned no_lengths[] = {0, LAST};
 
 const struct operation file_operations[] = {
     {"sendfile", run_sendfile, FILE_VARIANTS, CHILD, no_flags, lengths, 5},
-    {"splice_in", run_splice_in, 3, CHILD, splice_flags, lengths, 4},
+    {"splice_in", run_to_pipe, 3, CHILD, splice_flags, lengths, 4},
     {"splice_out", run_splice_out, 3, CHILD, splice_flags, lengths, 4},
-    {"sendfile_in", run_sendfile_in, 1, CHILD, no_flags, lengths, 1},
+    {"sendfile_in", run_to_pipe, 1, CHILD, no_flags, lengths, 1},
     {"odd_splice", run_odd_splice, 1, CHILD, no_flags, no_lengths, 1},
     {NULL},
 };

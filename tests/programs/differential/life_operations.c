@@ -2,6 +2,8 @@
 #include "differential.h"
 
 #include <linux/close_range.h>
+#include <sys/pidfd.h>
+#include <sys/syscall.h>
 
 /* Everything that can be read at the end, to its end. */
 static void run_drain(struct call *c)
@@ -37,6 +39,7 @@ static void await_hang_up(struct call *c)
 static void run_shutdown(struct call *c)
 {
     static const int how[] = {SHUT_RD, SHUT_WR, SHUT_RDWR, 3, -1};
+    side_answer(c->side); /* or the end would be acknowledged when the handshake times out */
     if (RUN(c, shutdown(c->fd, how[c->step->variant])) != 0)
         return;
     c->end->shut_wr |= how[c->step->variant] != SHUT_RD;
@@ -60,6 +63,7 @@ enum { BY_CLOSE = 0, BY_RANGE, BY_DUP2, BY_CLOSEFROM, CLOSE_VARIANTS };
 static void run_close(struct call *c)
 {
     int other;
+    side_answer(c->side);
     switch (c->step->variant) {
     case BY_RANGE:
         if (c->fd >= 0)
@@ -90,9 +94,53 @@ static void run_close(struct call *c)
 static void run_abort(struct call *c)
 {
     struct linger l = {1, 0};
+    side_answer(c->side);
     RUN(c, setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &l, sizeof(l)));
     RUN(c, close(c->fd));
     closed(c);
+}
+
+/* SO_LINGER with a time: close waits until the other end has it all. */
+static void run_linger(struct call *c)
+{
+    struct linger l = {1, 2};
+    side_answer(c->side);
+    RUN(c, setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &l, sizeof(l)));
+    RUN(c, close(c->fd));
+    closed(c);
+}
+
+/* CLOSE_RANGE_UNSHARE gives the calling thread a table of descriptors of its own (close_range(2)). */
+static void run_close_range_unshare(struct call *c)
+{
+    int copy = c->fd < 0 ? -1 : fcntl(c->fd, F_DUPFD_CLOEXEC, 700);
+    if (copy < 0)
+        return;
+    unsigned flags = CLOSE_RANGE_UNSHARE | (c->step->variant ? CLOSE_RANGE_CLOEXEC : 0);
+    RUN(c, fcntl(copy, F_SETFD, 0));
+    RUN(c, close_range((unsigned)copy, (unsigned)copy, (int)flags));
+    note(c, "F_GETFD", fcntl(copy, F_GETFD));
+    note(c, "F_GETFD of the other", fcntl(c->fd, F_GETFD));
+    if (c->step->variant)
+        RUN(c, close(copy));
+}
+
+/* pidfd_getfd(2) is one more way to copy a number. */
+static void run_getfd(struct call *c)
+{
+    int self = (int)SYS(pidfd_open(getpid(), 0)), copy;
+    errno = NO_ERRNO;
+    copy = c->step->variant ? (int)syscall(SYS_pidfd_getfd, self, c->fd, 0) : pidfd_getfd(self, c->fd, 0);
+    note(c, "copied", copy >= 0);
+    note(c, "errno", copy < 0 ? errno : 0);
+    SYS(close(self));
+    if (copy < 0)
+        return;
+    note(c, "F_GETFD", fcntl(copy, F_GETFD));
+    stream_fill((uint64_t)(1 - c->number), c->end->sent, area, 10);
+    if (RUN(c, send(copy, area, 10, MSG_NOSIGNAL | MSG_DONTWAIT)) == 10)
+        c->end->sent += 10;
+    RUN(c, close(copy));
 }
 
 static void run_close_range_cloexec(struct call *c)
@@ -180,6 +228,7 @@ static void run_connect(struct call *c)
 static void run_dissolve(struct call *c)
 {
     struct sockaddr none = {.sa_family = AF_UNSPEC};
+    side_answer(c->side);
     if (RUN(c, connect(c->fd, &none, sizeof(none))) == 0)
         c->end->dissolved = true;
 }
@@ -226,6 +275,9 @@ const struct operation life_operations[] = {
     {"shutdown", run_shutdown, 5, CAN_END, no_flags, no_lengths, 2},
     {"close", run_close, CLOSE_VARIANTS, CAN_END, no_flags, no_lengths, 2},
     {"abort", run_abort, 1, CAN_END, no_flags, no_lengths, 1},
+    {"linger", run_linger, 1, CAN_END, no_flags, no_lengths, 1},
+    {"close_range_unshare", run_close_range_unshare, 2, 0, no_flags, no_lengths, 1},
+    {"pidfd_getfd", run_getfd, 2, 0, no_flags, no_lengths, 1},
     {"close_range_cloexec", run_close_range_cloexec, 1, 0, no_flags, no_lengths, 1},
     {"dup", run_dup, DUP_VARIANTS, 0, no_flags, no_lengths, 5},
     {"connect", run_connect, 6, CHILD, no_flags, no_lengths, 1},

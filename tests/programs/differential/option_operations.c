@@ -150,7 +150,8 @@ static void run_setsockopt(struct call *c)
     int number = (int)c->step->len;
     memset(value, 0, sizeof(value));
     memcpy(value, &number, sizeof(number));
-    if (keeps_its_hands_off(row) && lengths[c->step->variant] >= 4)
+    socklen_t enough = options[row].level == IPPROTO_IP ? 1 : sizeof(number); /* ip(7) takes a byte too */
+    if (keeps_its_hands_off(row) && lengths[c->step->variant] >= enough)
         return;
     RUN(c, setsockopt(c->fd, options[row].level, options[row].name, value, lengths[c->step->variant]));
     socklen_t len = sizeof(number);

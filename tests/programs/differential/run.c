@@ -10,7 +10,7 @@ static char difference[400], key[100];
 static const struct script *running;
 
 /* What hangs is a difference as well. */
-void run_tell_hang(char *text, size_t room)
+static void tell_hang(char *text, size_t room)
 {
     if (!running)
         return;
@@ -24,7 +24,7 @@ void run_init(bool verbose)
 {
     talkative = verbose;
     watchdog_start();
-    watchdog_state = run_tell_hang;
+    watchdog_state = tell_hang;
     guard_init();
     sides = mmap(NULL, sizeof(struct side) * SIDES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     CHECK(sides != MAP_FAILED, "mmap: %s", strerror(errno));
@@ -35,6 +35,11 @@ void run_init(bool verbose)
 void run_spoil(uint64_t step)
 {
     spoiled = step;
+}
+
+bool run_spoils(void)
+{
+    return spoiled != UINT64_MAX;
 }
 
 uint64_t run_steps(void)
@@ -78,7 +83,7 @@ static void run_step(struct side *s, const struct step *step)
     if (pipes)
         note(&c, "SIGPIPE", pipes);
     s->guarded = sigalrms_taken() > 0;
-    side_settle(s);
+    s->restless = !side_settle(s);
     s->busy = false;
 }
 
@@ -115,6 +120,11 @@ static bool differs(const struct script *s, unsigned at)
     const struct outcome *a = &sides[PLAIN].out, *b = &sides[PROTECTED].out;
     struct scene scene = {sides, s->steps, at + 1};
     const char *name = operation_at(s->steps[at].op)->name;
+    if (sides[PROTECTED].restless) {
+        snprintf(difference, sizeof(difference), "step %u, %s: does not come to rest", at + 1, name);
+        snprintf(key, sizeof(key), "%s at rest", name);
+        return is_news();
+    }
     bool same = a->count == b->count && memcmp(a->values, b->values, sizeof(a->values[0]) * a->count) == 0;
     if (same || known_parting(&scene))
         return false;
@@ -157,10 +167,13 @@ static const char *run_once(struct script *s, bool (*next)(struct script *s, voi
     for (unsigned at = 0; !found && (at < s->count || (next && s->count < STEPS && next(s, arg))); at++) {
         now.steps[at] = s->steps[at];
         now.count = at + 1;
-        for (int i = 0; i < SIDES; i++)
-            run_step(&sides[i], &s->steps[at]);
-        if (steps_run++ == spoiled)
-            sides[PROTECTED].out.values[0].number++;
+        run_step(&sides[PLAIN], &s->steps[at]);
+        if (sides[PLAIN].restless) /* many small segments have filled the receiver's memory */
+            break;
+        run_step(&sides[PROTECTED], &s->steps[at]);
+        struct outcome *out = &sides[PROTECTED].out;
+        if (steps_run++ == spoiled && out->count)
+            out->values[out->count - 1].number += 1000;
         progress();
         if (talkative)
             tell(s, at);
@@ -179,12 +192,25 @@ const char *run_script(struct script *s, bool (*next)(struct script *s, void *ar
 {
     unsigned count = s->count;
     const char *text = run_once(s, next, arg);
-    for (int i = 0; i < 3 && text && sides[PLAIN].guarded != sides[PROTECTED].guarded; i++) {
+    for (int i = 0; i < 3 && text && !run_spoils() && sides[PLAIN].guarded != sides[PROTECTED].guarded; i++) {
         if (!next)
             s->count = count;
         text = run_once(s, NULL, NULL);
     }
     return text;
+}
+
+bool run_again(struct script *s)
+{
+    char wanted[sizeof(key)];
+    bool again = false;
+    memcpy(wanted, key, sizeof(wanted));
+    for (int i = 0; i < 4 && !again; i++) {
+        unsigned count = s->count;
+        again = run_script(s, NULL, NULL) && strcmp(wanted, key) == 0;
+        s->count = count;
+    }
+    return again;
 }
 
 void run_shrink(struct script *s)
@@ -203,7 +229,5 @@ void run_shrink(struct script *s)
             *s = *less;
     }
     talkative = said;
-    if (!run_script(s, NULL, NULL))
-        printf("the difference does not come again\n");
     free(less);
 }

@@ -4,9 +4,9 @@
 
 enum { UNREAD_MAX = 60000 };
 
-static const struct operation *const tables[] = {read_operations,  write_operations,   file_operations,
-                                                 ready_operations, control_operations, option_operations,
-                                                 life_operations,  odd_operations};
+static const struct operation *const tables[] = {
+    read_operations, write_operations, file_operations,   ready_operations, control_operations, option_operations,
+    life_operations, odd_operations,   stream_operations, start_operations, full_operations};
 enum { TABLES = sizeof(tables) / sizeof(tables[0]) };
 
 const struct operation *operation_at(unsigned index)

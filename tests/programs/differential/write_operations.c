@@ -168,6 +168,7 @@ static const unsigned send_flags[] = {0,
                                       MSG_DONTROUTE,
                                       MSG_PEEK | MSG_WAITALL,
                                       MSG_ERRQUEUE,
+                                      MSG_FASTOPEN,
                                       0x01000000,
                                       0x00800000,
                                       LAST};
