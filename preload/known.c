@@ -61,8 +61,11 @@ static struct policy *parse_request(const char *text, size_t len)
     }
     int n =
         snprintf(rule, sizeof rule, "%s *:* tls %.*s", accepts ? "accept" : "connect", (int)(len - skip), text + skip);
-    if (policy_parse(&parsed, source, rule, (size_t)n, &error) == RESULT_OK)
+    /* id= may name what the process's own policy knows. */
+    const struct policy_source request = {.name = source, .text = rule, .len = (size_t)n, .known = policy};
+    if (policy_add(&parsed, &request, &error) == RESULT_OK && policy_finish(parsed, &error) == RESULT_OK)
         return parsed;
+    policy_free(parsed);
     log_event(LOG_LEVEL_ERROR, "%s: in \"%s\", column %u: %s", source, rule, error.column, error.message);
     return NULL;
 }

@@ -103,13 +103,23 @@ static void replace(struct identity_source *s, struct identity *id)
     identity_unref(old);
 }
 
+/* The per-user identity is made when it is first read: that is no change of it. */
+static bool has_made_files(const struct identity_source *s)
+{
+    const struct policy_identity *own = s->config.own;
+    return !s->current && !(own && (own->cert_file || own->key_file || own->psk_file));
+}
+
 /* loading is held. The same failure of files that look the same was logged before. */
 static void load(struct identity_source *s, bool files_changed)
 {
     struct identity *id;
     char why[IDENTITY_WHY_MAX];
 
+    const bool made = has_made_files(s);
     s->failure = identity_load(&s->config, &id, why);
+    if (made && s->failure == RESULT_OK)
+        (void)identity_watch_look(&s->watch);
     s->tried = true;
     s->retry = s->failure == RESULT_IO || s->failure == RESULT_NOMEM;
     if (s->failure == RESULT_OK)

@@ -397,7 +397,7 @@ EOT
     P2PTLS_CONFIG=$BATS_TEST_TMPDIR/policy.conf run p2p sh -c "echo ran"
     assert_status 125
     assert_output_without ran
-    assert_output_has "$BATS_TEST_TMPDIR/policy.conf:2:1: expected connect, accept, any or default"
+    assert_output_has "$BATS_TEST_TMPDIR/policy.conf:2:1: expected connect, accept, any, set, identity or include"
     P2PTLS_CONFIG=$BATS_TEST_TMPDIR/none run p2p sh -c "echo ran"
     assert_status 125
     assert_output_without ran
