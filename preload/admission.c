@@ -20,13 +20,13 @@ void admission_defer(int listener)
     uint32_t longest_ms = 0;
     bool asked = false;
     for (size_t i = 0; i < policy_count(policy) && !asked; i++)
-        asked = policy_rule_at(policy, i)->accept_plain;
+        asked = policy_rule_at(policy, i)->accept_plain && !policy_rule_at(policy, i)->observe;
     if (!asked || sys3(SYS_getsockname, (long)listener, &local, &len) != 0 ||
         !policy_could_match(policy, POLICY_ACCEPT, (struct sockaddr *)&local, len))
         return;
     for (size_t i = 0; i < policy_count(policy); i++) {
         const struct policy_rule *rule = policy_rule_at(policy, i);
-        if (rule->accept_plain && rule->plain_wait_ms > longest_ms)
+        if (rule->accept_plain && !rule->observe && rule->plain_wait_ms > longest_ms)
             longest_ms = rule->plain_wait_ms;
     }
     int seconds = (int)((longest_ms + 999) / 1000);

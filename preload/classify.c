@@ -61,7 +61,7 @@ void classify_listener(int fd)
     if (match) /* now, while files can be read and libraries loaded: daemons lower their privileges after listen */
         for (size_t i = 0; i < policy_count(policy); i++) {
             const struct policy_rule *rule = policy_rule_at(policy, i);
-            if (rule->action == POLICY_PROTECT && (rule->directions & POLICY_ACCEPT))
+            if (rule->action == POLICY_PROTECT && !rule->observe && (rule->directions & POLICY_ACCEPT))
                 core_identity_done(core_identity_of(rule));
         }
 }

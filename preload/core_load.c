@@ -119,6 +119,6 @@ void core_load_all(void)
     if (atomic_exchange(&done, true))
         return;
     for (size_t i = 0; i < policy_count(policy); i++)
-        if (policy_rule_at(policy, i)->action == POLICY_PROTECT)
+        if (policy_rule_at(policy, i)->action == POLICY_PROTECT && !policy_rule_at(policy, i)->observe)
             core_identity_done(core_identity_of(policy_rule_at(policy, i)));
 }

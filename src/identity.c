@@ -71,8 +71,8 @@ static enum result check_config(const struct identity_config *c, char *why)
             why, "auth=insecure-none has no meaning with psk=: whoever has the key is authenticated by it");
     if (own->cert_file && !own->key_file)
         return identity_refuse(why, "key= is missing: cert= and key= go together");
-    if (trust->ca && !own->key_file)
-        return identity_refuse(why, "ca= needs cert= and key=: both sides are always authenticated");
+    if (trust->ca && !own->key_file && c->show != SHOW_NEVER)
+        return identity_refuse(why, "ca= needs cert= and key=, or show=never: the other side asks for a certificate");
     if (own->key_file && !trusts && c->auth == AUTH_REQUIRE)
         return identity_refuse(why,
                                "ca= is missing (or pin=, known-peers=, dane=): without one nobody would be trusted");

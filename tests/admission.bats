@@ -47,6 +47,7 @@ say() { # plain|POLICY [OPTIONS of ncat]
     listen_with 'accept *:* mode=observe'
     say plain
     assert_output hello
+    [ ! -e "$XDG_STATE_HOME/p2ptls" ] || fail "an identity was made"
     assert_matches "$(<"$LOG")" 'observed: the connection from 127\.0\.0\.1:[0-9]+ would be protected by P2P'
     : >"$LOG"
     say 'set mode=observe; connect 127.0.0.1:* tls role=client'
