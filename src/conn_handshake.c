@@ -123,7 +123,7 @@ static enum result install_keys(struct conn *c, const struct handshake_secrets *
         record_keys_init(&slot->tx.keys, s->suite, s->write, s->secret_len) != RESULT_OK)
         return RESULT_NOMEM;
     slot->is_client = s->is_client;
-    slot->peer_is_conventional = !s->peer_has_role;
+    atomic_store_explicit(&slot->peer_is_conventional, !s->peer_has_role, memory_order_relaxed);
     slot->exporter_len = s->secret_len;
     memcpy(slot->exporter, s->exporter, sizeof slot->exporter);
     memcpy(slot->subject, s->subject, sizeof slot->subject);

@@ -140,7 +140,8 @@ enum { CONTROL_MAX = 8192, KEY_UPDATE_BODY = 5 + 1 + RECORD_TAG, LOOK = 2048 };
  * itself where a segment ends. */
 static bool is_data(const struct conn *c, size_t body)
 {
-    bool ours = !c->slot->peer_is_conventional && atomic_load_explicit(&c->slot->bytes_in, memory_order_relaxed);
+    bool ours = !atomic_load_explicit(&c->slot->peer_is_conventional, memory_order_relaxed) &&
+                atomic_load_explicit(&c->slot->bytes_in, memory_order_relaxed);
     return body >= CONTROL_MAX || (ours && body != KEY_UPDATE_BODY);
 }
 
@@ -194,7 +195,8 @@ bool conn_unsettled(const struct conn *c)
 {
     uint32_t state = atomic_load(&c->slot->state);
     if (state == SLOT_OPEN)
-        return c->slot->peer_is_conventional || atomic_load_explicit(&c->wary, memory_order_relaxed) ||
+        return atomic_load_explicit(&c->slot->peer_is_conventional, memory_order_relaxed) ||
+               atomic_load_explicit(&c->wary, memory_order_relaxed) ||
                !atomic_load_explicit(&c->slot->bytes_in, memory_order_relaxed);
     return state == SLOT_UNSTARTED || state == SLOT_HANDSHAKE;
 }

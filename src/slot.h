@@ -69,7 +69,7 @@ struct slot {
     _Atomic uint32_t holders[SLOT_HOLDERS]; /* ids (holders.h); all 0 while one process alone has ever held it */
     _Atomic uint64_t bytes_in, bytes_out;
     uint8_t is_client;
-    uint8_t peer_is_conventional; /* it may send tickets and KeyUpdates unasked */
+    _Atomic uint8_t peer_is_conventional; /* it may send tickets and KeyUpdates unasked */
     uint16_t exporter_len;
     uint8_t exporter[RECORD_SECRET_MAX];
     uint64_t rekey_after;

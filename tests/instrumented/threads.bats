@@ -25,7 +25,6 @@ load ../program_helpers
 @test "many threads on one descriptor" { protected threads_echo shared; }
 @test "a storm of signals" { protected signal_io storm; }
 @test "an edge-triggered server with 200 clients, the smallest send buffers" { protected readiness small; }
-@test "a number that is copied while another thread connects on it" { protected dup_race 200; }
 @test "threads that use, dup, close and connect again on the same numbers" {
     protected threads_churn "${CHURN_SECONDS:-10}"
 }
