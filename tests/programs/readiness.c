@@ -109,7 +109,7 @@ static void server(int listener)
     int set = (int)SYS(epoll_create1(EPOLL_CLOEXEC));
     SYS(epoll_ctl(set, EPOLL_CTL_ADD, listener, &e));
     for (unsigned finished = 0; finished < CLIENTS;) {
-        int n = epoll_wait(set, events, 64, -1);
+        int n = wait_set(set, events, 64, -1);
         CHECK(n > 0 || errno == EINTR, "epoll_wait: %s", strerror(errno));
         for (int i = 0; i < n; i++) {
             struct connection *c = events[i].data.ptr;

@@ -100,7 +100,7 @@ static void wait_edge(struct end *e)
         CHECK(errno == EINTR, "poll: %s", strerror(errno));
     for (int i = 0; i < 2; i++) {
         struct epoll_event event;
-        if (sets[i].revents && SYS(epoll_wait(e->epoll[i], &event, 1, 0)) == 1)
+        if (sets[i].revents && SYS(wait_set(e->epoll[i], &event, 1, 0)) == 1)
             note_events(e, event.events);
     }
 }
@@ -110,7 +110,7 @@ static void wait_epoll_level(struct end *e, bool in, bool out)
     struct epoll_event event = {.events = (in ? EPOLLIN : 0) | (out ? EPOLLOUT : 0)};
     SYS(epoll_ctl(e->epoll[0], EPOLL_CTL_MOD, e->fd, &event));
     int n;
-    while ((n = epoll_wait(e->epoll[0], &event, 1, -1)) < 0)
+    while ((n = wait_set(e->epoll[0], &event, 1, -1)) < 0)
         CHECK(errno == EINTR, "epoll_wait: %s", strerror(errno));
     note_events(e, event.events);
 }
