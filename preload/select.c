@@ -186,11 +186,13 @@ struct desc *select_connection(int fd, const struct policy_rule *rule, bool conn
     }
     text_of_address(peer, params.peer);
     if (connected_side && !find_dialled(rule, peer, len, params.peer, name, sizeof name, &params.dialled_name)) {
+        core_identity_done(params.identity);
         errno = EKEYREJECTED;
         return NULL;
     }
     library_enter();
     struct conn *conn = core->conn_new(&params);
+    core->identity_unref(params.identity);
     struct desc *d = conn ? desc_new(conn, rule) : NULL;
     if (d) {
         int one = 1, low = socket_option(fd, SOL_SOCKET, SO_RCVLOWAT, 1);
@@ -244,8 +246,9 @@ struct desc *select_imported(int fd, const struct conn_passport *passport, enum 
     struct identity *identity = NULL;
     bool usable = !core->conn_unstarted(conn);
     const char *dialled = NULL;
-    bool named = !connected || find_dialled(rule ? rule : &handed, (struct sockaddr *)&a, len, params.peer, name,
-                                            sizeof name, &dialled);
+    /* Where the handshake is still to come: names matter to it alone. */
+    bool named = usable || !judged || !connected ||
+                 find_dialled(rule, (struct sockaddr *)&a, len, params.peer, name, sizeof name, &dialled);
     if (!usable && judged && named && (identity = core_identity_of(rule)))
         usable = core->conn_equip(conn, identity, dialled);
     core_identity_done(identity);

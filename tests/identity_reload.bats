@@ -76,6 +76,26 @@ count_in_log() { # PATTERN
     wait_until shows_new
 }
 
+resident() { # NAME: KiB
+    awk '/^VmRSS/ { print $2 }' "/proc/$(pid_of "$1")/status"
+}
+
+# What is in use is one identity; each that it replaced was 14 KiB and more.
+@test "identities that were replaced are given back" {
+    local before name=new
+    serve asyncio revalidate=always
+    for _ in $(seq 20); do
+        assert_at_least "$(shown | wc -w)" 1
+    done
+    before=$(resident server)
+    for _ in $(seq 100); do
+        use $name
+        assert_equal "$(shown)" $name
+        [ $name = new ] && name=old || name=new
+    done
+    assert_at_most $(($(resident server) - before)) 1024
+}
+
 @test "a broken certificate leaves the last good one in use, and is logged once" {
     serve asyncio revalidate=always
     assert_equal "$(shown)" old
