@@ -7,10 +7,12 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct known_source {
     struct known_source *next;
-    const struct policy_rule *rule;
+    const struct policy_rule
+        *rule; /* the first one that says this of identities; policies live as long as the process */
     struct identity_source *source;
 };
 
@@ -43,11 +45,40 @@ static struct identity_source *make_source(const struct policy_rule *rule, const
     return k->source;
 }
 
+static bool same_text(const char *a, const char *b)
+{
+    return a == b || (a && b && strcmp(a, b) == 0);
+}
+
+static bool same_expression(const struct trust_expression *a, const struct trust_expression *b)
+{
+    return a->count == b->count && a->terms == b->terms && memcmp(a->ops, b->ops, a->count) == 0;
+}
+
+/* Rules that say the same share what is loaded. STARTTLS (preload/known.c) makes a rule of each text that a program
+ * gives. */
+static bool same_identity(const struct policy_rule *a, const struct policy_rule *b)
+{
+    const struct policy_identity *own = &a->own, *other = &b->own;
+    const struct policy_trust *trust = &a->trust, *others = &b->trust;
+
+    return a == b ||
+           (a->auth == b->auth && a->show == b->show && a->usage == b->usage &&
+            a->revalidate_always == b->revalidate_always && same_text(own->cert_file, other->cert_file) &&
+            same_text(own->key_file, other->key_file) && same_text(own->passphrase_file, other->passphrase_file) &&
+            same_text(own->pin_file, other->pin_file) && same_text(own->ocsp_staple, other->ocsp_staple) &&
+            same_text(own->psk_file, other->psk_file) && same_text(own->psk_name, other->psk_name) &&
+            same_text(trust->ca, others->ca) && same_text(trust->pins, others->pins) &&
+            same_text(trust->known_peers, others->known_peers) && same_text(trust->crl, others->crl) &&
+            trust->dane == others->dane && trust->ocsp_stapled == others->ocsp_stapled &&
+            same_expression(&trust->expression, &others->expression));
+}
+
 static struct identity_source *source_of(const struct policy_rule *rule, const char *state_dir)
 {
     pthread_mutex_lock(&sources_lock);
     struct known_source *k = sources;
-    while (k && k->rule != rule)
+    while (k && !same_identity(k->rule, rule))
         k = k->next;
     struct identity_source *source = k ? k->source : make_source(rule, state_dir);
     pthread_mutex_unlock(&sources_lock);
