@@ -45,11 +45,25 @@ static bool is_dns_name(const char *name)
     return inet_pton(AF_INET, name, address) != 1 && inet_pton(AF_INET6, name, address) != 1 && !strchr(name, '%');
 }
 
+/* peer=NAME or peer=dns:NAME; NULL where it is a list, a pattern, or of another kind. */
+static const char *sole_name(const char *patterns)
+{
+    static const char kind[] = "dns:";
+    const char *name = patterns && strncmp(patterns, kind, strlen(kind)) == 0 ? patterns + strlen(kind) : patterns;
+
+    return name && *name && !strpbrk(name, ",*:@/") && is_dns_name(name) ? name : NULL;
+}
+
+/* Where an address was dialled, the name that the peer must prove is what a server with several names has to know. */
 static int set_server_name(const struct handshake *hs, gnutls_session_t session)
 {
-    if (hs->no_sni || !hs->dialled_name || !is_dns_name(hs->dialled_name))
+    const char *name = hs->dialled_name;
+
+    if (hs->no_sni || !name)
         return 0;
-    return gnutls_server_name_set(session, GNUTLS_NAME_DNS, hs->dialled_name, strlen(hs->dialled_name));
+    if (!is_dns_name(name) && !(name = sole_name(hs->peer_patterns)))
+        return 0;
+    return gnutls_server_name_set(session, GNUTLS_NAME_DNS, name, strlen(name));
 }
 
 /* The server chooses, and the order of the side that dialled counts: so the roles, which are a matter of chance, change

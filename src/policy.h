@@ -98,7 +98,7 @@ struct policy_rule {
     uint64_t rekey_after_records;  /* rekey-after=N: our KeyUpdate after N records; 0: the AEAD's limit */
     const char *client_ciphers, *server_ciphers; /* as GnuTLS's names joined with ":", "+AES-128-GCM:+AES-256-GCM" */
     const char *client_groups, *server_groups;   /* likewise, "+GROUP-X25519:+GROUP-SECP256R1"; NULL: the usual ones */
-    const char *alpn;                            /* NAME[,NAME], each 1 to 255 bytes; NULL: none */
+    const char *alpn;                            /* NAME[,NAME], up to 8 of 1 to 31 bytes each; NULL: none */
     struct policy_target *targets;               /* opaque: names or address ranges, and port ranges */
     size_t target_count;
     struct policy_target *from; /* opaque: remote addresses that may be accepted; none: all */

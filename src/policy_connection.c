@@ -3,7 +3,10 @@
 
 #include <string.h>
 
-enum { ALPN_NAME_MAX = 255, LIST_MAX = 8, LIST_TEXT_MAX = 160 };
+enum { LIST_MAX = 8, LIST_TEXT_MAX = 160 };
+
+/* Of GnuTLS 3.7; it leaves out silently what is more than that. */
+enum { ALPN_NAMES_MAX = 8, ALPN_NAME_MAX = 31 };
 
 static bool role_set(struct lexer *lx, struct word w, enum role_set *out)
 {
@@ -60,12 +63,15 @@ bool policy_parse_sni(struct lexer *lx, struct word w, struct options *o)
 bool policy_parse_alpn(struct lexer *lx, struct word w, struct options *o)
 {
     struct word rest = w, item;
+    unsigned count = 0;
     while (policy_next_item(&rest, &item)) {
         if (!item.len)
             return policy_expected(lx, "the name of a protocol", item, NULL, "as in alpn=redis or alpn=h2,http/1.1");
         if (item.len > ALPN_NAME_MAX)
             return policy_fail(lx, item.place, "expected the name of a protocol of at most %d bytes, found %zu",
                                ALPN_NAME_MAX, item.len);
+        if (++count > ALPN_NAMES_MAX)
+            return policy_fail(lx, item.place, "expected at most %d protocols, found one more", ALPN_NAMES_MAX);
         for (const char *before = w.at; before < item.at;
              before = (const char *)memchr(before, ',', (size_t)(item.at - before)) + 1)
             if (!strncmp(before, item.at, item.len) && before[item.len] == ',')

@@ -119,6 +119,37 @@ static void sni_off_keeps_the_name_back(void **state)
     handshake_free(hs);
 }
 
+static void where_an_address_was_dialled_the_one_name_of_peer_is_sent(void **state)
+{
+    static const struct {
+        const char *dialled, *peer;
+        bool sent;
+    } table[] = {
+        {"192.0.2.1", "db.example", true},
+        {"::1", "dns:db.example", true},
+        {"192.0.2.1", "*.db.example", false},
+        {"192.0.2.1", "db.example,other.example", false},
+        {"192.0.2.1", "cn:db.example", false},
+        {"192.0.2.1", "email:a@db.example", false},
+        {"other.example", "db.example", false}, /* that name was meant */
+        {NULL, "db.example", false},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+        struct handshake *hs = make_handshake((struct handshake_config){.effective = ROLE_CLIENT,
+                                                                        .speaks_first = true,
+                                                                        .identity = psk,
+                                                                        .dialled_name = table[i].dialled,
+                                                                        .peer_patterns = table[i].peer});
+        size_t len;
+        const uint8_t *hello = handshake_output(hs, &len);
+        if (!memmem(hello, len, "db.example", 10) == table[i].sent)
+            fail_msg("%s with peer=%s", table[i].dialled, table[i].peer);
+        handshake_free(hs);
+    }
+}
+
 static void groups_are_set_for_each_outcome(void **state)
 {
     static const struct {
@@ -250,6 +281,7 @@ int main(void)
         cmocka_unit_test(a_list_that_cannot_be_sent_is_a_configuration_error),
         cmocka_unit_test(the_accepting_side_learns_the_dialled_name_in_either_role),
         cmocka_unit_test(sni_off_keeps_the_name_back),
+        cmocka_unit_test(where_an_address_was_dialled_the_one_name_of_peer_is_sent),
         cmocka_unit_test(groups_are_set_for_each_outcome),
         cmocka_unit_test(extended_key_usage_counts_with_usage_role_alone),
         cmocka_unit_test(two_sides_that_hold_their_certificates_back_say_so),
