@@ -19,6 +19,8 @@ void admission_defer(int listener)
     socklen_t len = sizeof local;
     uint32_t longest_ms = 0;
     bool asked = false;
+    if (forbidden.options)
+        return;
     for (size_t i = 0; i < policy_count(policy) && !asked; i++)
         asked = policy_rule_at(policy, i)->accept_plain && !policy_rule_at(policy, i)->observe;
     if (!asked || sys3(SYS_getsockname, (long)listener, &local, &len) != 0 ||

@@ -240,7 +240,7 @@ int known_set(int fd, int name, const void *value, socklen_t len)
     if (len && !memory_readable(value, len))
         return fail(EFAULT);
     if (name == P2PTLS_STARTTLS)
-        return len > STARTTLS_TEXT_MAX ? fail(EINVAL) : start_tls(fd, value, len);
+        return len > STARTTLS_TEXT_MAX ? fail(EINVAL) : start_tls(fd, len ? value : "", len);
     if (name != P2PTLS_EXPORTER_LABEL)
         return fail(ENOPROTOOPT);
     struct desc *d = table_find(fd);

@@ -30,7 +30,11 @@
  *   ENOTCONN      the socket is not connected
  *   EALREADY      the connection is protected already
  *   EKEYREJECTED  the identity cannot be loaded, or with connect=wait the peer was refused
- *   ENOMEM, ENOPROTOOPT (not a TCP socket, or no p2ptls) */
+ *   EOPNOTSUPP    other numbers of the socket cannot be looked for (no /proc)
+ *   ENOMEM, ENOPROTOOPT (not a TCP socket, or no p2ptls)
+ *
+ * Each different text is kept for the life of the process: say the same for all connections, not one with a serial
+ * number. */
 #define P2PTLS_STARTTLS 1
 
 /* Get, an int: 0 the connection is not protected; 1 its handshake is going on; 2 it is protected, and the peer was
