@@ -14,6 +14,7 @@ enum { BUCKET_BITS = 14, OTHER_BITS = 10 };
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct epoll_note *buckets[1 << BUCKET_BITS];
 static struct epoll_note *loose; /* of sockets that are not connected yet */
+static _Atomic unsigned loose_count;
 _Atomic unsigned notes_watched;
 
 /* The last registration of a descriptor that is none of ours, by its data. Written without a lock: the two words may be
@@ -63,6 +64,8 @@ static void forget(struct desc *d, struct epoll_note *n)
     while (*at != n)
         at = &(*at)->next;
     *at = n->next;
+    if (!d)
+        atomic_fetch_sub(&loose_count, 1);
     out_of_bucket(n);
     free(n);
 }
@@ -77,6 +80,8 @@ static void note(struct desc *d, int epfd, int fd, const struct epoll_event *eve
             return;
         *n = (struct epoll_note){.next = *list_of(d), .desc = d, .epfd = epfd, .fd = fd};
         *list_of(d) = n;
+        if (!d)
+            atomic_fetch_add(&loose_count, 1);
     }
     n->event = *event;
     n->told = false;
@@ -120,6 +125,7 @@ void notes_adopt(struct desc *d, int fd)
             continue;
         }
         *at = n->next;
+        atomic_fetch_sub(&loose_count, 1);
         n->next = d->epolls;
         d->epolls = n;
         n->desc = d;
@@ -160,6 +166,21 @@ void notes_forget(struct desc *d, int fd)
             forget(d, n);
     }
     pthread_mutex_unlock(&lock);
+}
+
+void notes_stay_plain(int fd)
+{
+    if (atomic_load_explicit(&loose_count, memory_order_relaxed) == 0)
+        return;
+    library_enter();
+    pthread_mutex_lock(&lock);
+    for (struct epoll_note *next, *n = loose; n; n = next) {
+        next = n->next;
+        if (n->fd == fd)
+            forget(NULL, n);
+    }
+    pthread_mutex_unlock(&lock);
+    library_leave();
 }
 
 void notes_each(struct desc *d, void (*fn)(struct epoll_note *n, void *arg), void *arg)

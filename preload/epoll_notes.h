@@ -33,6 +33,8 @@ void notes_leave(struct desc *d, int fd);
 /* fd is no number of d's any more. (The kernel goes on reporting it while d has others, and the event is not looked
  * at.) */
 void notes_forget(struct desc *d, int fd);
+/* fd, registered before it was connected, is closed, or was connected in clear: nothing of it is kept. */
+void notes_stay_plain(int fd);
 /* Calls fn for each of d's, under the lock. */
 void notes_each(struct desc *d, void (*fn)(struct epoll_note *n, void *arg), void *arg);
 

@@ -96,8 +96,10 @@ static int give_up(int fd, uintptr_t *was)
         table_end_move(fd, word);
         return EBADF;
     }
-    if (word < WORD_FIRST_POINTER)
+    if (word < WORD_FIRST_POINTER) {
+        notes_stay_plain(fd);
         return 0;
+    }
     struct desc *d = (struct desc *)word;
     library_enter();
     if (atomic_fetch_sub(&d->refs, 1) == 1)

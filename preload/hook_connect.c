@@ -1,6 +1,7 @@
 /* connect, bind, listen, accept: where sockets become selected. */
 #include "stream.h"
 
+#include "epoll_notes.h"
 #include "io.h"
 #include "memory.h"
 #include "sys.h"
@@ -132,8 +133,8 @@ static int connect_plain(int fd, const struct sockaddr *to, socklen_t len)
     if (r == 0 && is_unspec(to, len))
         return r;
     if ((r == 0 || errno == EINPROGRESS || errno == EINTR) && (unsigned)fd < table_size && !thread.in_vfork_child &&
-        is_unconnected(word))
-        atomic_compare_exchange_strong(&table[fd], &word, WORD_PLAIN);
+        is_unconnected(word) && atomic_compare_exchange_strong(&table[fd], &word, WORD_PLAIN))
+        notes_stay_plain(fd);
     return r;
 }
 

@@ -28,6 +28,18 @@ static bool may_be_connected_later(int fd)
     return word == WORD_SOCKET || word == WORD_BOUND || word == WORD_BOUND_PLAIN;
 }
 
+/* Another thread may have connected fd, or closed it, while it was registered. */
+static void noted_without_desc(int fd)
+{
+    struct desc *d = table_find(fd);
+    if (!may_be_connected_later(fd) && !d) {
+        notes_stay_plain(fd);
+    } else if (d && !desc_special(d) && desc_enter(d, fd)) {
+        notes_adopt(d, fd);
+        desc_leave(d);
+    }
+}
+
 /* Not protected now. */
 static int control_other(int epfd, int op, int fd, struct epoll_event *event)
 {
@@ -35,6 +47,7 @@ static int control_other(int epfd, int op, int fd, struct epoll_event *event)
         library_enter();
         int r = notes_control(NULL, epfd, op, fd, event);
         library_leave();
+        noted_without_desc(fd);
         return r;
     }
     int r = real()->epoll_ctl(epfd, op, fd, event);
