@@ -24,3 +24,66 @@ load program_helpers
 }
 @test "options, ioctls, flags, SIGIO and bad addresses (plain)" { plain options; }
 @test "options, ioctls, flags, SIGIO and bad addresses (protected)" { protected options; }
+@test "functions of libc that are looked up by name (plain)" { plain looked_up; }
+@test "functions of libc that are looked up by name (protected)" { protected looked_up; }
+
+# Code of an interposer that is behind the library in LD_PRELOAD, or before it; it counts and goes on by RTLD_NEXT.
+@test "another library in LD_PRELOAD that goes on by RTLD_NEXT sees the calls, on either side, and nothing is in clear" {
+    cat >"$BATS_TEST_TMPDIR/counts.c" <<'EOT'
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stdio.h>
+#include <sys/socket.h>
+static int count;
+ssize_t send(int fd, const void *data, size_t len, int flags)
+{
+    static ssize_t (*next)(int, const void *, size_t, int);
+    if (!next)
+        next = (ssize_t (*)(int, const void *, size_t, int))dlsym(RTLD_NEXT, "send");
+    count++;
+    return next(fd, data, len, flags);
+}
+__attribute__((destructor)) static void tell(void)
+{
+    fprintf(stderr, "%d counted\n", count);
+}
+EOT
+    gcc -shared -fPIC -O2 -o "$BATS_TEST_TMPDIR/counts.so" "$BATS_TEST_TMPDIR/counts.c"
+    local order
+    for order in "$BATS_TEST_TMPDIR/counts.so:$LIBRARY" "$LIBRARY:$BATS_TEST_TMPDIR/counts.so"; do
+        P2PTLS_POLICY='any 127.0.0.0/8:*' P2PTLS_LOG=info:$BATS_TEST_TMPDIR/log run env "LD_PRELOAD=$order" \
+            "$PYTHON" -c '
+import socket
+listener = socket.create_server(("127.0.0.1", 0))
+a = socket.create_connection(listener.getsockname())
+b, _ = listener.accept()
+a.send(b"hello")
+print(b.recv(5))'
+        assert_status 0
+        assert_contains "$output" "b'hello'"
+        # The library sends by other calls than the program: in front of it, that one sees the program's.
+        assert_matches "$output" '[0-9] counted'
+    done
+    assert_equal "$(grep -c 'connected to' "$BATS_TEST_TMPDIR/log")" 2
+}
+
+@test "a second libc by dlmopen is refused while a policy is active, and dlerror says so" {
+    cat >"$BATS_TEST_TMPDIR/second.c" <<'EOT'
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stdio.h>
+int main(void)
+{
+    void *it = dlmopen(LM_ID_NEWLM, "libc.so.6", RTLD_NOW);
+    printf("%s\n", it ? "there" : dlerror());
+    printf("%s\n", dlmopen(LM_ID_BASE, "libc.so.6", RTLD_NOW) ? "there" : dlerror());
+}
+EOT
+    gcc -o "$BATS_TEST_TMPDIR/second" "$BATS_TEST_TMPDIR/second.c"
+    P2PTLS_POLICY='' run p2p "$BATS_TEST_TMPDIR/second"
+    assert_output $'there\nthere'
+    P2PTLS_POLICY='any 127.0.0.0/8:*' P2PTLS_LOG=warn:$BATS_TEST_TMPDIR/log run p2p "$BATS_TEST_TMPDIR/second"
+    assert_contains "${lines[0]}" p2ptls/refuses/a/second/libc
+    assert_equal "${lines[1]}" there
+    assert_equal "$(grep -c 'dlmopen of libc.so.6' "$BATS_TEST_TMPDIR/log")" 1
+}
