@@ -54,6 +54,21 @@ HOOK int epoll_create1(int flags)
     return table_renew(real()->epoll_create1(flags));
 }
 
+HOOK int signalfd(int fd, const sigset_t *mask, int flags)
+{
+    return table_renew(real()->signalfd(fd, mask, flags));
+}
+
+HOOK int inotify_init(void)
+{
+    return table_renew(real()->inotify_init());
+}
+
+HOOK int inotify_init1(int flags)
+{
+    return table_renew(real()->inotify_init1(flags));
+}
+
 HOOK int timerfd_create(clockid_t clock, int flags)
 {
     return table_renew(real()->timerfd_create(clock, flags));

@@ -4,6 +4,7 @@
 #define P2PTLS_REAL_H
 
 #include <aio.h>
+#include <dirent.h>
 #include <dlfcn.h>
 #include <execinfo.h>
 #include <fcntl.h>
@@ -22,12 +23,14 @@
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/inotify.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/select.h>
 #include <sys/sendfile.h>
+#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/timerfd.h>
 #include <sys/uio.h>
@@ -61,6 +64,8 @@ int __vasprintf_chk(char **text, int flag, const char *format, va_list args);
     X(posix_spawnp) X(system) X(popen) X(pclose) X(sigaction) X(syscall) \
     X(pthread_setcanceltype) X(longjmp) X(_longjmp) X(siglongjmp) X(sigaltstack) X(socketpair) X(pipe) X(pipe2) X(eventfd) X(epoll_create) \
     X(epoll_create1) X(timerfd_create) X(memfd_create) \
+    X(signalfd) X(inotify_init) X(inotify_init1) X(fopen) X(fopen64) X(tmpfile) X(tmpfile64) X(opendir) X(mkstemp) X(mkstemp64) X(mkostemp) \
+    X(mkostemp64) X(mkstemps) X(mkstemps64) X(mkostemps) X(mkostemps64) X(shm_open) X(posix_openpt) X(getpt) X(openpty) \
     X(open) X(open64) X(openat) X(openat64) X(creat) X(creat64) X(__open_2) X(__open64_2) X(__openat_2) X(__openat64_2) \
     X(getaddrinfo) X(gai_error) X(gethostbyname) X(gethostbyname2) \
     X(gethostbyname_r) X(gethostbyname2_r)

@@ -28,7 +28,7 @@ load program_helpers
 @test "functions of libc that are looked up by name (protected)" { protected looked_up; }
 
 # Code of an interposer that is behind the library in LD_PRELOAD, or before it; it counts and goes on by RTLD_NEXT.
-@test "another library in LD_PRELOAD that goes on by RTLD_NEXT sees the calls, on either side, and nothing is in clear" {
+@test "a library behind or before this one in LD_PRELOAD goes on by RTLD_NEXT, and nothing is in clear" {
     cat >"$BATS_TEST_TMPDIR/counts.c" <<'EOT'
 #define _GNU_SOURCE
 #include <dlfcn.h>

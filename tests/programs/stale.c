@@ -2,9 +2,13 @@
  * once: what is then written there is what arrives there, byte for byte. */
 #include "common.h"
 
+#include <dirent.h>
+#include <pty.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/inotify.h>
 #include <sys/mman.h>
+#include <sys/signalfd.h>
 #include <sys/syscall.h>
 #include <sys/timerfd.h>
 
@@ -119,6 +123,120 @@ static void try_files(void)
     }
 }
 
+/* ---- what libc opens by itself: a file whose number the program then uses ---- */
+
+static int by_fopen(void)
+{
+    return fileno(fopen("/dev/zero", "r+"));
+}
+
+static int by_fopen64(void)
+{
+    return fileno(fopen64("/dev/zero", "r+"));
+}
+
+static int by_tmpfile(void)
+{
+    return fileno(tmpfile());
+}
+
+static int by_tmpfile64(void)
+{
+    return fileno(tmpfile64());
+}
+
+#define BY_TEMPLATE(name, suffix, ...)                                                                                 \
+    static int by_##name(void)                                                                                         \
+    {                                                                                                                  \
+        char path[] = P_tmpdir "/stale-XXXXXX" suffix;                                                                 \
+        int fd = name(__VA_ARGS__);                                                                                    \
+        unlink(path);                                                                                                  \
+        return fd;                                                                                                     \
+    }
+
+BY_TEMPLATE(mkstemp, "", path)
+BY_TEMPLATE(mkstemp64, "", path)
+BY_TEMPLATE(mkostemp, "", path, O_CLOEXEC)
+BY_TEMPLATE(mkostemp64, "", path, O_CLOEXEC)
+BY_TEMPLATE(mkstemps, ".c", path, 2)
+BY_TEMPLATE(mkstemps64, ".c", path, 2)
+BY_TEMPLATE(mkostemps, ".c", path, 2, O_CLOEXEC)
+BY_TEMPLATE(mkostemps64, ".c", path, 2, O_CLOEXEC)
+
+static int by_shm_open(void)
+{
+    char name[40];
+    snprintf(name, sizeof(name), "/stale-%d", (int)getpid());
+    int fd = shm_open(name, O_RDWR | O_CREAT | O_EXCL, 0600);
+    shm_unlink(name);
+    return fd;
+}
+
+static int by_posix_openpt(void)
+{
+    return posix_openpt(O_RDWR | O_NOCTTY);
+}
+
+static void try_what_libc_opens(void)
+{
+    int (*const opens[])(void) = {by_fopen,     by_fopen64,     by_tmpfile,    by_tmpfile64,    by_mkstemp,
+                                  by_mkstemp64, by_mkostemp,    by_mkostemp64, by_mkstemps,     by_mkstemps64,
+                                  by_mkostemps, by_mkostemps64, by_shm_open,   by_posix_openpt, getpt};
+    for (size_t i = 0; i < sizeof(opens) / sizeof(opens[0]); i++) {
+        int stale[2];
+        make_stale(stale);
+        int fd = (int)SYS(opens[i]());
+        CHECK(fd == stale[0] || fd == stale[1], "opening by way %zu got %d", i, fd);
+        CHECK(write(fd, "file", 4) == 4, "written to a file opened by way %zu: %s", i, strerror(errno));
+        SYS(close(fd));
+        progress();
+    }
+}
+
+/* Descriptors that have nothing to read say so, and not what a connection left over. */
+static void expect_nothing(int fd, const int stale[2], int error, const char *what)
+{
+    char got[200]; /* signalfd takes no less than 128 */
+    CHECK(fd == stale[0] || fd == stale[1], "%s got %d", what, fd);
+    ssize_t n = read(fd, got, sizeof(got));
+    CHECK(n < 0 && errno == error, "read from %s: %zd, %s", what, n, strerror(errno));
+}
+
+static void try_what_has_nothing(void)
+{
+    int stale[2], fd;
+    sigset_t none;
+    sigemptyset(&none);
+    make_stale(stale);
+    expect_nothing(fd = signalfd(-1, &none, SFD_NONBLOCK), stale, EAGAIN, "signalfd");
+    SYS(close(fd));
+    make_stale(stale);
+    expect_nothing(fd = inotify_init1(IN_NONBLOCK), stale, EAGAIN, "inotify_init1");
+    SYS(close(fd));
+    make_stale(stale);
+    fd = (int)SYS(inotify_init());
+    SYS(fcntl(fd, F_SETFL, O_NONBLOCK));
+    expect_nothing(fd, stale, EAGAIN, "inotify_init");
+    SYS(close(fd));
+    make_stale(stale);
+    DIR *dir = opendir("/");
+    expect_nothing(dirfd(dir), stale, EISDIR, "opendir");
+    closedir(dir);
+}
+
+static void try_openpty(void)
+{
+    int stale[2], fd[2];
+    make_stale(stale);
+    SYS(openpty(&fd[0], &fd[1], NULL, NULL, NULL));
+    expect_numbers(fd, stale, "openpty");
+    CHECK(write(fd[1], "hello", 5) == 5, "write to a terminal: %s", strerror(errno));
+    char got[10];
+    CHECK(read(fd[0], got, 10) == 5 && !memcmp(got, "hello", 5), "a terminal said %.5s", got);
+    SYS(close(fd[0]));
+    SYS(close(fd[1]));
+}
+
 static void try_others(void)
 {
     int stale[2];
@@ -134,6 +252,9 @@ static void try_others(void)
     CHECK(write(fd, "file", 4) == 4 && lseek(fd, 0, SEEK_CUR) == 4, "a file: %s", strerror(errno));
     SYS(close(fd));
     try_files();
+    try_what_libc_opens();
+    try_what_has_nothing();
+    try_openpty();
 }
 
 int main(void)
