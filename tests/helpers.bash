@@ -189,7 +189,7 @@ is_running() { # NAME; no name: nothing to watch, so yes
 finish() { # NAME
     local pid
     pid=$(pid_of "$1")
-    wait_until "! kill -0 $pid 2>/dev/null"
+    wait_until "! kill -0 $pid 2>/dev/null" || return
     wait "$pid"
 }
 
