@@ -124,7 +124,7 @@ static enum result write_supply(struct conn *c, int fd, const struct supply *s, 
     if (result == RESULT_AGAIN && owns_handshake(c))
         result = keep(c, s, put, error);
     pthread_mutex_unlock(&c->hs_lock);
-    if (result == RESULT_OK && !*put && s->len && !atomic_load(&c->slot->early_kept) && conn_state(c) == RESULT_OK)
+    if (result == RESULT_OK && !*put && !atomic_load(&c->slot->early_kept) && conn_state(c) == RESULT_OK)
         return write_open(c, fd, s, more, roomy, put, error);
     return result;
 }
