@@ -196,10 +196,16 @@ HOOK int setsockopt(int fd, int level, int name, const void *value, socklen_t le
     return r;
 }
 
-/* SO_ERROR: the kernel's, else once the reason why the connection was refused. With connect=wait the question waits for
+/* SO_ERROR: the kernel's, else what it has told and the program does not know, else once the reason why the connection
+ * was refused. With connect=wait the question waits for
  * the verdict, as connect itself does on a blocking socket. */
 static void add_own_error(struct desc *d, int fd, int *error)
 {
+    if (core->conn_end_refused(d->conn, *error))
+        *error = 0;
+    int untold = core->conn_take_untold(d->conn);
+    if (!*error)
+        *error = untold;
     if (*error)
         return;
     struct stream_signals before;

@@ -3,6 +3,7 @@
 #include "passing.h"
 #include "sandbox.h"
 #include "stream.h"
+#include "sys.h"
 
 #include <time.h>
 
@@ -81,20 +82,34 @@ static bool time_is_over(struct timespec *left, const struct timespec *start, co
     return !left->tv_sec && !left->tv_nsec;
 }
 
+/* The socket's own error, which the kernel tells before any bytes that are there, also to whoever asks for no message.
+ */
+static int socket_error(int fd)
+{
+    struct desc *d = table_find_data(fd);
+    if (!d || desc_special(d) || !desc_enter(d, fd))
+        return 0;
+    long r = forbidden.receive ? 0 : sys5(SYS_recvmmsg, (long)fd, NULL, 0L, 0L, NULL);
+    int error = r < 0 ? (int)-r : 0, untold = core->conn_take_untold(d->conn);
+    if (core->conn_end_refused(d->conn, error))
+        error = 0;
+    desc_leave(d);
+    return error ? error : untold;
+}
+
 /* The end of the stream is an empty message, again and again. An error after the first message is told by the next
  * call, since the connection keeps it. */
 static int receive_each(int fd, struct mmsghdr *messages, unsigned count, int flags, struct timespec *timeout)
 {
-    int saved = errno;
+    int saved = errno, error;
     unsigned got = 0;
     if (timeout && !memory_writable(timeout, sizeof *timeout))
         return (int)stream_special(EFAULT);
     struct timespec start, given = timeout ? *timeout : (struct timespec){0, 0};
     if (timeout && !is_valid(timeout))
         return (int)stream_special(EINVAL);
-    if (!forbidden.receive && real()->recvmmsg(fd, messages, 0, flags & MSG_ERRQUEUE, NULL) < 0)
-        return -1; /* the socket's own error, told before any bytes that are there, unless MSG_ERRQUEUE asks for others
-                    */
+    if (!(flags & MSG_ERRQUEUE) && (error = socket_error(fd)))
+        return (int)stream_special(error);
     clock_gettime(CLOCK_MONOTONIC, &start);
     while (got < count) {
         if (!memory_writable(&messages[got], sizeof messages[got])) {
@@ -118,7 +133,8 @@ static int receive_each(int fd, struct mmsghdr *messages, unsigned count, int fl
 
 HOOK int recvmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags, struct timespec *timeout)
 {
-    if (table_find_data(fd) && count)
+    struct desc *d = table_find_data(fd);
+    if (d && (count || !desc_special(d)))
         return receive_each(fd, messages, count, flags, timeout);
     int n = real()->recvmmsg(fd, messages, count, flags, timeout);
     for (int i = 0; table_size && i < n; i++)

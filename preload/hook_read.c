@@ -14,7 +14,7 @@ static ssize_t discard(struct desc *d, int fd, size_t len, int flags)
     int saved = errno;
     while (done < len) {
         iov.iov_len = len - done < sizeof waste ? len - done : sizeof waste;
-        int again = !done ? 0 : flags & MSG_WAITALL ? STREAM_IN_PART : MSG_DONTWAIT;
+        int again = !done ? 0 : STREAM_IN_PART | (flags & MSG_WAITALL ? 0 : MSG_DONTWAIT);
         ssize_t k = stream_receive(d, fd, &iov, 1, flags | again);
         if (k <= 0 && !done)
             return k;

@@ -57,6 +57,8 @@ static enum result move_out(struct desc *d, int fd, struct pipe_end *p, size_t l
     enum result result = core->conn_read_to(d->conn, fd, len, pipe_put, p, got, error);
     if (result == RESULT_AGAIN && !p->error && core->conn_reading_shut(d->conn))
         result = RESULT_EOF;
+    if (result == RESULT_IO)
+        core->conn_take_untold(d->conn);
     if (result == RESULT_AGAIN)
         *wait = wait_begin(d);
     helper_kick(d);

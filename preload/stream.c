@@ -68,9 +68,17 @@ static size_t at_least(const struct desc *d, size_t want, int flags)
     return low < want ? low : want;
 }
 
-/* One try. RESULT_AGAIN: the caller is to wait, and *wait has begun. */
-static enum result receive_once(struct desc *d, int fd, struct vec *v, bool peek, size_t *got, unsigned *wait,
-                                int *error)
+/* An error that a wait has taken from the kernel stays for the next call, where this one has moved something. */
+static void keep_error(struct desc *d, int error, bool in_part)
+{
+    if (in_part && error > 0 && error != EINTR && error != EAGAIN && error != EBADF)
+        core->conn_note_untold(d->conn, error);
+}
+
+/* One try. RESULT_AGAIN: the caller is to wait, and *wait has begun. in_part: an error will not be told by this call.
+ */
+static enum result receive_once(struct desc *d, int fd, struct vec *v, bool peek, bool in_part, size_t *got,
+                                unsigned *wait, int *error)
 {
     *got = 0;
     if (!desc_enter(d, fd)) {
@@ -80,6 +88,8 @@ static enum result receive_once(struct desc *d, int fd, struct vec *v, bool peek
     enum result result = core->conn_read(d->conn, fd, v->at, v->left, peek, got, error);
     if (result == RESULT_AGAIN && core->conn_reading_shut(d->conn))
         result = RESULT_EOF;
+    if (result == RESULT_IO && !in_part)
+        core->conn_take_untold(d->conn);
     if (result == RESULT_AGAIN)
         *wait = wait_begin(d);
     if (atomic_load_explicit(&d->watch, memory_order_relaxed) == WATCH_SETTLED && core->conn_unsettled(d->conn))
@@ -106,8 +116,10 @@ static ssize_t receive(struct desc *d, int fd, const struct iovec *iov, int coun
         size_t got = 0;
         unsigned wait = 0;
         int error = 0;
-        enum result result =
-            done >= enough && !v.left ? RESULT_OK : receive_once(d, fd, &v, flags & MSG_PEEK, &got, &wait, &error);
+        bool in_part = done || (flags & STREAM_IN_PART);
+        enum result result = RESULT_OK;
+        if (done < enough || v.left)
+            result = receive_once(d, fd, &v, flags & MSG_PEEK, in_part, &got, &wait, &error);
         done += got;
         if (result == RESULT_EOF)
             break;
@@ -128,8 +140,8 @@ static ssize_t receive(struct desc *d, int fd, const struct iovec *iov, int coun
         }
         if (deadline_ms >= STREAM_NO_RESTART)
             deadline_ms = shorter(stream_deadline_of(d, fd, SO_RCVTIMEO), deadline_ms);
-        error = stream_wait_readable(d, fd, flags,
-                                     stream_deadline_in_part(deadline_ms, done || (flags & STREAM_IN_PART)), &before);
+        error = stream_wait_readable(d, fd, flags, stream_deadline_in_part(deadline_ms, in_part), &before);
+        keep_error(d, error, in_part);
         wait_end(d, wait);
         if (error > 0 && !done)
             return stream_special(error);
@@ -234,8 +246,9 @@ ssize_t stream_send(struct desc *d, int fd, const struct iovec *iov, int count, 
             return stream_write_failed(fd, done, error, flags, saved);
         if (deadline_ms == INT64_MAX)
             deadline_ms = stream_deadline_of(d, fd, SO_SNDTIMEO);
-        error = stream_wait_writable(
-            d, fd, flags, stream_deadline_in_part(deadline_ms, done || (flags & STREAM_IN_PART)), &before, &roomy);
+        bool in_part = done || (flags & STREAM_IN_PART);
+        error = stream_wait_writable(d, fd, flags, stream_deadline_in_part(deadline_ms, in_part), &before, &roomy);
+        keep_error(d, error, in_part);
         wait_end(d, wait);
         if (error)
             return stream_write_failed(fd, done, error, flags, saved);

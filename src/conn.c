@@ -117,6 +117,25 @@ int conn_error(const struct conn *c)
     return error > 0 && error < 4096 ? error : EPROTO;
 }
 
+void conn_note_untold(struct conn *c, int error)
+{
+    atomic_store(&c->slot->untold, error);
+}
+
+int conn_take_untold(struct conn *c)
+{
+    int error = atomic_load_explicit(&c->slot->untold, memory_order_relaxed);
+    if (!error)
+        return 0;
+    error = atomic_exchange(&c->slot->untold, 0);
+    return error > 0 && error < 4096 ? error : 0;
+}
+
+bool conn_end_refused(const struct conn *c, int error)
+{
+    return error == EPIPE && atomic_load(&c->slot->fin_sent);
+}
+
 int conn_take_error(struct conn *c)
 {
     if (conn_state(c) != RESULT_IO || atomic_exchange(&c->slot->fail_shown, 1))

@@ -127,6 +127,15 @@ int conn_error(const struct conn *c);
 /* The same once, for SO_ERROR; 0 afterwards and if it did not fail. */
 int conn_take_error(struct conn *c);
 
+/* The kernel tells of a reset once. Where a call that meets one has something else to say (bytes read, a number of
+ * bytes, nothing at all in the background), the next one that could fail says it. conn_take_untold: 0 if there is none.
+ */
+void conn_note_untold(struct conn *c, int error);
+int conn_take_untold(struct conn *c);
+/* Is an EPIPE of the kernel's due to our close_notify, which the peer's kernel refused? (RFC 9293, 3.10.7.4: a reset in
+ * CLOSE-WAIT, where a plain socket that has ended its stream is no more.) */
+bool conn_end_refused(const struct conn *c, int error);
+
 /* Reads application data. Ends short of the buffers only when the kernel has no more.
  * RESULT_OK: *got > 0. RESULT_AGAIN, RESULT_EOF, or a failure with *error set. peek leaves the data in place. */
 MUST_USE enum result conn_read(struct conn *c, int fd, const struct iovec *iov, int count, bool peek, size_t *got,

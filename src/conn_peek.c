@@ -51,7 +51,7 @@ enum result rx_peek_loop(struct reading *r)
     }
     if (r->rx.end == RX_CLOSE_NOTIFY)
         return RESULT_EOF;
-    return r->rx.end == RX_ERROR ? RESULT_IO : RESULT_AGAIN;
+    return r->rx.end == RX_ERROR || result == RESULT_IO ? RESULT_IO : RESULT_AGAIN;
 }
 
 static enum result probe_loop(struct reading *r)

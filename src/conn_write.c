@@ -30,8 +30,11 @@ static enum result tx_fail(struct writing *w, int error)
     w->error = error;
     /* Nothing was taken and no nonce spent: the next call may find memory again. Of other errors the kernel tells once,
      * and later that nothing can be written any more. */
-    if (error != ENOBUFS && error != ENOMEM)
-        w->tx.error = EPIPE;
+    if (error == ENOBUFS || error == ENOMEM)
+        return RESULT_IO;
+    w->tx.error = EPIPE;
+    if (error != EPIPE)
+        conn_note_untold(w->c, error);
     return RESULT_IO;
 }
 
@@ -328,6 +331,17 @@ static enum result write_nothing(struct writing *w)
     return k < 0 && k != -EAGAIN ? tx_fail(w, (int)-k) : RESULT_OK;
 }
 
+/* What was met before and not told, by reading ahead or in the background, comes first; but not on a socket that is
+ * shut down for both (write_closed). */
+static int error_to_tell(struct writing *w, int error)
+{
+    bool both_shut = w->tx.closed && atomic_load(&w->c->slot->rd_shut);
+    int untold = error == ENOBUFS || error == ENOMEM || both_shut ? 0 : conn_take_untold(w->c);
+    if (untold && error == EPIPE)
+        error = untold;
+    return w->tx.closed ? error : why_gone(w->c, w->fd, error);
+}
+
 static enum result run_write(struct writing *w, const struct iovec *iov, int count, size_t want, bool roomy,
                              size_t *put, int *error)
 {
@@ -338,8 +352,8 @@ static enum result run_write(struct writing *w, const struct iovec *iov, int cou
         tx_end(w);
     }
     *error = w->error ? w->error : w->tx.error ? w->tx.error : ECONNABORTED;
-    if (result == RESULT_IO && !w->tx.closed)
-        *error = why_gone(c, w->fd, *error);
+    if (result == RESULT_IO && !*put)
+        *error = error_to_tell(w, *error);
     if (*put) {
         atomic_fetch_add_explicit(&c->slot->bytes_out, *put, memory_order_relaxed);
         return RESULT_OK;

@@ -38,6 +38,9 @@
     X(conn_wait_state)                                                                                                 \
     X(conn_error)                                                                                                      \
     X(conn_take_error)                                                                                                 \
+    X(conn_note_untold)                                                                                                \
+    X(conn_take_untold)                                                                                                \
+    X(conn_end_refused)                                                                                                \
     X(conn_read)                                                                                                       \
     X(conn_ready)                                                                                                      \
     X(conn_unsettled)                                                                                                  \

@@ -17,7 +17,7 @@ enum {
     /* The rest of one record that the kernel took a part of. */
     SLOT_TX_ROOM = 5 * 4096,
     SLOT_HOLDERS = 64,
-    SLOT_LAYOUT = 0x70320002, /* the last digits count changes of struct slot or of what they mean */
+    SLOT_LAYOUT = 0x70320003, /* the last digits count changes of struct slot or of what they mean */
     SLOT_SUBJECT = 200,
     SLOT_NAME = 256,
 };
@@ -61,7 +61,8 @@ struct slot {
     _Atomic uint32_t rd_shut;     /* the program shut the reading half down */
     _Atomic uint32_t fin_sent;    /* SHUT_WR was done */
     _Atomic uint32_t fail_shown;  /* SO_ERROR has reported error */
-    _Atomic uint32_t untailed;    /* plaintext is left over, and no byte in the kernel tells of it (conn_leftover) */
+    _Atomic int32_t untold; /* errno that the kernel has told us, and we not yet the program: the next call says it */
+    _Atomic uint32_t untailed; /* plaintext is left over, and no byte in the kernel tells of it (conn_leftover) */
     _Atomic uint32_t holders_unknown;
     _Atomic uint32_t forks, joins;          /* children announced, and those that have taken an id of their own */
     _Atomic uint32_t departures, arrivals;  /* sockets sent by SCM_RIGHTS, and received */
