@@ -38,10 +38,8 @@ entries() {
     cat <<'EOF'
 low-water-mark|send:0:0:0:100 rcvlowat:1:0:0:3000
 reset-stays|abort:0 drain:1 read:1:0:0:1
-reset-told|write:0:0:0:1 dissolve:0 splice_in:1:0:0:40000:0x1 sendmsg:1:0:0:1000
 close-unread|send:0:0:0:100 close:1 drain:0
 reset-taken|write:1:0:0:39 dissolve:1 sendfile_in:0:0:0:100 select:0:0:0:0:0x4
-shut-reading|shutdown:0:0:2 send:1:0:0:81 rcvlowat:0
 pieces|close:1:0:2 splice_out:0:0:0:40000:0x6
 end-met-shutdown|shutdown:1:0:2 shutdown:0:0:1 poll:1:0:0:0:0x1
 both-shut|shutdown:1:0:2 abort:0 send:1:0:0:1
@@ -81,4 +79,39 @@ EOF
     run "$PROGRAMS/differential" --directed --only read --spoil 7
     assert_status 1
     assert_contains "$output" 'DIFFERENCE: step 8, drain: differs from the stream at is'
+}
+
+@test "a difference that comes once, and not again, fails the directed run and a short random one" {
+    run "$PROGRAMS/differential" --directed --only read --spoil-once 7
+    assert_status 1
+    assert_contains "$output" 'once, and not again'
+    run "$PROGRAMS/differential" --seed 3 --steps 2000 --spoil-once 700
+    assert_status 1
+    assert_contains "$output" 'seed 3, episode '
+    assert_contains "$output" "script: --script '"
+    assert_contains "$output" 'once, and not again'
+}
+
+# Each differed in an earlier version.
+sequences() {
+    cat <<'EOF'
+dup:0 linger:1 shutdown:0:1:2 recvmmsg:0:0:0:22105:0x140
+shutdown:1:0:2 shutdown:0:0:1 getsockopt:0
+stream_read:0:0:2 dissolve:1 fionread:0 stream_write:0:0:0:5598
+write:0:0:0:1 dissolve:0 splice_in:1:0:0:40000:0x1 sendmsg:1:0:0:1000
+send:0:0:0:10 abort:0 recv:1:0:0:10 fionread:1 getsockopt:1
+shutdown:0:0:2 send:1:0:0:81 rcvlowat:0
+EOF
+}
+
+@test "sequences that differed are as on plain TCP" {
+    local script
+    while read -r script <&3; do
+        differential --script "$script"
+    done 3< <(sequences)
+}
+
+# Its helper may still be sending what was written during the handshake.
+@test "a write of nothing on a young connection that was reset says so" {
+    differential --script 'dissolve:1 more:0' --times 500
 }

@@ -194,10 +194,14 @@ bool run_again(struct script *s);
 void run_shrink(struct script *s);
 /* From now on the kind of difference (operation and field) that was found last is none: an exploring run goes on. */
 void run_ignore(void);
-/* Spoils the last value of one protected step: to see that a difference is found. */
-void run_spoil(uint64_t step);
+/* Spoils the last value of one protected step: to see that a difference is found. always: what follows takes it for one
+ * that comes again. */
+void run_spoil(uint64_t step, bool always);
 bool run_spoils(void);
 uint64_t run_steps(void); /* so far */
+/* Of the step that was run last: the difference that was found in it, and both outcomes in full. */
+const char *run_difference(void);
+void run_tell_outcomes(void);
 
 /* ---- directed.c ---- */
 

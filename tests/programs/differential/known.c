@@ -131,13 +131,6 @@ static bool looked_ahead(const struct scene *s, unsigned end)
     return false;
 }
 
-/* Reading ahead, the library may have met the reset that the program hears of in its next write. */
-static bool reset_told(const struct scene *s, const char *field, long long plain, long long protected)
-{
-    (void)field, (void)plain, (void)protected;
-    return is_gone(s, 1 - present(s)->end) && looked_ahead(s, present(s)->end) && pipe_for_reset(s);
-}
-
 /* The end that a value of readiness is about: "revents of end 1", and the step's own end for the others. */
 static unsigned end_of(const struct scene *s, const char *field)
 {
@@ -150,7 +143,7 @@ static bool tells_readiness(const char *field)
     return strncmp(field, "revents", 7) == 0 || strcmp(field, "events") == 0;
 }
 
-/* The same as reset_told, where the next call asks for readiness or for the error itself. */
+/* Reading ahead, the library may have met the reset of which readiness would tell. */
 static bool reset_taken(const struct scene *s, const char *field, long long plain, long long protected)
 {
     unsigned end = end_of(s, field);
@@ -160,30 +153,7 @@ static bool reset_taken(const struct scene *s, const char *field, long long plai
         taken |= is_gone(s, end) && looked_ahead(s, 1 - end);
     if (!taken)
         return false;
-    if (tells_readiness(field))
-        return plain == (protected | POLLERR) && plain != protected && (protected & POLLHUP);
-    bool asks = step_is(present(s), "getsockopt") && option_is(present(s), "SO_ERROR");
-    if (asks && strcmp(field, "byte of the value") == 0)
-        return plain == ECONNRESET && protected == 0;
-    return strcmp(field, "error left behind") == 0 && plain == ECONNRESET && protected == 0;
-}
-
-/* The next read of a socket that is shut down for reading tells of a reset on plain TCP. */
-static bool shut_reading(const struct scene *s, const char *field, long long plain, long long protected)
-{
-    static const char *const of_success[] = {"msg_namelen", "msg_controllen", "msg_flags",
-                                             "msg_len",     "address length", NULL};
-    struct parting p = parting_of(s);
-    (void)field, (void)plain, (void)protected;
-    static const char *const of_stream[] = {"feof", "ferror", NULL};
-    if (!s->sides[PLAIN].ends[present(s)->end].shut_rd || !(is_gone(s, 0) || is_gone(s, 1)))
-        return false;
-    if (step_is(present(s), "stream_read") && strcmp(p.plain->name, "errno of getc") == 0)
-        return p.plain->number == ECONNRESET && p.protected->number == NO_ERRNO &&
-               rest_is_same(s, p.at + 1, p.at + 1, of_stream);
-    return strcmp(p.plain->name, "result") == 0 && p.plain->number == -1 &&
-           value_at(&s->sides[PLAIN].out, p.at + 1)->number == ECONNRESET && strcmp(p.protected->name, "result") == 0 &&
-           p.protected->number == 0 && rest_is_same(s, p.at + 2, p.at + 1, of_success);
+    return tells_readiness(field) && plain == (protected | POLLERR) && plain != protected && (protected & POLLHUP);
 }
 
 /* What is moved from a pipe is sealed and sent in pieces: a peer that is gone may answer before the last of them. */
@@ -211,11 +181,7 @@ static bool end_met_shutdown(const struct scene *s, const char *field, long long
         shut[i] = !end_is_open(&e[i]) || (e[i].shut_rd && e[i].shut_wr);
     if (!(shut[0] && e[1].shut_wr) && !(shut[1] && e[0].shut_wr))
         return false;
-    if (tells_readiness(field))
-        return protected == (plain | POLLERR) && plain != protected && (plain & POLLHUP);
-    bool asks = step_is(present(s), "getsockopt") && option_is(present(s), "SO_ERROR");
-    return asks && strcmp(field, "byte of the value") == 0 && plain == 0 &&
-           (protected == ECONNRESET || protected == EPIPE);
+    return tells_readiness(field) && protected == (plain | POLLERR) && plain != protected && (plain & POLLHUP);
 }
 
 /* The library cannot tell such a reset from one that the program made: writes then say EPIPE for both. */
@@ -275,10 +241,8 @@ static struct known {
 } all[] = {
     {"low-water-mark", low_water_mark, false, false},
     {"reset-stays", reset_stays, true, false},
-    {"reset-told", reset_told, true, false},
     {"close-unread", close_unread, true, false},
     {"reset-taken", reset_taken, false, false},
-    {"shut-reading", shut_reading, true, false},
     {"pieces", pieces, true, false},
     {"end-met-shutdown", end_met_shutdown, false, false},
     {"both-shut", both_shut, true, false},

@@ -4,7 +4,7 @@
 #include <sys/mman.h>
 
 struct side *sides;
-static bool talkative;
+static bool talkative, always_spoiled;
 static uint64_t steps_run, spoiled = UINT64_MAX;
 static char difference[400], key[100];
 static const struct script *running;
@@ -32,19 +32,25 @@ void run_init(bool verbose)
         side_init(&sides[i], i);
 }
 
-void run_spoil(uint64_t step)
+void run_spoil(uint64_t step, bool always)
 {
     spoiled = step;
+    always_spoiled = always;
 }
 
 bool run_spoils(void)
 {
-    return spoiled != UINT64_MAX;
+    return always_spoiled;
 }
 
 uint64_t run_steps(void)
 {
     return steps_run;
+}
+
+const char *run_difference(void)
+{
+    return difference;
 }
 
 /* The outcome is in shared memory. Timers are not inherited: the guard is the child's own. */
@@ -147,14 +153,20 @@ static bool differs(const struct script *s, unsigned at)
     return false;
 }
 
+void run_tell_outcomes(void)
+{
+    char text[4000];
+    printf("    plain     %s\n", told(&sides[PLAIN].out, text, sizeof(text)));
+    printf("    protected %s\n", told(&sides[PROTECTED].out, text, sizeof(text)));
+}
+
 static void tell(const struct script *s, unsigned at)
 {
     struct script one = {1, {s->steps[at]}};
-    char text[2000];
     printf("%3u ", at + 1);
     script_print(stdout, &one);
-    printf("\n    plain     %s\n", told(&sides[PLAIN].out, text, sizeof(text)));
-    printf("    protected %s\n", told(&sides[PROTECTED].out, text, sizeof(text)));
+    printf("\n");
+    run_tell_outcomes();
 }
 
 static const char *run_once(struct script *s, bool (*next)(struct script *s, void *arg), void *arg)
