@@ -100,8 +100,8 @@ enum result tx_flush(struct conn *c, int fd);
 /* conn_early.c; hs_lock held. RESULT_OK when nothing is kept any more. */
 enum result early_flush(struct conn *c, int fd);
 
-/* conn_peek.c: the errno with which reading has ended, after a look at what waits; 0 if it has not ended so. */
-int rx_verdict(struct conn *c, int fd);
+/* conn_peek.c: what the program is told of a write that failed with error. closed: its side has ended. */
+int rx_error_of_write(struct conn *c, int fd, int error, bool closed);
 
 /* conn_handshake.c */
 bool conn_established(int fd); /* TCP is up, at least in our direction */

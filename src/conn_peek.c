@@ -201,9 +201,31 @@ bool conn_unsettled(const struct conn *c)
     return state == SLOT_UNSTARTED || state == SLOT_HANDSHAKE;
 }
 
-int rx_verdict(struct conn *c, int fd)
+/* The errno with which reading has ended, after a look at what waits; 0 if it has not ended so. */
+static int verdict_of_peer(struct conn *c, int fd)
 {
     struct reading r = {.count = 0};
     result_ignore(rx_run(c, fd, &r, probe_loop));
     return r.rx.end == RX_ERROR ? r.rx.error : 0;
+}
+
+/* The kernel says that the peer is gone. If it refused us (a server judges the client's certificate after the client
+ * has finished), its alert is still there to be read, and says more than EPIPE. */
+static int why_gone(struct conn *c, int fd, int error)
+{
+    if (error != EPIPE && error != ECONNRESET)
+        return error;
+    int verdict = verdict_of_peer(c, fd);
+    return verdict == EKEYREJECTED || verdict == EPROTO ? verdict : error;
+}
+
+/* What was met before and not told, by reading ahead or in the background, comes first; but not on a socket that is
+ * shut down for both (write_closed). */
+int rx_error_of_write(struct conn *c, int fd, int error, bool closed)
+{
+    bool both_shut = closed && atomic_load(&c->slot->rd_shut);
+    int untold = error == ENOBUFS || error == ENOMEM || both_shut ? 0 : conn_take_untold(c);
+    if (untold && error == EPIPE)
+        error = untold;
+    return closed ? error : why_gone(c, fd, error);
 }

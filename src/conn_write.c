@@ -309,16 +309,6 @@ static enum result write_loop(struct writing *w, const struct iovec *iov, int co
     return result;
 }
 
-/* The kernel says that the peer is gone. If it refused us (a server judges the client's certificate after the client
- * has finished), its alert is still there to be read, and says more than EPIPE. */
-static int why_gone(struct conn *c, int fd, int error)
-{
-    if (error != EPIPE && error != ECONNRESET)
-        return error;
-    int verdict = rx_verdict(c, fd);
-    return verdict == EKEYREJECTED || verdict == EPROTO ? verdict : error;
-}
-
 /* A write of nothing moves nothing, and says all the same that nothing can be written any more. */
 static enum result write_nothing(struct writing *w)
 {
@@ -329,17 +319,6 @@ static enum result write_nothing(struct writing *w)
         return write_closed(w);
     ssize_t k = conn_transport->send(w->fd, &none, 1, true);
     return k < 0 && k != -EAGAIN ? tx_fail(w, (int)-k) : RESULT_OK;
-}
-
-/* What was met before and not told, by reading ahead or in the background, comes first; but not on a socket that is
- * shut down for both (write_closed). */
-static int error_to_tell(struct writing *w, int error)
-{
-    bool both_shut = w->tx.closed && atomic_load(&w->c->slot->rd_shut);
-    int untold = error == ENOBUFS || error == ENOMEM || both_shut ? 0 : conn_take_untold(w->c);
-    if (untold && error == EPIPE)
-        error = untold;
-    return w->tx.closed ? error : why_gone(w->c, w->fd, error);
 }
 
 static enum result run_write(struct writing *w, const struct iovec *iov, int count, size_t want, bool roomy,
@@ -353,7 +332,7 @@ static enum result run_write(struct writing *w, const struct iovec *iov, int cou
     }
     *error = w->error ? w->error : w->tx.error ? w->tx.error : ECONNABORTED;
     if (result == RESULT_IO && !*put)
-        *error = error_to_tell(w, *error);
+        *error = rx_error_of_write(c, w->fd, *error, w->tx.closed);
     if (*put) {
         atomic_fetch_add_explicit(&c->slot->bytes_out, *put, memory_order_relaxed);
         return RESULT_OK;
