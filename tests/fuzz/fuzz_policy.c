@@ -1,7 +1,10 @@
-/* libFuzzer target: the policy parser on any bytes, and the match on any address for each policy that parses.
- * The first 30 bytes are a sockaddr and its length, the rest is the text. */
+/* libFuzzer target: the policy parser on any bytes, and for each policy that parses the match on any address, and its
+ * patterns of names on a certificate and a PSK. The first 30 bytes are a sockaddr and its length, the rest is the text.
+ */
 #include "policy.h"
+#include "trust_internal.h"
 
+#include <gnutls/x509.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +12,9 @@
 enum { ADDRESS_BYTES = 29, HEAD_BYTES = ADDRESS_BYTES + 1 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+int LLVMFuzzerInitialize(int *argc, char ***argv);
+
+static gnutls_x509_crt_t peer; /* of everybody's names: never signed, as names alone are looked at */
 
 static void require(bool holds, const char *what)
 {
@@ -39,6 +45,20 @@ static void check_trust(const struct policy_rule *r)
     require(r->show == SHOW_ALWAYS || r->own.psk_file || r->effective == ROLE_CLIENT, "who hides is client");
 }
 
+/* Whatever names a pattern takes, it never takes all of them. */
+static void check_patterns(const struct policy_rule *r)
+{
+    static gnutls_x509_crt_t nameless;
+    if (!r->peer_patterns)
+        return;
+    require(nameless || gnutls_x509_crt_init(&nameless) >= 0, "there is memory");
+    (void)identity_patterns_match(peer, r->peer_patterns);
+    require(!identity_patterns_match(nameless, r->peer_patterns), "no pattern fits a certificate without names");
+    require(!identity_patterns_match(NULL, r->peer_patterns), "no pattern fits a raw key");
+    require(!identity_patterns_match_psk("", r->peer_patterns), "no pattern fits an empty name");
+    (void)identity_patterns_match_psk("2026", r->peer_patterns);
+}
+
 static void check_rule(const struct policy_rule *r)
 {
     require(r && r->source && r->source[0], "a rule knows its source");
@@ -51,6 +71,7 @@ static void check_rule(const struct policy_rule *r)
     require(r->handshake_timeout_ms && r->early_limit_bytes && r->plain_wait_ms, "limits are not zero");
     check_identity(r);
     check_trust(r);
+    check_patterns(r);
 }
 
 static void check_error(const struct policy_error *e)
@@ -93,7 +114,7 @@ struct files {
 static enum result read_file(void *ctx, const char *path, bool trusted, char **text, size_t *len,
                              char why[POLICY_WHY_MAX])
 {
-    static const char rule[] = "set role=client; any *:7 deny";
+    static const char rule[] = "set role=client; any *:7 deny; identity b key=/k; include *.conf";
     const struct files *files = ctx;
     bool own = !strcmp(path, "/a");
     (void)trusted;
@@ -152,6 +173,42 @@ static bool add_twice(struct policy **p, const char *text, size_t len, struct po
     return policy_finish(*p, error) == RESULT_OK;
 }
 
+/* A text that a program gives to the library (STARTTLS.md) may name the identities of the policy. */
+static void check_later_text(const struct policy *known, const char *text, size_t len)
+{
+    struct policy *p = NULL;
+    struct policy_error error;
+    const struct policy_source source = {.name = "fuzz, later", .text = text, .len = len, .known = known};
+
+    if (policy_add(&p, &source, &error) == RESULT_OK && policy_finish(p, &error) == RESULT_OK)
+        for (size_t i = 0; i < policy_count(p); i++)
+            check_rule(policy_rule_at(p, i));
+    else
+        check_error(&error);
+    policy_free(p);
+}
+
+int LLVMFuzzerInitialize(int *argc, char ***argv)
+{
+    static const struct {
+        gnutls_x509_subject_alt_name_t type;
+        const char *name;
+        unsigned len;
+    } names[] = {{GNUTLS_SAN_DNSNAME, "db.example", 10},     {GNUTLS_SAN_DNSNAME, "*.example.org", 13},
+                 {GNUTLS_SAN_DNSNAME, "a\0.example", 10},    {GNUTLS_SAN_IPADDRESS, "\x0a\0\0\1", 4},
+                 {GNUTLS_SAN_URI, "spiffe://td/a/b", 15},    {GNUTLS_SAN_RFC822NAME, "a@db.example", 12},
+                 {GNUTLS_SAN_DNSNAME, "xn--nxa.example", 15}};
+    (void)argc;
+    (void)argv;
+    require(gnutls_x509_crt_init(&peer) >= 0, "there is memory");
+    require(gnutls_x509_crt_set_dn_by_oid(peer, GNUTLS_OID_X520_COMMON_NAME, 0, "node", 4) >= 0, "there is a name");
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        require(gnutls_x509_crt_set_subject_alt_name(peer, names[i].type, names[i].name, names[i].len,
+                                                     GNUTLS_FSAN_APPEND) >= 0,
+                "names can be added");
+    return 0;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const uint8_t no_head[HEAD_BYTES];
@@ -167,10 +224,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         check_error(&error);
     policy_free(p);
     p = NULL;
-    if (add_twice(&p, text, len, &error))
+    if (add_twice(&p, text, len, &error)) {
         check_policy(p, head);
-    else
+        check_later_text(p, text, len);
+    } else {
         check_error(&error);
+    }
     policy_free(p);
     return 0;
 }
