@@ -26,7 +26,7 @@ GNUTLS_CFLAGS := $(shell pkg-config --cflags gnutls 2>/dev/null)
 GNUTLS_LIBS   := $(or $(shell pkg-config --libs gnutls 2>/dev/null),-lgnutls)
 
 # What comes before the core is loaded: linked into libp2ptls.so, without GnuTLS.
-BASE_SRC  := src/result.c src/log.c src/role.c src/trust.c src/tlsa.c src/pattern.c $(wildcard src/policy*.c)
+BASE_SRC  := src/result.c src/log.c src/role.c src/trust.c src/tlsa.c src/dns.c src/dns_servers.c src/pattern.c $(wildcard src/policy*.c)
 CORE_SRC  := $(wildcard src/*.c)
 HOOK_SRC  := $(wildcard preload/*.c) $(wildcard preload/*.S)
 

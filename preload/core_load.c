@@ -2,6 +2,7 @@
  * every process 2 ms at its start, and a shell script runs a hundred processes. */
 #include "state.h"
 
+#include "dane.h"
 #include "io.h"
 #include "sys.h"
 
@@ -56,6 +57,7 @@ static const struct core_api *open_core(void)
         .log_threshold = logsink_level,
         .hide = hide_descriptor_number,
         .own = hidden_own,
+        .resolver = &dane_resolver,
         .nonce_audit = write_nonce,
     };
     if (!core_path(path, sizeof path)) {

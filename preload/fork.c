@@ -1,5 +1,6 @@
 /* fork in its forms. Before it, every thread is out of the library and each live connection expects a child; after it,
  * the child has an id of its own, and none of its parent's handshakes, which it could not continue. */
+#include "dane.h"
 #include "exec_plan.h"
 #include "handover.h"
 #include "state.h"
@@ -165,6 +166,7 @@ void fork_child(void)
     preparing = false;
     pthread_mutex_init(&forking, NULL);
     process_id = getpid();
+    dane_forked(); /* before handshakes of the parent are dropped, and their look-ups with them */
     if (core)
         core->core_forked(true);
     desc_each_forking(child_one, NULL);

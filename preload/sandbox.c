@@ -2,6 +2,7 @@
  * not be possible afterwards, and io.c, stream.c and src/ do without the rest. */
 #include "sandbox.h"
 
+#include "dane.h"
 #include "filter.h"
 #include "io.h"
 #include "state.h"
@@ -10,12 +11,14 @@
 #include "sys.h"
 
 #include <errno.h>
+#include <linux/close_range.h>
 #include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
 #include <stddef.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -100,6 +103,22 @@ static const struct {
     CALL(registry, getpid, 0),
     CALL(registry, sched_yield, 0),
     CALL(registry, clock_nanosleep, CLOCK_MONOTONIC, 0, ANY, 0),
+    CALL(lookup, clone, CLONE_VM | CLONE_FILES, ANY, ANY, ANY, ANY),
+    CALL(lookup, mmap, 0, ANY, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, (uint64_t)-1),
+    CALL(lookup, close_range, 0, ~0U, CLOSE_RANGE_UNSHARE),
+    CALL(lookup, getrandom, ANY, 2, 0),
+    CALL(lookup, prctl, PR_SET_NAME, ANY),
+    CALL(lookup, clock_gettime, CLOCK_MONOTONIC, ANY),
+    CALL(lookup, socket, AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0),
+    CALL(lookup, socket, AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0),
+    CALL(lookup, connect, ANY, ANY, ANY),
+    CALL(lookup, sendto, ANY, ANY, ANY, MSG_NOSIGNAL),
+    CALL(lookup, recvfrom, ANY, ANY, ANY, 0),
+    CALL(lookup, ppoll, ANY, 1, ANY, 0),
+    CALL(lookup, rt_sigprocmask, SIG_SETMASK, ANY, ANY, 8),
+    CALL(lookup, kill, ANY, SIGKILL),
+    CALL(lookup, wait4, ANY, 0, ANY, 0),
+    CALL(lookup, exit, 0),
     CALL(bare, read, ANY, ANY, 1),
     CALL(bare, write, ANY, ANY, 1),
     CALL(bare, futex, ANY, 0, ANY, ANY),
@@ -150,6 +169,7 @@ void sandbox_begin(bool needs_files, bool alone)
         core_load_all();
     if (alone)
         helper_pause();
+    dane_interrupt();
     errno = saved;
 }
 
@@ -215,6 +235,7 @@ void sandbox_filter_begin(const struct sock_fprog *filter)
     if (next.threads)
         helper_finish_orphans();
     helper_pause();
+    dane_interrupt();
     if (core)
         desc_each(get_ready, NULL);
     if (next.bare && connections)

@@ -1,8 +1,6 @@
 /* The life of a connection in one process, and what others ask about it. */
 #include "conn_internal.h"
 
-#include "tlsa.h"
-
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -17,12 +15,6 @@ bool conn_init(struct conn *c, const struct conn_params *params)
 {
     if (params->dialled_name && !(c->dialled_name = strdup(params->dialled_name)))
         return false;
-    if (params->tlsa && !(c->tlsa = malloc(sizeof *c->tlsa))) {
-        free(c->dialled_name);
-        return false;
-    }
-    if (c->tlsa)
-        memcpy(c->tlsa, params->tlsa, sizeof *c->tlsa);
     c->rule = params->rule;
     c->identity = params->identity ? identity_ref(params->identity) : NULL;
     c->connected_side = params->connected_side;
@@ -61,7 +53,6 @@ void conn_free(struct conn *c)
     pthread_mutex_destroy(&c->hs_lock);
     identity_unref(c->identity);
     free(c->dialled_name);
-    free(c->tlsa);
     free(c);
 }
 

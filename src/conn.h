@@ -34,6 +34,10 @@ struct conn_io {
     size_t send_max; /* a larger send could block; 0: none does */
 };
 void conn_set_io(const struct conn_io *io);
+/* For dane=on: the handshake begins at once, and nothing leaves before the records are known. NULL: nobody can look
+ * them up, and such rules refuse. */
+struct tlsa_resolver;
+void conn_set_resolver(const struct tlsa_resolver *resolver);
 
 struct conn;
 
@@ -41,11 +45,10 @@ enum { CONN_PEER_TEXT = 80, CONN_UNSTARTED_MS = 20, CONN_LINGER_MS = 10000, CONN
 
 struct conn_params {
     const struct policy_rule *rule;
-    struct identity *identity;   /* the connection takes a reference of its own */
-    bool connected_side;         /* false: accepted */
-    const char *dialled_name;    /* the name or address that the program dialled; NULL: accepted; copied */
-    const struct tlsa_set *tlsa; /* of dialled_name and the port, proven by DNSSEC; may be NULL; copied */
-    char peer[CONN_PEER_TEXT];   /* address and port, for logs and known peers */
+    struct identity *identity; /* the connection takes a reference of its own */
+    bool connected_side;       /* false: accepted */
+    const char *dialled_name;  /* the name or address that the program dialled; NULL: accepted; copied */
+    char peer[CONN_PEER_TEXT]; /* address and port, for logs and known peers */
 };
 
 /* A connection in state unstarted. NULL without memory. */

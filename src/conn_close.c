@@ -251,8 +251,10 @@ static void tick_handshake(struct conn *c, int fd, struct conn_need *need, int64
         if (pthread_mutex_trylock(&c->hs_lock) == 0) {
             size_t len = 0;
             need->events |= POLLIN;
-            need->deadline_ms = c->deadline_ms;
-            if (c->hs && handshake_output(c->hs, &len) && len)
+            need->deadline_ms = dane_look_again_ms(c, now);
+            if (c->deadline_ms < need->deadline_ms)
+                need->deadline_ms = c->deadline_ms;
+            if (c->hs && !c->lookup && handshake_output(c->hs, &len) && len)
                 need->events |= POLLOUT;
             pthread_mutex_unlock(&c->hs_lock);
         }

@@ -22,6 +22,7 @@ static void drop_handshake(struct conn *c)
 {
     handshake_free(c->hs);
     c->hs = NULL;
+    dane_drop(c);
 }
 
 static void drop_early(struct conn *c)
@@ -47,7 +48,7 @@ static bool speaks_first(const struct conn *c)
 }
 
 /* The text is ADDRESS:PORT, made by the embedder; 0 where it could not tell. */
-static uint16_t port_of(const char *peer)
+uint16_t conn_port_of(const char *peer)
 {
     const char *colon = strrchr(peer, ':');
 
@@ -57,6 +58,8 @@ static uint16_t port_of(const char *peer)
 /* hs_lock held; the slot is claimed. */
 static enum result make_handshake(struct conn *c, int fd)
 {
+    char why[HANDSHAKE_WHY_MAX] = "";
+    enum result result = dane_begin(c, why);
     struct handshake_config config = {
         .effective = c->rule->effective,
         .prefer = c->rule->prefer,
@@ -64,7 +67,7 @@ static enum result make_handshake(struct conn *c, int fd)
         .identity = c->identity,
         .connected_side = c->connected_side,
         .dialled_name = c->dialled_name,
-        .dialled_port = port_of(c->peer),
+        .dialled_port = conn_port_of(c->peer),
         .tlsa = c->tlsa,
         .peer_patterns = c->rule->peer_patterns,
         .no_sni = !c->rule->sni,
@@ -79,8 +82,8 @@ static enum result make_handshake(struct conn *c, int fd)
         config.lifetime_ms = c->rule->handshake_timeout_ms;
         conn_transport->ends(fd, &config.ends);
     }
-    char why[HANDSHAKE_WHY_MAX] = "";
-    enum result result = handshake_new(&config, &c->hs, why);
+    if (result == RESULT_OK)
+        result = handshake_new(&config, &c->hs, why);
     if (result != RESULT_OK) {
         log_event(LOG_LEVEL_ERROR, "%s %s cannot be protected: %s", direction(c), c->peer, why);
         conn_fail(c, result, 0);
@@ -233,18 +236,29 @@ static enum result take_input(struct conn *c, int fd, int send_error, int *error
     return result;
 }
 
-/* hs_lock held. */
+/* hs_lock held. The look-up of TLSA records has failed: nothing is proven, whatever else could be trusted. */
+static void ask_dane(struct conn *c)
+{
+    char why[HANDSHAKE_WHY_MAX] = "";
+    const enum result result = dane_ask(c, why);
+    if (result != RESULT_OK && result != RESULT_AGAIN)
+        handshake_abort(c->hs, result, 80, why); /* internal_error */
+}
+
+/* hs_lock held. While TLSA records are looked up nothing is sent, and what the peer has to say first is taken in: it
+ * would keep the socket readable. */
 static enum result drive(struct conn *c, int fd)
 {
+    ask_dane(c);
     for (;;) {
         int send_error = 0, error = 0;
-        bool sent = send_output(c, fd, &send_error);
+        bool sent = !c->lookup && send_output(c, fd, &send_error);
         enum result state = handshake_state(c->hs);
         if (state == RESULT_OK && sent)
             return finish(c, fd);
         if (state != RESULT_AGAIN && state != RESULT_OK)
             return refuse(c, fd, state, 0);
-        if (state == RESULT_OK || (!sent && !send_error)) {
+        if (state == RESULT_OK || (!sent && !send_error && !c->lookup)) {
             if (send_error)
                 return refuse(c, fd, RESULT_IO, send_error);
             return RESULT_AGAIN;
@@ -333,7 +347,10 @@ void conn_time_out(struct conn *c, int fd)
     if (c->hs && atomic_load(&c->slot->state) == SLOT_HANDSHAKE) {
         char why[160];
         snprintf(why, sizeof why,
-                 "no TLS handshake within %u ms: is the peer protected too, and does one of the sides speak first?",
+                 c->lookup
+                     ? "dane=on: the resolver has not answered within %u ms: is it running?"
+                     : "no TLS handshake within %u ms: is the peer protected too, and does one of the sides speak "
+                       "first?",
                  (unsigned)c->rule->handshake_timeout_ms);
         handshake_abort(c->hs, RESULT_TIMEOUT, 90, why);
         result_ignore(refuse(c, fd, RESULT_TIMEOUT, 0));

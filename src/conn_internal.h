@@ -10,6 +10,7 @@
 #include "log.h"
 #include "record.h"
 #include "slot.h"
+#include "tlsa.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -38,7 +39,6 @@ struct conn {
     bool connected_side;
     char peer[CONN_PEER_TEXT];
     char *dialled_name;
-    struct tlsa_set *tlsa;
 
     struct record_cipher *rx_cipher, *tx_cipher; /* guarded by the slot's locks */
     size_t tx_batch;                             /* what the kernel took lately: how much to seal at once */
@@ -46,7 +46,10 @@ struct conn {
     /* Guarded by hs_lock, with the handshake itself. */
     pthread_mutex_t hs_lock;
     struct handshake *hs;
-    uint8_t *early; /* writes of the program kept for after the handshake */
+    struct tlsa_lookup *lookup; /* under way: nothing is sent before it has ended */
+    struct tlsa_set *tlsa;      /* what it has found out */
+    int64_t looked_ms;          /* when it was begun */
+    uint8_t *early;             /* writes of the program kept for after the handshake */
     size_t early_len, early_off, early_room;
     _Atomic bool shut_wr_wanted; /* once the early writes are out */
 
@@ -106,8 +109,16 @@ int rx_error_of_write(struct conn *c, int fd, int error, bool closed);
 /* conn_handshake.c */
 bool conn_established(int fd); /* TCP is up, at least in our direction */
 void conn_fail(struct conn *c, enum result reason, int error);
+uint16_t conn_port_of(const char *peer); /* of ADDRESS:PORT; 0 where the embedder could not tell */
 void conn_time_out(struct conn *c, int fd);
 void conn_drop_private(struct conn *c); /* handshake and early writes; hs_lock held, or nobody else is there */
+
+/* conn_dane.c; hs_lock held. begin: RESULT_OK, also where there is nothing to look up. ask: RESULT_AGAIN while it is
+ * under way. Both: a refusal with the reason in why. */
+enum result dane_begin(struct conn *c, char *why);
+enum result dane_ask(struct conn *c, char *why);
+void dane_drop(struct conn *c);
+int64_t dane_look_again_ms(const struct conn *c, int64_t now); /* INT64_MAX: nothing is looked up */
 
 /* conn_close.c */
 void conn_show_end(struct conn *c, int fd);

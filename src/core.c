@@ -153,6 +153,7 @@ __attribute__((visibility("default"))) const struct core_api *p2ptls_core_open(c
     /* One more than its constructor's: its destructor then leaves alone what connections at the end of exit need. */
     (void)gnutls_global_init(); /* a failure of the constructor's shows when it is used */
     conn_set_io(host->io);
+    conn_set_resolver(host->resolver);
     holders_init(host->hide);
     hide_fd = host->hide;
     own_number = host->own;

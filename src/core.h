@@ -6,8 +6,9 @@
 #include "conn.h"
 #include "holders.h"
 #include "log.h"
+#include "tlsa.h"
 
-#define CORE_ABI 1
+#define CORE_ABI 2
 
 /* Functions of src/ that the hooks may call. */
 #define CORE_CALLS(X)                                                                                                  \
@@ -98,6 +99,7 @@ struct core_host {
     enum log_level log_threshold;
     hide_descriptor hide;
     void (*own)(_Atomic int *number);                     /* of a hidden descriptor: it is told there when it moves */
+    const struct tlsa_resolver *resolver;                 /* for dane=on */
     void (*nonce_audit)(void *ctx, const uint8_t *entry); /* builds with P2PTLS_NONCE_AUDIT: record.h; else NULL */
 };
 

@@ -137,10 +137,13 @@ enum dane_match dane_match(const struct tlsa_set *set, const struct shown_peer *
             return DANE_NAMELESS;
         found = DANE_NEEDS_NAME;
     }
-    if (usable == 0)
+    if (!set)
         snprintf(reason, REASON_MAX,
-                 "has no TLSA record to be compared with: publish one in a zone with DNSSEC, and use a resolver that "
-                 "verifies it (docs/POLICY.md, dane=)");
+                 "cannot be proven by DANE, as an address was dialled: DANE is about names (docs/POLICY.md, dane=)");
+    else if (usable == 0)
+        snprintf(reason, REASON_MAX,
+                 "has no TLSA record that could be used, as DNSSEC proves: publish one for the key %s",
+                 shown->fingerprint);
     else
         snprintf(reason, REASON_MAX, "fits none of the %u TLSA records of its name: publish a new one for the key %s",
                  usable, shown->fingerprint);
