@@ -52,6 +52,10 @@ dial() { # NAME OPTION...
     assert_status 0
 }
 
+silence() { # ADDRESS: what is sent there is lost
+    "${ON[@]}" nft -f - <<<"table ip t { chain c { type filter hook input priority 0; ip daddr $1 drop; }; }"
+}
+
 assert_refused() { # REASON
     assert_output 'Key was rejected by service'
     assert_contains "$(<"$LOG")" "$1"
@@ -120,7 +124,7 @@ assert_refused() { # REASON
 
 @test "a resolver that is silent or absent refuses; the next one is asked" {
     serve
-    "${ON[@]}" nft -f - <<<'table ip t { chain c { type filter hook input priority 0; ip daddr 127.0.0.9 drop; }; }'
+    silence 127.0.0.9
     # libc's own look-up needs an answer, so that one comes by a file.
     printf 'hosts: files dns\n' >"$BATS_TEST_TMPDIR/nsswitch.conf"
     printf '127.0.0.1 good.dane.test\n' >"$BATS_TEST_TMPDIR/hosts"
@@ -138,4 +142,24 @@ assert_refused() { # REASON
     resolved_by 'nameserver 127.0.0.9' 'nameserver 127.0.0.1' 'options timeout:1'
     dial good.dane.test "$SHOW" dane=on
     assert_output hello
+}
+
+# Gives an answer late: the first resolver is silent.
+slow_resolver() {
+    silence 127.0.0.9
+    resolved_by 'nameserver 127.0.0.9' 'nameserver 127.0.0.1' 'options timeout:1'
+}
+
+@test "the program notices nothing of the look-up: no socket, no child, no signal, no waiting; privileges do not stay" {
+    serve
+    slow_resolver
+    P2PTLS_POLICY="connect *:* $SHOW dane=on" run "${IN_NET[@]}" "${P2P[@]}" "$PYTHON" \
+        "$ROOT/tests/programs/dane_guest.py" good.dane.test "$PORT"
+    assert_output "connect and send did not wait: True
+sockets of the program: 1
+children to wait for: none
+its own child: True ['SIGCHLD']
+gone with the privileges: True
+hello
+left over: nothing none ['SIGCHLD']"
 }
