@@ -28,8 +28,9 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* over making and endi
 static struct tlsa_lookup *lookups;
 static unsigned generation;
 
-/* 0 or the errno. A child that sends no signal (its exit signal is 0), so that no wait of the program's sees it (wait(2), __WCLONE).
- * Nothing of it becomes known to the program: it shares memory, not descriptors. All signals are blocked in it. */
+/* 0 or the errno. A child that sends no signal (its exit signal is 0), so that no wait of the program's sees it
+ * (wait(2), __WCLONE). Nothing of it becomes known to the program: it shares memory, not descriptors. All signals are
+ * blocked in it. */
 static int start(struct tlsa_lookup *l)
 {
     const uint64_t all = ~0ULL;

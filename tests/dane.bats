@@ -11,6 +11,10 @@ digest_of() { # CERTIFICATE: SHA-256 of its key, hexadecimal
     openssl x509 -in "$1" -noout -pubkey | openssl pkey -pubin -outform DER | sha256sum | cut -d ' ' -f 1
 }
 
+hex_of() { # CERTIFICATE
+    openssl x509 -in "$1" -outform DER | xxd -p -c 0
+}
+
 setup_file() {
     local dir=$BATS_FILE_TMPDIR/pki good other many=() i
     make_certificates "$dir"
@@ -19,9 +23,10 @@ setup_file() {
     # More than a datagram takes: the whole certificates of strangers in front.
     for i in 1 2 3 4; do
         issue "many$i" "" "organization = $(printf 'x%.0s' {1..60})"
-        many+=("*._tcp.many TLSA 3 0 0 $(openssl x509 -in "$dir/many$i.pem" -outform DER | xxd -p | tr -d '\n')")
+        many+=("*._tcp.many TLSA 3 0 0 $(hex_of "$dir/many$i.pem")")
     done
-    make_zones "$BATS_FILE_TMPDIR/zones" {good,other,alias,many}' A 127.0.0.1' "*._tcp.good TLSA 3 1 1 $good" "*._tcp.other TLSA 3 1 1 $other" \
+    make_zones "$BATS_FILE_TMPDIR/zones" {good,other,alias,many}' A 127.0.0.1' "*._tcp.good TLSA 3 1 1 $good" \
+        "*._tcp.other TLSA 3 1 1 $other" \
         "*._tcp.alias CNAME _1._tcp.good" "${many[@]}" "*._tcp.many TLSA 3 1 1 $good"
 }
 
@@ -38,8 +43,8 @@ teardown() {
     network_down
 }
 
-serve() { # OPTION...: sets PORT; shows a certificate that names good.dane.test nowhere, as DANE-EE needs no name
-    P2PTLS_POLICY="accept *:* cert=$PKI/server.pem key=$PKI/server.key ca=$PKI/ca.pem $*" \
+serve() { # sets PORT; shows a certificate that names good.dane.test nowhere, as DANE-EE needs no name
+    P2PTLS_POLICY="accept *:* cert=$PKI/server.pem key=$PKI/server.key ca=$PKI/ca.pem" \
         start echo "${IN_NET[@]}" "${P2P[@]}" "$PYTHON" "$ROOT/tests/programs/echo.py" threading
     wait_for_log echo 'port ' || return
     PORT=$(sed -n 's/^port //p' "$(log_of echo)")
