@@ -72,7 +72,7 @@ HOOK int epoll_ctl(int epfd, int op, int fd, struct epoll_event *event)
     return r;
 }
 
-enum { READING = EPOLLIN | EPOLLRDNORM, ALIKE_MAX = 8 };
+enum { READING = EPOLLIN | EPOLLRDNORM, WRITING = EPOLLOUT | EPOLLWRNORM, ALIKE_MAX = 8 };
 
 enum verdict { VERDICT_ELSEWHERE = 0 /* not in this set */, VERDICT_NOTHING, VERDICT_TRUE };
 
@@ -189,11 +189,36 @@ static bool is_false(int epfd, const struct epoll_event *event)
     return nothing && !truth;
 }
 
+/* Does the event say that there is room, where a write would say EAGAIN until the handshake is over? Its end raises the
+ * edge. Only if it can be nobody else's. */
+static bool is_false_room(int epfd, const struct epoll_event *event)
+{
+    struct epoll_note found[ALIKE_MAX];
+    bool room = false;
+    if (!(event->events & WRITING) || (event->events & (EPOLLERR | EPOLLHUP)))
+        return false;
+    library_enter();
+    int count = notes_find(event->data.u64, found, ALIKE_MAX);
+    library_leave();
+    if (count == 0 || count > ALIKE_MAX || notes_other_with(epfd, event->data.u64) >= 0)
+        return false;
+    for (int i = 0; i < count && !room; i++)
+        room = found[i].epfd != epfd || atomic_load(&found[i].desc->watch) != WATCH_EVENTS ||
+               stream_writable(found[i].desc, found[i].fd);
+    library_enter();
+    for (int i = 0; i < count && !room && !(event->events & ~(uint32_t)WRITING); i++)
+        notes_swallowed(epfd, &found[i]);
+    library_leave();
+    return !room;
+}
+
 /* Takes false answers back. Returns how many events are left. */
 static int correct(int epfd, struct epoll_event *events, int count)
 {
     int left = 0;
     for (int i = 0; i < count; i++) {
+        if (is_false_room(epfd, &events[i]))
+            events[i].events &= ~(uint32_t)WRITING;
         if (is_false(epfd, &events[i]))
             events[i].events &= ~(uint32_t)READING;
         if (events[i].events)

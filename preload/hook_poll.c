@@ -32,6 +32,13 @@ static bool is_false(int fd)
     return !stream_readable(d, fd);
 }
 
+/* False room: a write would say EAGAIN until the handshake is over. */
+static bool is_false_room(int fd)
+{
+    struct desc *d = table_find(fd);
+    return d && !desc_special(d) && !stream_writable(d, fd);
+}
+
 /* TOUCH_... (stream.h), 0 for what is not protected. A leftover matters to readers only. */
 static unsigned touch(int fd, bool reads)
 {
@@ -63,13 +70,18 @@ static int count_ready(const struct pollfd *fds, nfds_t n)
 /* Takes false answers back. True if there was one. */
 static bool correct_polled(struct pollfd *fds, nfds_t n)
 {
-    const short reading = POLLIN | POLLRDNORM;
+    const short reading = POLLIN | POLLRDNORM, writing = POLLOUT | POLLWRNORM;
     bool any = false;
     for (nfds_t i = 0; i < n; i++) {
-        if (!(fds[i].revents & reading) || (fds[i].revents & (POLLERR | POLLHUP | POLLNVAL)) || !is_false(fds[i].fd))
+        short lies = 0;
+        if (!fds[i].revents || (fds[i].revents & (POLLERR | POLLHUP | POLLNVAL)))
             continue;
-        fds[i].revents &= (short)~reading;
-        any = true;
+        if ((fds[i].revents & reading) && is_false(fds[i].fd))
+            lies |= reading;
+        if ((fds[i].revents & writing) && is_false_room(fds[i].fd))
+            lies |= writing;
+        any |= fds[i].revents & lies;
+        fds[i].revents &= (short)~lies;
     }
     return any;
 }
@@ -225,13 +237,13 @@ static bool has_ended(int fd)
     return io_poll(&p, 1, 0) != 0; /* POLLERR and POLLHUP need not be asked for */
 }
 
-static int correct_selected(int n, fd_set *readers)
+static int correct_selected(int n, fd_set *ready, bool (*is_false_there)(int fd))
 {
     int taken = 0;
-    for (int fd = 0; readers && fd < n; fd++) {
-        if (!in_set(readers, fd) || table_word(fd) == WORD_PLAIN || has_ended(fd) || !is_false(fd))
+    for (int fd = 0; ready && fd < n; fd++) {
+        if (!in_set(ready, fd) || table_word(fd) == WORD_PLAIN || has_ended(fd) || !is_false_there(fd))
             continue;
-        out_of_set(readers, fd);
+        out_of_set(ready, fd);
         taken++;
     }
     return taken;
@@ -289,7 +301,7 @@ static int select_protected(int n, fd_set *r, fd_set *w, fd_set *e, const struct
             break;
         if (touched & TOUCH_LEFTOVER)
             ready += add_selected(n, r, (const fd_set *)kept.copies);
-        int taken = ready > 0 ? correct_selected(n, r) : 0;
+        int taken = ready > 0 ? correct_selected(n, r, is_false) + correct_selected(n, w, is_false_room) : 0;
         ready -= taken;
         if (ready || is_zero(left) || !(taken || (touched & TOUCH_BUSY)))
             break;

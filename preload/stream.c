@@ -286,6 +286,15 @@ const struct timespec *stream_wait_slice(const struct timespec *left, unsigned t
     return (touched & (TOUCH_LEFTOVER | TOUCH_BUSY)) && shorter ? slice : left;
 }
 
+bool stream_writable(struct desc *d, int fd)
+{
+    if (!desc_enter(d, fd))
+        return true;
+    bool blocked = core->conn_writing_blocked(d->conn);
+    desc_leave(d);
+    return !blocked;
+}
+
 bool stream_readable(struct desc *d, int fd)
 {
     if (!desc_enter(d, fd))

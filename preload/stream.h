@@ -33,6 +33,8 @@ const struct timespec *stream_wait_slice(const struct timespec *left, unsigned t
 /* Is there something for the program to read, or an end or error to see? For blocking descriptors, whose readers trust
  * poll(2). */
 bool stream_readable(struct desc *d, int fd);
+/* Or is the handshake still going on, with all kept that may be kept? */
+bool stream_writable(struct desc *d, int fd);
 
 /* Handlers that have run in this thread. One that comes after a call has begun and before it waits ends the wait, as
  * it does in the kernel. */

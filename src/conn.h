@@ -158,6 +158,8 @@ MUST_USE enum result conn_ready(struct conn *c, int fd);
  * first bytes are read; always, if the peer is a conventional TLS stack, which may send tickets and KeyUpdates unasked;
  * and while records are so large, or come in such pieces, that one may not be whole. Costs no call. */
 bool conn_unsettled(const struct conn *c);
+/* The handshake is not over, and no more can be kept for it: a write says EAGAIN, though the kernel has room. */
+bool conn_writing_blocked(struct conn *c);
 
 /* Writes application data; RESULT_OK with *put > 0 (short only when the kernel is full), RESULT_AGAIN with nothing
  * taken, or a failure with *error set. During the handshake it keeps the bytes, up to the rule's limit. more: MSG_MORE.

@@ -143,6 +143,18 @@ enum result conn_write_from(struct conn *c, int fd, size_t len, conn_source sour
     return write_supply(c, fd, &s, more, roomy, put, error);
 }
 
+bool conn_writing_blocked(struct conn *c)
+{
+    if (atomic_load(&c->slot->state) != SLOT_HANDSHAKE)
+        return false;
+    if (!owns_handshake(c))
+        return true;
+    pthread_mutex_lock(&c->hs_lock);
+    bool full = c->early_len >= c->rule->early_limit_bytes && !c->shut_wr_wanted;
+    pthread_mutex_unlock(&c->hs_lock);
+    return full && atomic_load(&c->slot->state) == SLOT_HANDSHAKE;
+}
+
 size_t conn_unsent(struct conn *c)
 {
     struct slot_tx tx;

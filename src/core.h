@@ -44,6 +44,7 @@
     X(conn_end_refused)                                                                                                \
     X(conn_read)                                                                                                       \
     X(conn_ready)                                                                                                      \
+    X(conn_writing_blocked)                                                                                            \
     X(conn_unsettled)                                                                                                  \
     X(conn_count)                                                                                                      \
     X(conn_write)                                                                                                      \

@@ -2,7 +2,8 @@
 # Helpers of every bats suite: assertions that show both sides, programs under the library, background processes,
 # recorded wires. A suite begins with `load helpers`, and calls common_setup and common_teardown if it has its own.
 #
-# `run` and `||` switch errexit off in what they call, so steps of a helper that may fail end in `|| return`.
+# `run` and `||` switch errexit off in what they call, so steps of a helper that may fail end in `|| return`. Where that
+# was forgotten, the test fails at its end: an assertion that failed outside of `run` and subshells is never forgiven.
 # bats's own `skip` is not used: what a test needs is there (`require`), or the test fails.
 
 bats_require_minimum_version 1.5.0
@@ -30,18 +31,23 @@ common_setup() {
     mkdir -m 700 "$XDG_STATE_HOME"
     export XDG_CONFIG_HOME=$BATS_TEST_TMPDIR/config
     STARTED=()
+    FORGOTTEN=
     define_p2p
 }
 
 common_teardown() {
+    local forgotten=${FORGOTTEN:-}
     stop_all
     [ -n "${BATS_TEST_COMPLETED:-}" ] || show_logs
+    [ -z "$forgotten" ] || [ -z "${BATS_TEST_COMPLETED:-}" ] ||
+        fail 'the test went on after an assertion that had failed:' "$forgotten"
 }
 
 # ---- assertions ------------------------------------------------------------------------------------------------------
 
 fail() { # MESSAGE
     printf '%s\n' "$@" >&2
+    FORGOTTEN+=$*$'\n'
     return 1
 }
 
@@ -209,7 +215,7 @@ stop_all() {
     for name in "${STARTED[@]}"; do
         pid=$(pid_of "$name")
         kill -TERM -- "-$pid" 2>/dev/null || continue
-        wait_until "group_is_gone $pid" 5 2>/dev/null || kill -KILL -- "-$pid" 2>/dev/null || :
+        (wait_until "group_is_gone $pid" 5) 2>/dev/null || kill -KILL -- "-$pid" 2>/dev/null || :
         wait "$pid" 2>/dev/null || :
     done
     STARTED=()

@@ -83,3 +83,16 @@ load helpers
     run assert_wire_without anything
     assert_status 1
 }
+
+@test "an assertion that failed and was passed over fails the test at its end" {
+    pass_over() { # COMMAND...
+        STARTED=()
+        "$@" || :
+        BATS_TEST_COMPLETED=1 common_teardown
+    }
+    run pass_over fail 'what was seen'
+    assert_status 1
+    assert_output_has 'the test went on after an assertion that had failed'
+    run pass_over false
+    assert_status 0
+}

@@ -18,8 +18,9 @@ setup() {
 }
 
 teardown() {
-    common_teardown
+    stop_all
     network_down
+    common_teardown
 }
 
 punch() { # plain|p2p

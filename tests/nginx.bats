@@ -24,8 +24,9 @@ setup() {
 
 teardown() {
     [ -n "${BATS_TEST_COMPLETED:-}" ] || tail -n 20 "$WEB/error.log" || :
-    common_teardown
+    stop_all
     rm -rf "$WEB"
+    common_teardown
 }
 
 # Uploads wait in files, for the proxy as well.

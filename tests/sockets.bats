@@ -19,6 +19,13 @@ torture() { # plain|protected MODE
 }
 
 # The connection's halves, or an end of it, in processes that are forked when it is open.
+each_way_to_wait() { # plain|protected
+    local way
+    for way in poll select epoll epoll-edge epoll-once; do
+        "$1" early_full $way || return
+    done
+}
+
 torture_forked() { # plain|protected
     local mode
     for mode in blocking poll-dontwait nonblocking-poll select epoll-level epoll-edge epoll-edge-split; do
@@ -70,6 +77,13 @@ torture_calls() { # plain|protected MODE
 @test "TCP simultaneous open (protected)" { protected simultaneous_open; }
 @test "non-blocking connect, refused and repeated connects (plain)" { plain nonblock_connect; }
 @test "non-blocking connect, refused and repeated connects (protected)" { protected nonblock_connect; }
+
+@test "a writer that is faster than the handshake is not told of room that is not there (law 4) (plain)" {
+    each_way_to_wait plain
+}
+@test "a writer that is faster than the handshake is not told of room that is not there (law 4) (protected)" {
+    each_way_to_wait protected
+}
 
 @test "what was written survives every way to exit (law 5) (plain)" { plain write_exit; }
 @test "what was written survives every way to exit (law 5) (protected)" { protected write_exit; }

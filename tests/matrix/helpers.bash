@@ -14,9 +14,10 @@ teardown() { matrix_teardown; }
 
 # What a suite has made outside of BATS_TEST_TMPDIR is in CLEANUP (folders) and MADE_USER.
 matrix_teardown() {
-    common_teardown
+    stop_all
     [ -z "${CLEANUP:-}" ] || rm -rf "$CLEANUP"
     [ -z "${MADE_USER:-}" ] || userdel "$MADE_USER" 2>/dev/null || :
+    common_teardown
 }
 
 # ---- places and users ------------------------------------------------------------------------------------------------
