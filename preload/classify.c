@@ -196,8 +196,10 @@ void classify_unknown(int fd)
         thread_leave();
     else if ((word = classify(fd)) == WORD_MOVING)
         thread_leave();
-    else
+    else {
         table_end_move(fd, word);
+        unselect_late(fd, word);
+    }
     if (table_word(fd) != WORD_PLAIN) /* one that was closed below its stream, and came again */
         streams_adopt(fd);
     errno = saved;
@@ -209,6 +211,7 @@ static bool joins_known(int fd, uintptr_t expected)
     uintptr_t word = table_begin_move(fd);
     struct desc *d = word == expected ? known_connection(fd) : NULL;
     table_end_move(fd, d ? (uintptr_t)d : word);
+    unselect_late(fd, (uintptr_t)d);
     return d || word != expected;
 }
 

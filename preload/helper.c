@@ -12,7 +12,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 
-enum { STACK_BYTES = 256 * 1024, LINGER_MS = 200 };
+enum { STACK_BYTES = 256 * 1024, LINGER_MS = 200, UNTOLD_MS = 10 /* between two looks without wake_fd */ };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* never held over a tick */
 static struct desc **inbox; /* new work; guarded by lock. Each entry, here and in list, is a hold. */
@@ -23,7 +23,7 @@ static _Atomic bool running, stopping;
 static _Atomic unsigned paused;  /* callers of helper_pause */
 static _Atomic bool refused;     /* the last attempt to make a thread failed */
 static _Atomic int helper_tid;   /* of the last one, 0 when it is known to be gone */
-static _Atomic int wake_fd = -1; /* moves only while no helper runs (hidden.c) */
+static _Atomic int wake_fd = -1; /* -1: there was no descriptor left. Moves only while no helper runs (hidden.c) */
 static _Atomic bool asleep, inbox_waiting;
 
 static void ring(void)
@@ -62,17 +62,25 @@ static void take_inbox(void)
  * when it was found idle is through. */
 enum ticked { TICKED_BUSY = 0, TICKED_IDLE, TICKED_THROUGH };
 
-/* Takes entry i out; an orphan that is through is closed and freed. */
+/* Takes entry i out; an orphan that is through is closed and freed. One that became an orphan since its tick stays: who
+ * made it one has seen that it is in the list. */
 static void drop(size_t i, bool through)
 {
     struct desc *d = list[i];
-    list[i] = list[--count];
-    atomic_store(&d->helped, false);
+    pthread_mutex_lock(&lock);
+    bool stays = !through && atomic_load(&d->orphan);
+    if (!stays) {
+        list[i] = list[--count];
+        atomic_store(&d->helped, false);
+    }
+    pthread_mutex_unlock(&lock);
+    if (stays) {
+        atomic_store(&d->again, true);
+        return;
+    }
     if (through) {
         hidden_close(atomic_load(&d->number));
         desc_release(d); /* the table's hold, which the orphan kept */
-    } else if (atomic_load(&d->orphan)) {
-        helper_add(d); /* it became one between the tick and now */
     } else if (atomic_load(&d->refs) && core->conn_needs_tick(d->conn)) {
         helper_kick(d); /* work came up between the last tick and now */
     }
@@ -191,8 +199,9 @@ static void *helper_main(void *arg)
             next = quiet_since + LINGER_MS;
         else if (next > now + 10000)
             next = now + 10000;
-        if (!poll_set_fit(&set, count + 1))
-            next = now + 10; /* no memory for a poll: look at all of them again soon */
+        /* Nobody can ring, or there is no memory for a poll: look at all of them again soon. */
+        if ((!poll_set_fit(&set, count + 1) || wake_fd < 0) && next > now + UNTOLD_MS)
+            next = now + UNTOLD_MS;
         answered = set.room ? poll_set_fill(&set) : 0;
         library_leave();
         atomic_store(&asleep, true);
@@ -216,8 +225,7 @@ static bool start_thread(void)
         return false;
     if (wake_fd < 0) {
         long fd = sys2(SYS_eventfd2, 0L, (long)(EFD_CLOEXEC | EFD_NONBLOCK));
-        if (fd < 0 || (wake_fd = hide_descriptor_number((int)fd)) < 0)
-            return false;
+        wake_fd = fd < 0 ? -1 : hide_descriptor_number((int)fd);
         hidden_own(&wake_fd);
     }
     sigset_t all, before;
@@ -237,26 +245,38 @@ static bool start_thread(void)
     return running;
 }
 
+/* lock held. False: there is no room. */
+static bool put_in_inbox(struct desc *d)
+{
+    if (atomic_load(&d->helped))
+        return true;
+    if (!fit(&inbox, &inbox_room, inbox_count + 1))
+        return false;
+    d->need = (struct conn_need){.deadline_ms = INT64_MIN};
+    inbox[inbox_count++] = d;
+    atomic_store(&d->helped, true);
+    desc_hold(d);
+    return true;
+}
+
+static void wake(bool added)
+{
+    atomic_store(&inbox_waiting, true);
+    if (added && atomic_load(&asleep))
+        ring();
+}
+
 /* d is pinned, or held by the caller. */
 static bool add(struct desc *d)
 {
-    bool ok = true;
     if (forbidden.threads)
         return false;
     library_enter();
     pthread_mutex_lock(&lock);
     atomic_store(&d->again, true);
-    if (!atomic_load(&d->helped) && (ok = fit(&inbox, &inbox_room, inbox_count + 1))) {
-        d->need = (struct conn_need){.deadline_ms = INT64_MIN};
-        inbox[inbox_count++] = d;
-        atomic_store(&d->helped, true);
-        desc_hold(d);
-    }
-    ok = ok && start_thread();
+    bool ok = put_in_inbox(d) && start_thread();
     pthread_mutex_unlock(&lock);
-    atomic_store(&inbox_waiting, true);
-    if (ok && atomic_load(&asleep))
-        ring();
+    wake(ok);
     library_leave();
     return ok;
 }
@@ -288,11 +308,27 @@ bool helper_running(void)
     return atomic_load(&running);
 }
 
+/* If d is in the helper's list already, it may be through as soon as it is an orphan; drop waits for the lock before it
+ * frees it. Nothing of d is touched after that. False: d is still the caller's. */
 bool helper_orphan(struct desc *d, int fd)
 {
-    atomic_store(&d->number, fd);
-    atomic_store(&d->orphan, true);
-    return add(d);
+    if (forbidden.threads)
+        return false;
+    library_enter();
+    pthread_mutex_lock(&lock);
+    bool ok = start_thread();
+    if (ok) {
+        atomic_store(&d->number, fd);
+        atomic_store(&d->again, true);
+        atomic_store(&d->orphan, true);
+        ok = put_in_inbox(d);
+        if (!ok)
+            atomic_store(&d->orphan, false);
+    }
+    pthread_mutex_unlock(&lock);
+    wake(ok);
+    library_leave();
+    return ok;
 }
 
 /* In the child: no thread, and the parent's work is not ours (fork.c has reset the holds of its lists). */

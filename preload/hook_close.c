@@ -77,7 +77,6 @@ static void last_number(struct desc *d, int fd)
             leave_epolls(d, fd);
             if (helper_orphan(d, ours))
                 return;
-            atomic_store(&d->orphan, false);
             close_here(d, ours);
             hidden_close(ours);
         } else {
@@ -210,6 +209,7 @@ int copy_made(int from, uintptr_t word, int to)
         streams_adopt(to);
     table_begin_move(to);
     table_end_move(to, word);
+    unselect_late(to, word);
     errno = error;
     return to;
 }
@@ -263,7 +263,9 @@ static int replace(int from, int to, int flags, bool is_dup3)
     uintptr_t word = copy_begin(from);
     int r = is_dup3 ? real()->dup3(from, to, flags) : real()->dup2(from, to);
     copy_end(word, r >= 0);
-    table_end_move(to, r < 0 ? not_replaced(was) : copy_word(from, word));
+    word = r < 0 ? not_replaced(was) : copy_word(from, word);
+    table_end_move(to, word);
+    unselect_late(to, word);
     return r;
 }
 

@@ -258,6 +258,16 @@ struct desc *select_imported(int fd, const struct conn_passport *passport, enum 
     return d;
 }
 
+/* True if that was its last number. Calls that are inside may copy the number, or wait for d: until they have counted
+ * that, it must not go. While the number stands still, d can be no other connection. */
+static bool unselect_one(int fd, struct desc *d)
+{
+    uintptr_t was = table_begin_move(fd);
+    bool mine = was == (uintptr_t)d && atomic_load(&d->unselected);
+    table_end_move(fd, mine ? WORD_SOCKET : was);
+    return mine && atomic_fetch_sub(&d->refs, 1) == 1;
+}
+
 void unselect(int fd, struct desc *d)
 {
     restore_nagle(fd, d);
@@ -267,13 +277,18 @@ void unselect(int fd, struct desc *d)
         sys5(SYS_setsockopt, (long)fd, SOL_SOCKET, SO_RCVLOWAT, &low, (long)sizeof low);
     if (d->fastopen_connect)
         set_fastopen_connect(fd, 1);
+    atomic_store(&d->unselected, true);
     for (unsigned i = 0; i < table_high; i++) {
-        uintptr_t mine = (uintptr_t)d;
-        if (atomic_load_explicit(&table[i], memory_order_relaxed) != mine)
-            continue;
-        if (atomic_compare_exchange_strong(&table[i], &mine, WORD_SOCKET) && atomic_fetch_sub(&d->refs, 1) == 1) {
+        if (atomic_load_explicit(&table[i], memory_order_relaxed) == (uintptr_t)d && unselect_one((int)i, d)) {
             desc_release(d);
             return;
         }
     }
+}
+
+void unselect_late(int fd, uintptr_t word)
+{
+    struct desc *d = (struct desc *)word;
+    if (word >= WORD_FIRST_POINTER && atomic_load(&d->unselected) && unselect_one(fd, d))
+        desc_release(d);
 }

@@ -67,7 +67,9 @@ struct desc *select_connection(int fd, const struct policy_rule *rule, bool conn
 /* The same socket by other numbers: made by dup before it was selected, or inherited (a superserver's program has its
  * connection on 0 and 1). d is pinned: whoever closes one of them waits until it is counted. */
 void select_twins(int fd, struct desc *d);
-void unselect(int fd, struct desc *d);      /* all numbers of d are ordinary sockets again, with their options */
+/* All numbers of d are ordinary sockets again, with their options. Nothing is pinned. */
+void unselect(int fd, struct desc *d);
+void unselect_late(int fd, uintptr_t word); /* the number has just got that word: was it unselected meanwhile? */
 void restore_nagle(int fd, struct desc *d); /* after the first write on an open connection; pinned */
 void set_fastopen_connect(int fd, int on);
 void restore_cork(int fd, struct desc *d); /* before it; pinned */

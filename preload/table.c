@@ -184,6 +184,7 @@ struct desc *desc_new(struct conn *conn, const struct policy_rule *rule)
         d->cookie = 0;
         atomic_store(&d->number, -1);
         atomic_store(&d->orphan, false);
+        atomic_store(&d->unselected, false);
         d->linger_abort = d->lingers = false;
         atomic_store(&d->rcvlowat, 1);
         d->epolls = NULL;
@@ -373,16 +374,21 @@ void table_gate_open(bool in_child)
     sys3(SYS_futex, &gate, FUTEX_WAKE_PRIVATE, 1 << 30);
 }
 
-/* High numbers make fork dear and fail under a lowered limit; numbers below 1024 fit an fd_set. */
-int hide_descriptor_number(int fd)
+/* A copy where programs rarely look, or at least not on 0 to 2. High numbers make fork dear and fail under a lowered
+ * limit; numbers below 1024 fit an fd_set. */
+static long copy_out_of_the_way(int fd)
 {
     struct rlimit limit = {OURS_BELOW, OURS_BELOW};
     getrlimit(RLIMIT_NOFILE, &limit);
     long top = limit.rlim_cur < OURS_BELOW ? (long)limit.rlim_cur : OURS_BELOW;
     long from = top - (top < 4 * OURS_SPAN ? top / 4 : OURS_SPAN);
-    long moved = sys3(SYS_fcntl, (long)fd, F_DUPFD_CLOEXEC, from);
-    if (moved < 0)
-        moved = sys3(SYS_fcntl, (long)fd, F_DUPFD_CLOEXEC, 3L);
+    long copy = sys3(SYS_fcntl, (long)fd, F_DUPFD_CLOEXEC, from);
+    return copy < 0 ? sys3(SYS_fcntl, (long)fd, F_DUPFD_CLOEXEC, 3L) : copy;
+}
+
+int hide_descriptor_number(int fd)
+{
+    long moved = copy_out_of_the_way(fd);
     sys1(SYS_close, (long)fd);
     if (moved < 0)
         return -1;
@@ -392,8 +398,11 @@ int hide_descriptor_number(int fd)
 
 int hidden_dup(int fd)
 {
-    long copy = sys3(SYS_fcntl, (long)fd, F_DUPFD_CLOEXEC, 3L);
-    return copy < 0 ? -1 : hide_descriptor_number((int)copy);
+    long copy = copy_out_of_the_way(fd);
+    if (copy < 0)
+        return -1;
+    table_set((int)copy, WORD_OURS);
+    return (int)copy;
 }
 
 void hidden_close(int fd)

@@ -47,6 +47,7 @@ struct desc {
     uint64_t cookie; /* SO_COOKIE: finds the socket under other numbers */
     const struct policy_rule *rule;
     _Atomic bool orphan;         /* number is ours */
+    _Atomic bool unselected;     /* its numbers are on their way back to ordinary sockets */
     bool linger_abort;           /* the program asked for SO_LINGER 0 */
     bool lingers;                /* ... or with a time */
     _Atomic int rcvlowat;        /* SO_RCVLOWAT as the program set it; the kernel's stays 1. Read unpinned. */

@@ -58,6 +58,11 @@ load program_helpers
 
 @test "a number that is copied while another thread connects on it (plain)" { plain dup_race 300; }
 @test "a number that is copied while another thread connects on it (protected)" { protected dup_race 300; }
+@test "a number that is copied while a connect on it fails (plain)" { plain dup_race 5000 refused; }
+@test "a number that is copied while a connect on it fails (protected)" {
+    P2PTLS_POLICY='any 127.0.0.0/8:*' run p2p "$PROGRAMS/dup_race" 5000 refused
+    assert_status 0
+}
 @test "threads that use, dup, close and connect again on the same numbers (plain)" { plain threads_churn 2; }
 @test "threads that use, dup, close and connect again on the same numbers (protected)" { protected threads_churn 5; }
 

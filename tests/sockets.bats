@@ -131,6 +131,10 @@ torture_calls() { # plain|protected MODE
 }
 @test "a process that runs out of descriptors goes on (plain)" { plain exhaustion; }
 @test "a process that runs out of descriptors goes on (protected)" { protected exhaustion; }
+@test "a thread without a descriptor left connects to itself and turns it away (plain)" { plain exhaustion self; }
+@test "a thread without a descriptor left connects to itself and turns it away (protected)" {
+    protected exhaustion self
+}
 
 # ---- the relay and the raw peer, which other suites rely on --------------------------------------------------------
 

@@ -28,3 +28,7 @@ load ../program_helpers
 @test "threads that use, dup, close and connect again on the same numbers" {
     protected threads_churn "${CHURN_SECONDS:-10}"
 }
+@test "a number that is copied while a connect on it fails" {
+    P2PTLS_POLICY='any 127.0.0.0/8:*' run p2p "$PROGRAMS/dup_race" 2000 refused
+    assert_status 0
+}

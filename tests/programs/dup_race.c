@@ -1,6 +1,7 @@
-/* dup_race ROUNDS: one thread connects, sends, receives and closes; another one copies the number that it is likely to
- * use, whatever stands for it at the moment, and looks at the copy. The copy is the connection, or it is none: it never
- * fails in a way of its own, and the connection is none the worse for it. */
+/* dup_race ROUNDS [refused]: one thread connects, sends, receives and closes; another one copies the number that it is
+ * likely to use, whatever stands for it at the moment, and looks at the copy. The copy is the connection, or it is
+ * none: it never fails in a way of its own, and the connection is none the worse for it. refused: nobody listens, so
+ * that the copy is made of a connection which is on its way back to an ordinary socket. */
 #include "common.h"
 
 /* Making, copying and closing a number while another thread uses it is the very thing here (see threads_churn.c). */
@@ -36,13 +37,26 @@ static void *copy_all_the_time(void *unused)
     return NULL;
 }
 
-int main(int argc, char **argv)
+static void connect_where_nobody_listens(int rounds)
+{
+    struct sockaddr_in nobody = loopback(0);
+    int bound = tcp_socket();
+    SYS(bind(bound, (struct sockaddr *)&nobody, sizeof(nobody)));
+    nobody = loopback(local_port(bound));
+    for (int i = 0; i < rounds; i++) {
+        int fd = tcp_socket();
+        atomic_store(&likely, fd);
+        CHECK(connect(fd, (struct sockaddr *)&nobody, sizeof(nobody)) < 0 && errno == ECONNREFUSED,
+              "round %d: connect: %s, not ECONNREFUSED", i, strerror(errno));
+        SYS(close(fd));
+        progress();
+    }
+}
+
+static void connect_and_talk(int rounds)
 {
     uint16_t port;
-    int rounds = argc > 1 ? atoi(argv[1]) : 1000;
-    watchdog_start();
     int listener = tcp_listen(8, &port);
-    pthread_t other = thread_start(copy_all_the_time, NULL);
     for (int i = 0; i < rounds; i++) {
         char byte = 0;
         int fd = tcp_connect(port);
@@ -58,6 +72,14 @@ int main(int argc, char **argv)
         SYS(close(server));
         progress();
     }
+}
+
+int main(int argc, char **argv)
+{
+    int rounds = argc > 1 ? atoi(argv[1]) : 1000;
+    watchdog_start();
+    pthread_t other = thread_start(copy_all_the_time, NULL);
+    (argc > 2 ? connect_where_nobody_listens : connect_and_talk)(rounds);
     atomic_store(&stop, true);
     CHECK(pthread_join(other, NULL) == 0, "pthread_join");
     return 0;

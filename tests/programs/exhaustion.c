@@ -1,5 +1,9 @@
-/* A process that runs out of descriptors: accept, dup and socket say EMFILE, what is open goes on working, and after
- * some closes everything works again. */
+/* exhaustion: a process that runs out of descriptors: accept, dup and socket say EMFILE, what is open goes on working,
+ * and after some closes everything works again.
+ *
+ * exhaustion self: one thread with no number left connects to itself, and turns the connection away as event loops do:
+ * it gives up a number that it has kept for that, accepts, and closes. The connecting end sees the stream end in order.
+ */
 #include "common.h"
 
 #include <sys/resource.h>
@@ -66,11 +70,35 @@ static void dup_until_full(int fd)
         SYS(close(copies[--count]));
 }
 
-int main(void)
+static void connect_to_self(void)
+{
+    enum { FEW = 32 };
+    uint16_t port;
+    struct rlimit limit = {.rlim_cur = FEW, .rlim_max = FEW};
+    int listener = tcp_listen(8, &port), kept = (int)SYS(dup(0)), last = kept;
+    SYS(setrlimit(RLIMIT_NOFILE, &limit));
+    for (int copy; (copy = dup(0)) >= 0;)
+        last = copy;
+    CHECK(errno == EMFILE, "dup: %s, not EMFILE", strerror(errno));
+    SYS(close(last));
+    int fd = tcp_connect(port);
+    CHECK(accept(listener, NULL, NULL) < 0 && errno == EMFILE, "accept: %s, not EMFILE", strerror(errno));
+    SYS(close(kept));
+    SYS(close(tcp_accept(listener)));
+    CHECK(dup(0) == kept, "the number was not free again");
+    expect_eof(fd);
+    SYS(close(fd));
+}
+
+int main(int argc, char **argv)
 {
     uint16_t port;
     int go[2], fds[CLIENTS];
     watchdog_start();
+    if (argc > 1 && strcmp(argv[1], "self") == 0) {
+        connect_to_self();
+        return 0;
+    }
     SYS(pipe2(go, O_CLOEXEC));
     int listener = tcp_listen(CLIENTS, &port);
     pid_t pid = fork_child();
