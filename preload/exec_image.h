@@ -13,6 +13,10 @@ void exec_image_remember(const char *user_folder);
 enum exec_image { EXEC_IMAGE_UNCOVERABLE = 0, EXEC_IMAGE_COVERABLE, EXEC_IMAGE_IMPOSSIBLE /* the exec will fail */ };
 enum exec_image exec_image_of(const char *file, bool search);
 
+/* exec_check.c: would an exec fail before the kernel has given up this program, as far as that can be told? file is
+ * readable memory. */
+bool exec_image_fails(const char *file, bool search, char *const argv[], char *const envp[]);
+
 /* Does this environment bring the library in, with a policy? */
 bool exec_image_environment_keeps(char *const envp[]);
 

@@ -116,7 +116,8 @@ static void prepare(const char *what, const char *file, bool keeps, const char *
     }
 }
 
-void exec_plan_begin(struct exec_plan *plan, const char *what, const char *file, bool search, char *const envp[])
+void exec_plan_begin(struct exec_plan *plan, const char *what, const char *file, bool search, char *const argv[],
+                     char *const envp[])
 {
     int saved = errno;
     *plan = (struct exec_plan){.active = false};
@@ -133,6 +134,8 @@ void exec_plan_begin(struct exec_plan *plan, const char *what, const char *file,
         keeps = plan->environment != NULL;
     }
     carries = keeps;
+    if (file && exec_image_fails(file, search, argv, plan->environment ? plan->environment : envp))
+        image = EXEC_IMAGE_IMPOSSIBLE;
     if (image != EXEC_IMAGE_IMPOSSIBLE) {
         helper_finish_handshakes(); /* an exec ends the helper, and with it what only the helper would still send */
         helper_finish(ends_with_exec);

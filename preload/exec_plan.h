@@ -12,7 +12,8 @@ struct exec_plan {
 /* Connections that survive go into boxes that survive too. Where the library will not be in the program (file, along
  * PATH if search), a fresh unconnected socket takes the place of each, and a log line says so. The environment to use
  * is plan->environment, if set. what: the name of the call, for logs. */
-void exec_plan_begin(struct exec_plan *plan, const char *what, const char *file, bool search, char *const envp[]);
+void exec_plan_begin(struct exec_plan *plan, const char *what, const char *file, bool search, char *const argv[],
+                     char *const envp[]);
 
 /* The program is still there: everything as before. errno stays as it is. */
 void exec_plan_undo(struct exec_plan *plan);

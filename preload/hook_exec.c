@@ -4,10 +4,12 @@
 
 #include <errno.h>
 
+enum { EXECVE_CHECK = 0x10000 }; /* AT_EXECVE_CHECK: nothing is executed */
+
 HOOK int execve(const char *path, char *const argv[], char *const envp[])
 {
     struct exec_plan plan;
-    exec_plan_begin(&plan, "exec", path, false, envp);
+    exec_plan_begin(&plan, "exec", path, false, argv, envp);
     int r = real()->execve(path, argv, plan.environment ? plan.environment : envp);
     exec_plan_undo(&plan);
     return r;
@@ -21,7 +23,7 @@ HOOK int execv(const char *path, char *const argv[])
 HOOK int execvpe(const char *file, char *const argv[], char *const envp[])
 {
     struct exec_plan plan;
-    exec_plan_begin(&plan, "exec", file, true, envp);
+    exec_plan_begin(&plan, "exec", file, true, argv, envp);
     int r = real()->execvpe(file, argv, plan.environment ? plan.environment : envp);
     exec_plan_undo(&plan);
     return r;
@@ -37,7 +39,7 @@ HOOK int fexecve(int fd, char *const argv[], char *const envp[])
     char path[40];
     struct exec_plan plan;
     snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-    exec_plan_begin(&plan, "exec", path, false, envp);
+    exec_plan_begin(&plan, "exec", path, false, argv, envp);
     int r = real()->fexecve(fd, argv, plan.environment ? plan.environment : envp);
     exec_plan_undo(&plan);
     return r;
@@ -48,9 +50,11 @@ HOOK int execveat(int dir, const char *path, char *const argv[], char *const env
 {
     char full[4200];
     struct exec_plan plan;
+    if (flags & EXECVE_CHECK)
+        return real()->execveat(dir, path, argv, envp, flags);
     bool direct = dir == AT_FDCWD || path[0] == '/';
     int n = direct ? 0 : snprintf(full, sizeof full, "/proc/self/fd/%d%s%s", dir, path[0] ? "/" : "", path);
-    exec_plan_begin(&plan, "exec", direct ? path : n < (int)sizeof full ? full : NULL, false, envp);
+    exec_plan_begin(&plan, "exec", direct ? path : n < (int)sizeof full ? full : NULL, false, argv, envp);
     int r = real()->execveat(dir, path, argv, plan.environment ? plan.environment : envp, flags);
     exec_plan_undo(&plan);
     return r;

@@ -31,6 +31,14 @@ only_protected() { # CASE [ARGUMENT]
 @test "exec hands over plaintext that was opened and not read" { both exec_keeps_plaintext_that_was_not_read_yet; }
 @test "exec in a forked child with the connection on 0 and 1" { both exec_of_itself; }
 @test "exec that fails leaves the connection as it was" { both exec_that_fails; }
+@test "exec that fails when the kernel looks closer leaves connections with close-on-exec alone" {
+    both exec_that_fails_late
+}
+@test "the same in a filter, where the kernel is not asked" {
+    P2P=("$PROGRAMS/deny_calls" EPERM madvise "${P2P[@]}")
+    only_protected exec_that_fails_late filtered
+}
+@test "exec that is only tried leaves connections as they were" { both exec_that_is_only_tried; }
 @test "exec ends connections with close-on-exec in an orderly way (laws 5, 8)" {
     both exec_closes_what_has_close_on_exec
 }

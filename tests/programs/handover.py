@@ -1,12 +1,15 @@
 """Connections that go on in other programs: by exec, spawn, system, popen and SCM_RIGHTS. Run on plain TCP and protected,
 with the same results. Usage: handover.py CASE"""
 import ctypes
+import errno
 import os
 import resource
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 
 CAT = "/bin/cat"
 WHOLE = 300000
@@ -137,6 +140,64 @@ def exec_that_fails():
         except OSError:
             pass
     talk(here, there)
+    there.close()
+    expect_end(here)
+
+
+def exec_that_fails_late():
+    """A kernel reads the arguments and opens the file before it knows: connections with close-on-exec live on. With an
+    argument: without the error that nobody but the kernel can foresee."""
+    here, there = pair()
+    talk(here, there)
+    libc = ctypes.CDLL(None, use_errno=True)
+    with tempfile.TemporaryDirectory() as folder:
+        busy = os.path.join(folder, "busy")
+        shutil.copy("/bin/true", busy)
+        os.environ["PATH"] += ":" + folder
+        script = os.path.join(folder, "script")
+        with open(script, "w") as lines:
+            lines.write("#! /no/interpreter of this name\n")
+        os.chmod(script, 0o755)
+        long, many = "x" * (128 << 10), ["x" * (100 << 10)] * 70
+        with open(busy, "r+b"):
+            for expected, call in [
+                (errno.ETXTBSY, lambda: os.execv(busy, ["busy"])),
+                (errno.ETXTBSY, lambda: libc_exec(libc.execvp, "busy")),
+                (errno.E2BIG, lambda: os.execv("/bin/true", ["true", long])),
+                (errno.E2BIG, lambda: os.execve("/bin/true", ["true"], {"X": long})),
+                (errno.E2BIG, lambda: os.execv("/bin/true", ["true", *many])),
+                (errno.ENOENT, lambda: libc_exec(libc.execvp, "no-program-of-this-name")),
+                (errno.ENOENT, lambda: libc_exec(libc.execvp, "")),
+                (errno.EACCES, lambda: os.execv(folder, ["folder"])),
+                (errno.ENOENT, lambda: os.execv(script, ["script"])),
+            ]:
+                if expected == errno.ETXTBSY and sys.argv[2:]:
+                    continue
+                try:
+                    call()
+                except OSError as error:
+                    assert error.errno == expected, error
+                talk(here, there)
+    there.close()
+    expect_end(here)
+
+
+def libc_exec(function, file):
+    function(file.encode(), (ctypes.c_char_p * 2)(file.encode(), None))
+    raise OSError(ctypes.get_errno(), file)
+
+
+def exec_that_is_only_tried():
+    """execveat(2) with AT_EXECVE_CHECK (Linux 6.14) executes nothing; an older kernel refuses it."""
+    here, there = pair()
+    talk(here, there)
+    libc = ctypes.CDLL(None, use_errno=True)
+    nothing = (ctypes.c_char_p * 1)(None)
+    for inheritable in (False, True):
+        there.set_inheritable(inheritable)
+        result = libc.execveat(-100, b"/bin/true", (ctypes.c_char_p * 2)(b"true", None), nothing, 0x10000)
+        assert result == 0 or ctypes.get_errno() == errno.EINVAL, (result, ctypes.get_errno())
+        talk(here, there)
     there.close()
     expect_end(here)
 
