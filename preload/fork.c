@@ -1,5 +1,6 @@
 /* fork in its forms. Before it, every thread is out of the library and each live connection expects a child; after it,
  * the child has an id of its own, and none of its parent's handshakes, which it could not continue. */
+#include "bare.h"
 #include "dane.h"
 #include "exec_plan.h"
 #include "handover.h"
@@ -171,6 +172,7 @@ void fork_child(void)
         core->core_forked(true);
     desc_each_forking(child_one, NULL);
     waits_forked();
+    bare_forked();
     settle_moves();
     vfork_forked();
     exec_plan_forked();

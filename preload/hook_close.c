@@ -177,6 +177,15 @@ static uintptr_t copy_word(int from, uintptr_t word)
     return word < WORD_FIRST_POINTER && table_word(from) != word ? WORD_UNKNOWN : word;
 }
 
+/* The copy has its word now. One of the original's that came after copy_word looked came too early for select_twins to
+ * find the copy. */
+static void copy_settle(int from, int to, uintptr_t word)
+{
+    unselect_late(to, word);
+    if (word < WORD_FIRST_POINTER && copy_word(from, word) != word)
+        atomic_compare_exchange_strong(&table[to], &word, WORD_UNKNOWN);
+}
+
 static void copy_end(uintptr_t word, bool made)
 {
     struct desc *d = (struct desc *)word;
@@ -209,7 +218,7 @@ int copy_made(int from, uintptr_t word, int to)
         streams_adopt(to);
     table_begin_move(to);
     table_end_move(to, word);
-    unselect_late(to, word);
+    copy_settle(from, to, word);
     errno = error;
     return to;
 }
@@ -265,7 +274,8 @@ static int replace(int from, int to, int flags, bool is_dup3)
     copy_end(word, r >= 0);
     word = r < 0 ? not_replaced(was) : copy_word(from, word);
     table_end_move(to, word);
-    unselect_late(to, word);
+    if (r >= 0)
+        copy_settle(from, to, word);
     return r;
 }
 

@@ -1,4 +1,5 @@
 /* connect, bind, listen, accept: where sockets become selected. */
+#include "bare.h"
 #include "stream.h"
 
 #include "epoll_notes.h"
@@ -48,6 +49,7 @@ static int connect_protected(int fd, const struct sockaddr *to, socklen_t len, c
         return -1;
     }
     d->fastopen_connect = fast_open;
+    bare_wait_out(d);
     int r = real()->connect(fd, to, len);
     int error = errno;
     if (r < 0 && error != EINPROGRESS && error != EINTR && error != EALREADY) {

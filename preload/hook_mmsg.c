@@ -1,4 +1,5 @@
 /* sendmmsg(2) and recvmmsg(2): several messages by one call. On a stream each is a sendmsg or recvmsg of its own. */
+#include "bare.h"
 #include "memory.h"
 #include "passing.h"
 #include "sandbox.h"
@@ -58,7 +59,7 @@ HOOK int sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags)
     enum { COUNT_MAX = 1024 }; /* sendmmsg(2): capped to UIO_MAXIOV */
     if (table_find_data(fd) || (policy && (flags & MSG_FASTOPEN)) || (table_size && any_passes(messages, count)))
         return send_each(fd, messages, count < COUNT_MAX ? count : COUNT_MAX, flags);
-    return real()->sendmmsg(fd, messages, count, flags);
+    return BARE(fd, real()->sendmmsg(fd, messages, count, flags), sendmmsg(fd, messages, count, flags));
 }
 
 static bool is_valid(const struct timespec *t)
@@ -136,7 +137,10 @@ HOOK int recvmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags, s
     struct desc *d = table_find_data(fd);
     if (d && (count || !desc_special(d)))
         return receive_each(fd, messages, count, flags, timeout);
-    int n = real()->recvmmsg(fd, messages, count, flags, timeout);
+    if (!count) /* moves nothing, and says the socket's own error */
+        return real()->recvmmsg(fd, messages, count, flags, timeout);
+    int n =
+        BARE(fd, real()->recvmmsg(fd, messages, count, flags, timeout), recvmmsg(fd, messages, count, flags, timeout));
     for (int i = 0; table_size && i < n; i++)
         if (messages[i].msg_hdr.msg_controllen)
             passing_received(&messages[i].msg_hdr, flags);

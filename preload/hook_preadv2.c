@@ -1,4 +1,5 @@
 /* preadv2(2) and pwritev2(2): with offset -1 they are readv and writev with flags. A socket has no other offset. */
+#include "bare.h"
 #include "stream.h"
 
 #include "memory.h"
@@ -48,26 +49,26 @@ HOOK ssize_t preadv2(int fd, const struct iovec *iov, int count, off_t offset, i
 {
     if (table_find_data(fd))
         return read_vector(fd, iov, count, offset, flags);
-    return real()->preadv2(fd, iov, count, offset, flags);
+    return BARE(fd, real()->preadv2(fd, iov, count, offset, flags), preadv2(fd, iov, count, offset, flags));
 }
 
 HOOK ssize_t preadv64v2(int fd, const struct iovec *iov, int count, off64_t offset, int flags)
 {
     if (table_find_data(fd))
         return read_vector(fd, iov, count, offset, flags);
-    return real()->preadv64v2(fd, iov, count, offset, flags);
+    return BARE(fd, real()->preadv64v2(fd, iov, count, offset, flags), preadv64v2(fd, iov, count, offset, flags));
 }
 
 HOOK ssize_t pwritev2(int fd, const struct iovec *iov, int count, off_t offset, int flags)
 {
     if (table_find_data(fd))
         return write_vector(fd, iov, count, offset, flags);
-    return real()->pwritev2(fd, iov, count, offset, flags);
+    return BARE(fd, real()->pwritev2(fd, iov, count, offset, flags), pwritev2(fd, iov, count, offset, flags));
 }
 
 HOOK ssize_t pwritev64v2(int fd, const struct iovec *iov, int count, off64_t offset, int flags)
 {
     if (table_find_data(fd))
         return write_vector(fd, iov, count, offset, flags);
-    return real()->pwritev64v2(fd, iov, count, offset, flags);
+    return BARE(fd, real()->pwritev64v2(fd, iov, count, offset, flags), pwritev64v2(fd, iov, count, offset, flags));
 }

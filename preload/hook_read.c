@@ -1,4 +1,5 @@
 /* read(2), recv(2) and their relatives. */
+#include "bare.h"
 #include "memory.h"
 #include "passing.h"
 #include "stream.h"
@@ -110,7 +111,7 @@ static SLOW ssize_t read_known(int fd, void *buffer, size_t len)
 {
     struct desc *d = table_find_data(fd);
     if (!d)
-        return real()->read(fd, buffer, len);
+        return BARE(fd, real()->read(fd, buffer, len), read(fd, buffer, len));
     return len || desc_special(d) ? receive_one(d, fd, buffer, len, 0) : 0; /* unlike recv, never waits for nothing */
 }
 
@@ -124,7 +125,7 @@ HOOK ssize_t readv(int fd, const struct iovec *iov, int count)
 {
     struct desc *d = table_find_data(fd);
     if (!d)
-        return real()->readv(fd, iov, count);
+        return BARE(fd, real()->readv(fd, iov, count), readv(fd, iov, count));
     int error = memory_vector_error(iov, count);
     if (error)
         return stream_special(error);
@@ -134,7 +135,8 @@ HOOK ssize_t readv(int fd, const struct iovec *iov, int count)
 static SLOW ssize_t recv_known(int fd, void *buffer, size_t len, int flags)
 {
     struct desc *d = table_find_data(fd);
-    return d ? receive_one(d, fd, buffer, len, flags) : real()->recv(fd, buffer, len, flags);
+    return d ? receive_one(d, fd, buffer, len, flags)
+             : BARE(fd, real()->recv(fd, buffer, len, flags), recv(fd, buffer, len, flags));
 }
 
 HOOK ssize_t recv(int fd, void *buffer, size_t len, int flags)
@@ -147,7 +149,8 @@ HOOK ssize_t recvfrom(int fd, void *buffer, size_t len, int flags, struct sockad
 {
     struct desc *d = table_find_data(fd);
     if (!d)
-        return real()->recvfrom(fd, buffer, len, flags, from, from_len);
+        return BARE(fd, real()->recvfrom(fd, buffer, len, flags, from, from_len),
+                    recvfrom(fd, buffer, len, flags, from, from_len));
     ssize_t n = receive_one(d, fd, buffer, len, flags);
     if (n >= 0 && from && from_len)
         *from_len = 0; /* a stream socket has no source address for each message */
@@ -167,7 +170,7 @@ HOOK ssize_t recvmsg(int fd, struct msghdr *m, int flags)
 {
     struct desc *d = table_find_data(fd);
     if (!d) {
-        ssize_t n = real()->recvmsg(fd, m, flags);
+        ssize_t n = BARE(fd, real()->recvmsg(fd, m, flags), recvmsg(fd, m, flags));
         if (n >= 0 && table_size && m->msg_controllen)
             passing_received(m, flags);
         return n;

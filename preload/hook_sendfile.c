@@ -1,4 +1,5 @@
 /* sendfile(2): from a file to a protected connection, or from one to a pipe. */
+#include "bare.h"
 #include "stream.h"
 #include "waits.h"
 
@@ -83,7 +84,7 @@ HOOK ssize_t sendfile64(int out, int in, off64_t *offset, size_t len)
 {
     struct desc *d = table_find_data(out), *from = table_find_data(in);
     if (!d && !from)
-        return real()->sendfile64(out, in, offset, len);
+        return BARE(out, real()->sendfile64(out, in, offset, len), sendfile64(out, in, offset, len));
     if ((d && desc_special(d)) || (from && desc_special(from)))
         return stream_special(desc_special(d && desc_special(d) ? d : from));
     if ((ssize_t)len < 0)

@@ -1,6 +1,7 @@
 /* splice(2) between a protected connection and a pipe. Bytes leave the connection, or the pipe, under the lock of the
  * direction, so that none is lost, doubled or out of order whoever else reads and writes. tee and vmsplice know pipes
  * alone. */
+#include "bare.h"
 #include "pipe_end.h"
 #include "stream.h"
 
@@ -191,7 +192,8 @@ HOOK ssize_t splice(int in, off64_t *in_offset, int out, off64_t *out_offset, si
 {
     struct desc *from = table_find_data(in), *to = table_find_data(out);
     if (!from && !to)
-        return real()->splice(in, in_offset, out, out_offset, len, flags);
+        return BARE(table_is_plain(out) ? in : out, real()->splice(in, in_offset, out, out_offset, len, flags),
+                    splice(in, in_offset, out, out_offset, len, flags));
     return splice_protected(from, in, in_offset, to, out, out_offset, len, flags);
 }
 

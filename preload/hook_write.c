@@ -1,4 +1,5 @@
 /* write(2), send(2) and their relatives. */
+#include "bare.h"
 #include "memory.h"
 #include "passing.h"
 #include "stream.h"
@@ -50,7 +51,7 @@ static ssize_t send_one(struct desc *d, int fd, const void *buffer, size_t len, 
 static SLOW ssize_t write_known(int fd, const void *buffer, size_t len)
 {
     struct desc *d = table_find_data(fd);
-    return d ? send_one(d, fd, buffer, len, 0) : real()->write(fd, buffer, len);
+    return d ? send_one(d, fd, buffer, len, 0) : BARE(fd, real()->write(fd, buffer, len), write(fd, buffer, len));
 }
 
 HOOK ssize_t write(int fd, const void *buffer, size_t len)
@@ -63,7 +64,7 @@ HOOK ssize_t writev(int fd, const struct iovec *iov, int count)
 {
     struct desc *d = table_find_data(fd);
     if (!d)
-        return real()->writev(fd, iov, count);
+        return BARE(fd, real()->writev(fd, iov, count), writev(fd, iov, count));
     int error = memory_vector_error(iov, count);
     if (error)
         return stream_special(error);
@@ -73,7 +74,8 @@ HOOK ssize_t writev(int fd, const struct iovec *iov, int count)
 static SLOW ssize_t send_known(int fd, const void *buffer, size_t len, int flags)
 {
     struct desc *d = table_find_data(fd);
-    return d ? send_one(d, fd, buffer, len, flags) : real()->send(fd, buffer, len, flags);
+    return d ? send_one(d, fd, buffer, len, flags)
+             : BARE(fd, real()->send(fd, buffer, len, flags), send(fd, buffer, len, flags));
 }
 
 HOOK ssize_t send(int fd, const void *buffer, size_t len, int flags)
@@ -114,7 +116,8 @@ HOOK ssize_t sendto(int fd, const void *buffer, size_t len, int flags, const str
     int r;
     if (fast_open(d, fd, flags, to, to_len, &r))
         return r < 0 ? -1 : send(fd, buffer, len, flags & ~MSG_FASTOPEN);
-    return d ? send_one(d, fd, buffer, len, flags) : real()->sendto(fd, buffer, len, flags, to, to_len);
+    return d ? send_one(d, fd, buffer, len, flags)
+             : BARE(fd, real()->sendto(fd, buffer, len, flags, to, to_len), sendto(fd, buffer, len, flags, to, to_len));
 }
 
 static ssize_t send_message(int fd, const struct msghdr *m, int flags)
@@ -126,7 +129,7 @@ static ssize_t send_message(int fd, const struct msghdr *m, int flags)
     if (fast_open(d, fd, flags, m->msg_name, m->msg_namelen, &r))
         return r < 0 ? -1 : sendmsg(fd, m, flags & ~MSG_FASTOPEN);
     if (!d)
-        return real()->sendmsg(fd, m, flags);
+        return BARE(fd, real()->sendmsg(fd, m, flags), send_message(fd, m, flags));
     return send_vector(d, fd, m->msg_iov, (int)m->msg_iovlen, flags);
 }
 

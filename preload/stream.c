@@ -68,6 +68,12 @@ static size_t at_least(const struct desc *d, size_t want, int flags)
     return low < want ? low : want;
 }
 
+/* The number is not the connection's any more: closed, or, if its connect has just failed, an ordinary socket again. */
+static int error_of_gone(int fd, int unconnected)
+{
+    return table_word(fd) == WORD_SOCKET ? unconnected : EBADF;
+}
+
 /* An error that a wait has taken from the kernel stays for the next call, where this one has moved something. */
 static void keep_error(struct desc *d, int error, bool in_part)
 {
@@ -82,7 +88,7 @@ static enum result receive_once(struct desc *d, int fd, struct vec *v, bool peek
 {
     *got = 0;
     if (!desc_enter(d, fd)) {
-        *error = EBADF;
+        *error = error_of_gone(fd, ENOTCONN);
         return RESULT_IO;
     }
     enum result result = core->conn_read(d->conn, fd, v->at, v->left, peek, got, error);
@@ -203,7 +209,7 @@ static enum result send_once(struct desc *d, int fd, struct vec *v, bool more, b
     enum result result = RESULT_IO;
     *put = 0;
     if (!desc_enter(d, fd)) {
-        *error = EBADF;
+        *error = error_of_gone(fd, EPIPE);
         return RESULT_IO;
     }
     *error = stream_not_connected(d, fd);
