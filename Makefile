@@ -38,6 +38,7 @@ HOOK_OBJ  := $(call obj,$(HOOK_SRC))
 UNIT_BIN  := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/unit/test_*.c))
 PROG_BIN  := $(patsubst tests/programs/%.c,$(BUILD)/tests/programs/%,$(wildcard tests/programs/*.c)) \
              $(patsubst tests/programs/%.cc,$(BUILD)/tests/programs/%,$(wildcard tests/programs/*.cc)) \
+             $(patsubst tests/programs/preloaded/%.c,$(BUILD)/tests/programs/%.so,$(wildcard tests/programs/preloaded/*.c)) \
              $(BUILD)/tests/programs/differential
 
 .PHONY: all lib programs units unit check check-long lint format valgrind fuzz fuzz-replay install clean
@@ -76,6 +77,10 @@ $(BUILD)/tests/programs/%: tests/programs/%.c $(wildcard tests/programs/*.h)
 $(BUILD)/tests/programs/%: tests/programs/%.cc
 	@mkdir -p $(@D)
 	$(CXX) -std=gnu++17 -O2 -g -Wall -Wextra $(SANITIZERS) -o $@ $< -lpthread
+
+$(BUILD)/tests/programs/%.so: tests/programs/preloaded/%.c
+	@mkdir -p $(@D)
+	$(CC) -std=gnu11 -O2 -g -Wall -Wextra -D_GNU_SOURCE -shared -fPIC -o $@ $<
 
 $(BUILD)/tests/programs/differential: $(wildcard tests/programs/differential/*.[ch]) tests/programs/common.h
 	@mkdir -p $(@D)

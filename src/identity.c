@@ -282,8 +282,9 @@ static int apply_certificate(const struct identity *id, gnutls_session_t session
         gnutls_certificate_server_set_request(session, request_of(id->auth));
         /* The names of our CAs are nobody's business, and clients of ours do not choose by them. */
         gnutls_certificate_send_x509_rdn_sequence(session, 1);
-    } else if (trust_store_wants_staple(id->trust)) {
-        const int e = gnutls_ocsp_status_request_enable_client(session, NULL, 0, NULL); /* a server asks always */
+    } else if (trust_store_wants_staple(id->trust) || id->staple.response.data) {
+        /* A server asks always. GnuTLS as server refuses the answer of a client that has not asked for one itself. */
+        const int e = gnutls_ocsp_status_request_enable_client(session, NULL, 0, NULL);
         if (e < 0)
             return e;
     }

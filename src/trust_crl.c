@@ -159,7 +159,10 @@ static bool is_listed(const struct revocation_list *list, gnutls_x509_crt_t cert
     return bsearch(&wanted, list->serials, list->count, sizeof wanted, compare_serials) != NULL;
 }
 
-static const char UNSIGNED[] = "is not signed by it";
+static const char UNSIGNED[] = "is not signed by it",
+                  NO_SIGNER[] =
+                      "is signed by a certificate that may sign none: issue the CA's anew with cRLSign in its "
+                      "key usage";
 
 /* Why a list does not count, or NULL. One issuer after the other is tried, as a CA that changes its key has two
  * certificates of one name. */
@@ -170,8 +173,10 @@ static const char *flaw_of(const struct revocation_list *list, gnutls_x509_crt_t
     if (gnutls_x509_crl_verify(list->crl, &issuer, 1, 0, &status) < 0)
         return UNSIGNED;
     if (status & (GNUTLS_CERT_SIGNATURE_FAILURE | GNUTLS_CERT_SIGNER_NOT_FOUND | GNUTLS_CERT_SIGNER_NOT_CA |
-                  GNUTLS_CERT_SIGNER_CONSTRAINTS_FAILURE | GNUTLS_CERT_INSECURE_ALGORITHM))
+                  GNUTLS_CERT_INSECURE_ALGORITHM))
         return UNSIGNED;
+    if (status & GNUTLS_CERT_SIGNER_CONSTRAINTS_FAILURE)
+        return NO_SIGNER;
     if (status & GNUTLS_CERT_REVOCATION_DATA_SUPERSEDED)
         return "has expired: fetch the new one";
     if (status & GNUTLS_CERT_REVOCATION_DATA_ISSUED_IN_FUTURE)

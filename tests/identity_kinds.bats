@@ -164,6 +164,16 @@ make_token() {
         -reqin "$BATS_TEST_TMPDIR/request" -ndays 5 -respout "$BATS_TEST_TMPDIR/staple"
     serve "accept *:* role=server cert=$PKI/server.pem key=$PKI/server.key ocsp-staple=$BATS_TEST_TMPDIR/staple $TRUST"
     assert_contains "$(as_client -status)" 'OCSP Response Status: successful'
+    stop server
+
+    # Who does not ask for one is not given one, and nothing breaks.
+    start_fed s_server stdbuf -oL openssl s_server -tls1_3 -accept 127.0.0.1:0 -rev -cert "$PKI/client.pem" \
+        -key "$PKI/client.key" -CAfile "$PKI/ca.pem" -Verify 1 -verify_return_error
+    wait_for_log s_server 'ACCEPT 127.0.0.1:'
+    port_is_told s_server '^ACCEPT 127\.0\.0\.1:([0-9]+)$'
+    endpoint_connect "connect *:* role=client cert=$PKI/server.pem key=$PKI/server.key $TRUST \
+        ocsp-staple=$BATS_TEST_TMPDIR/staple" "$PORT" send:$'hello\n' recv:6
+    assert_output_has 'got "olleh."'
     refused_at_start "cert=$PKI/client.pem key=$PKI/client.key ocsp-staple=$BATS_TEST_TMPDIR/staple $TRUST" \
         'about the first certificate'
 }

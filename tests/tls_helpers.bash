@@ -8,7 +8,7 @@
 make_certificates() { # DIR
     local dir=$1
     mkdir -m 700 "$dir" || return
-    issue ca "" 'ca' 'cert_signing_key' || return
+    issue ca "" 'ca' 'cert_signing_key' 'crl_signing_key' || return
     issue stranger-ca "" 'ca' 'cert_signing_key' || return
     issue server ca || return
     issue client ca || return
@@ -18,12 +18,13 @@ make_certificates() { # DIR
     KEY_TYPE=--key-type=ed25519 issue client-ed25519 ca 'dns_name = client.test'
 }
 
-issue() { # NAME CA TEMPLATE-LINE...; uses dir, and KEY_TYPE
+issue() { # NAME CA TEMPLATE-LINE...; uses dir, KEY_TYPE, and IP_ADDRESS
     local name=$1 ca=$2 signing=(--generate-self-signed)
     local template=$dir/$name.template
     [ -z "$ca" ] ||
         signing=(--generate-certificate --load-ca-certificate "$dir/$ca.pem" --load-ca-privkey "$dir/$ca.key")
-    printf '%s\n' "cn = $name" "dns_name = $name.test" 'ip_address = 127.0.0.1' signing_key "${@:3}" >"$template"
+    printf '%s\n' "cn = $name" "dns_name = $name.test" "ip_address = ${IP_ADDRESS:-127.0.0.1}" signing_key \
+        "${@:3}" >"$template"
     grep -q '^expiration_date' "$template" || echo 'expiration_days = 30' >>"$template"
     # shellcheck disable=SC2086 # several words
     if ! certtool --generate-privkey ${KEY_TYPE:---key-type=ecdsa --curve=secp256r1} --outfile "$dir/$name.key" ||

@@ -144,6 +144,23 @@ static void a_list_by_somebody_else_clears_nobody_and_revokes_nobody(void **stat
     free_certificate(&twin);
 }
 
+static void a_list_by_a_ca_that_may_not_sign_lists_clears_nobody(void **state)
+{
+    struct certificate narrow = make_certificate(
+        (struct certificate_spec){.name = "narrow CA", .is_ca = true, .usage = GNUTLS_KEY_KEY_CERT_SIGN});
+    struct certificate issued = make_certificate((struct certificate_spec){.name = "issued", .issuer = &narrow});
+    const struct show show = {.chain = {&issued}, .count = 1};
+    const struct policy_trust trust =
+        trust_of((struct policy_trust){.ca = write_certificates("narrow.pem", &narrow, NULL),
+                                       .crl = write_list("narrow.crl", (struct list_spec){.issuer = &narrow})},
+                 NULL);
+
+    (void)state;
+    refuses(&trust, &show, nobody_dialled, "narrow.crl is signed by a certificate that may sign none: issue the CA's");
+    free_certificate(&issued);
+    free_certificate(&narrow);
+}
+
 static void revocation_can_be_an_alternative(void **state)
 {
     const char *list = write_list("bad.crl", (struct list_spec){.issuer = &ca, .revoked = {&leaf}});
@@ -180,6 +197,7 @@ int main(void)
         cmocka_unit_test(a_list_that_is_out_of_date_clears_nobody),
         cmocka_unit_test(a_newer_list_beside_an_expired_one_counts),
         cmocka_unit_test(a_list_by_somebody_else_clears_nobody_and_revokes_nobody),
+        cmocka_unit_test(a_list_by_a_ca_that_may_not_sign_lists_clears_nobody),
         cmocka_unit_test(revocation_can_be_an_alternative),
         cmocka_unit_test(a_raw_key_cannot_be_cleared),
     };
