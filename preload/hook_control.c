@@ -196,24 +196,24 @@ HOOK int setsockopt(int fd, int level, int name, const void *value, socklen_t le
     return r;
 }
 
-/* SO_ERROR: the kernel's, else what it has told and the program does not know, else once the reason why the connection
- * was refused. With connect=wait the question waits for
- * the verdict, as connect itself does on a blocking socket. */
+/* SO_ERROR: once the reason why the connection was refused, else the kernel's, else what it has told and the program
+ * does not know. What the kernel says of a connection that was refused is only how the other side left it: a reset.
+ * With connect=wait the question waits for the verdict, as connect itself does on a blocking socket. */
 static void add_own_error(struct desc *d, int fd, int *error)
 {
+    struct stream_signals before;
     if (core->conn_end_refused(d->conn, *error))
         *error = 0;
     int untold = core->conn_take_untold(d->conn);
     if (!*error)
         *error = untold;
-    if (*error)
-        return;
-    struct stream_signals before;
-    if (d->rule->connect_waits && core->conn_is_connector(d->conn) && core->conn_state(d->conn) == RESULT_AGAIN)
+    if (!*error && d->rule->connect_waits && core->conn_is_connector(d->conn) &&
+        core->conn_state(d->conn) == RESULT_AGAIN)
         do /* no signal ends getsockopt, and no error would say that all is well */
             before = stream_signals_now();
         while (stream_wait_handshake(d, fd, INT64_MAX, &before) == EINTR);
-    *error = core->conn_take_error(d->conn);
+    if (core->conn_state(d->conn) == RESULT_IO)
+        *error = core->conn_take_error(d->conn);
 }
 
 /* TCP options that the kernel does not have as the program set them. */
