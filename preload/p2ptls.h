@@ -21,7 +21,8 @@
 
 /* Set: "connect" or "accept", then options of the policy language (docs/POLICY.md), separated by blanks. The word says
  * which side this is where the two differ: "connect" speaks first and checks the name that it dialled. An empty value
- * is "connect". What the options leave out is as in a rule without them: the per-user identity on both sides.
+ * is "connect". What the options leave out is as in a rule without them: the per-user identity on both sides. id=NAME
+ * is an identity of the policy of the process.
  *
  * The call begins the handshake and returns; the following calls on the socket drive it. With connect=wait among the
  * options it returns after the handshake, and fails as connect(2) does under such a rule.

@@ -2,6 +2,7 @@
 # Programs that know of the library: STARTTLS in mid-stream and what they learn of their connection (preload/p2ptls.h).
 
 load helpers
+load tls_helpers
 
 # The two example programs, symmetric: who dials and who listens is all that differs.
 C=("$PROGRAMS/starttls")
@@ -11,7 +12,7 @@ PY=("$PYTHON" "$ROOT/tests/programs/starttls.py")
 # in LISTENED and DIALLED.
 converse() {
     local -n listener=$1 dialler=$2
-    policy 'any *:* plain'
+    policy 'any *:* plain' "${IDENTITIES:-}"
     export P2PTLS_LOG=info:$BATS_TEST_TMPDIR/library.log
     start listener p2p "${listener[@]}" listen 0 "${3:-}"
     wait_for_log listener 'port '
@@ -113,4 +114,56 @@ assert_conversed() {
     assert_contains "$(<"$(log_of dialler)")" 'P2PTLS_STARTTLS: Key was rejected by service'
     finish listener || :
     refute_contains "$(<"$(log_of listener)")" SECRET
+}
+
+@test "id= names an identity of the program's policy: a certificate, or the key of a group" {
+    local pki=$BATS_TEST_TMPDIR/pki
+    make_certificates "$pki"
+    (umask 077 && echo "group:$(printf '%064d' 5)" >"$BATS_TEST_TMPDIR/psk")
+    IDENTITIES="identity one cert=$pki/server.pem key=$pki/server.key
+        identity two cert=$pki/client.pem key=$pki/client.key
+        identity group psk=$BATS_TEST_TMPDIR/psk"
+    local listens dials
+    for listens in C PY; do
+        dials=$([ $listens = C ] && echo PY || echo C)
+        converse "$listens" "$dials" "id=one ca=$pki/ca.pem role=server" "id=two ca=$pki/ca.pem"
+        assert_conversed
+        assert_equal "$(line_of listener peer)/$(line_of dialler peer)" CN=client/CN=server
+        converse "$listens" "$dials" "id=two ca=$pki/ca.pem role=client" "id=one ca=$pki/ca.pem"
+        assert_conversed
+        assert_equal "$(line_of listener peer)/$(line_of dialler peer)" CN=server/CN=client
+        converse "$listens" "$dials" id=group id=group
+        assert_conversed
+        assert_equal "$(line_of listener peer)/$(line_of dialler peer)" psk:group/psk:group
+    done
+}
+
+@test "id=: another name than the policy has is EINVAL, and an identity that cannot be loaded EKEYREJECTED" {
+    IDENTITIES='identity gone psk=/nowhere/psk'
+    converse C C id=none id=none
+    assert_equal "$LISTENED/$DIALLED" 3/3
+    assert_contains "$(<"$(log_of dialler)")" 'P2PTLS_STARTTLS: Invalid argument'
+    assert_contains "$(<"$BATS_TEST_TMPDIR/library.log")" \
+        'column 18: expected the name of an identity statement, found "none"; there is none: add identity NAME'
+    converse C C id=gone id=gone
+    assert_equal "$LISTENED/$DIALLED" 3/3
+    assert_contains "$(<"$(log_of dialler)")" 'P2PTLS_STARTTLS: Key was rejected by service'
+    assert_contains "$(<"$BATS_TEST_TMPDIR/library.log")" 'cannot open /nowhere/psk: No such file or directory'
+    refute_contains "$(cat "$(log_of dialler)" "$(log_of listener)")" SECRET
+}
+
+@test "the properties of the call decide: who is not trusted is refused on either side, and neither hears a word" {
+    local pki=$BATS_TEST_TMPDIR/pki role trust
+    make_certificates "$pki"
+    IDENTITIES="identity one cert=$pki/server.pem key=$pki/server.key
+        identity two cert=$pki/client.pem key=$pki/client.key"
+    for role in client server; do
+        for trust in "ca=$pki/stranger-ca.pem" "ca=$pki/ca.pem peer=nobody.test" "pin=sha256:$(printf '%064d' 1)"; do
+            converse C C "id=one ca=$pki/ca.pem" "id=two $trust role=$role"
+            assert_equal "$LISTENED/$DIALLED" 3/3
+            converse C C "id=one $trust role=$role" "id=two ca=$pki/ca.pem"
+            assert_equal "$LISTENED/$DIALLED" 3/3
+            refute_contains "$(cat "$(log_of dialler)" "$(log_of listener)")" SECRET
+        done
+    done
 }
