@@ -69,7 +69,7 @@ static int connect_protected(int fd, const struct sockaddr *to, socklen_t len, c
 
 static bool is_unspec(const struct sockaddr *to, socklen_t len)
 {
-    return to && len >= sizeof to->sa_family && memory_plausible(to, len) && to->sa_family == AF_UNSPEC;
+    return to && len >= sizeof to->sa_family && memory_readable(to, len) && to->sa_family == AF_UNSPEC;
 }
 
 /* connect to AF_UNSPEC resets the connection (connect(2)); the socket may be connected again, and is judged anew. */
@@ -147,8 +147,7 @@ HOOK int connect(int fd, const struct sockaddr *to, socklen_t len)
     struct desc *d = table_find(fd);
     if (d)
         return connect_again(d, fd, to, len);
-    const struct policy_rule *rule =
-        to && memory_plausible(to, len) ? rule_deciding(POLICY_CONNECT, to, len, to) : NULL;
+    const struct policy_rule *rule = to && memory_readable(to, len) ? rule_deciding(POLICY_CONNECT, to, len, to) : NULL;
     if (rule && rule->action != POLICY_PLAIN && socket_kind(fd) == SOCKET_KIND_UNKNOWN)
         return fail(sandbox_refuses("connect"));
     if (!rule || rule->action == POLICY_PLAIN || !is_tcp_stream(fd))
@@ -224,13 +223,21 @@ static int judge_accepted(int fd, int listener, const struct sockaddr *peer, soc
     return 0;
 }
 
-static void copy_address(const struct sockaddr_storage *from, socklen_t from_len, struct sockaddr *to,
-                         socklen_t *to_len)
+/* As the kernel does it, which looks at the length first. 0, or the errno. */
+static int copy_address(const struct sockaddr_storage *from, socklen_t from_len, struct sockaddr *to, socklen_t *to_len)
 {
-    if (!to || !to_len)
-        return;
-    memcpy(to, from, from_len < *to_len ? from_len : *to_len);
+    if (!to)
+        return 0;
+    if (!memory_writable(to_len, sizeof *to_len))
+        return EFAULT;
+    if ((int)*to_len < 0)
+        return EINVAL;
+    socklen_t len = from_len < *to_len ? from_len : *to_len;
+    if (!memory_writable(to, len))
+        return EFAULT;
+    memcpy(to, from, len);
     *to_len = from_len;
+    return 0;
 }
 
 static int accept_matched(int fd, struct sockaddr *from, socklen_t *from_len, int flags)
@@ -241,10 +248,13 @@ static int accept_matched(int fd, struct sockaddr *from, socklen_t *from_len, in
         int got = real()->accept4(fd, (struct sockaddr *)&peer, &peer_len, flags);
         if (table_renew(got) < 0)
             return got;
-        int saved = errno,
-            error = thread.in_vfork_child ? EIO : judge_accepted(got, fd, (struct sockaddr *)&peer, peer_len);
+        int saved = errno, bad_address = copy_address(&peer, peer_len, from, from_len);
+        if (bad_address) { /* the connection is lost, as in the kernel */
+            sys1(SYS_close, (long)got);
+            return fail(bad_address);
+        }
+        int error = thread.in_vfork_child ? EIO : judge_accepted(got, fd, (struct sockaddr *)&peer, peer_len);
         if (!error) {
-            copy_address(&peer, peer_len, from, from_len);
             errno = saved;
             return got;
         }

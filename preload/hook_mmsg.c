@@ -11,7 +11,7 @@
 static bool any_passes(const struct mmsghdr *messages, unsigned count)
 {
     for (unsigned i = 0; i < count; i++)
-        if (memory_plausible(&messages[i], sizeof messages[i]) && messages[i].msg_hdr.msg_controllen &&
+        if (memory_readable(&messages[i], sizeof messages[i]) && messages[i].msg_hdr.msg_controllen &&
             passing_needed(&messages[i].msg_hdr))
             return true;
     return false;

@@ -51,7 +51,7 @@ static unsigned touch(int fd, bool reads)
 static unsigned touch_polled(const struct pollfd *fds, nfds_t n)
 {
     unsigned touched = 0;
-    if (n > INT_MAX || !memory_plausible(fds, n * sizeof *fds))
+    if (n > INT_MAX || !memory_readable(fds, n * sizeof *fds))
         return 0; /* the kernel says so */
     for (nfds_t i = 0; i < n; i++)
         if (fds[i].fd >= 0)
@@ -103,7 +103,7 @@ static struct timespec *left_of(const struct timespec *given, const struct times
 
 static bool is_valid(const struct timespec *t)
 {
-    return !t || (memory_plausible(t, sizeof *t) && t->tv_sec >= 0 && t->tv_nsec >= 0 && t->tv_nsec < 1000000000);
+    return !t || (memory_readable(t, sizeof *t) && t->tv_sec >= 0 && t->tv_nsec >= 0 && t->tv_nsec < 1000000000);
 }
 
 static bool is_zero(const struct timespec *t)
@@ -217,12 +217,15 @@ static void into_set(fd_set *set, int fd)
     words[fd / 64] |= 1UL << (fd % 64);
 }
 
-static unsigned touch_selected(int n, const fd_set *readers, const fd_set *writers)
+static bool is_bad_set(const fd_set *set, int n)
+{
+    return set && !memory_readable(set, set_bytes(n));
+}
+
+static unsigned touch_selected(int n, const fd_set *readers, const fd_set *writers, const fd_set *others)
 {
     unsigned touched = 0;
-    if (table_size && n > 0 &&
-        ((readers && !memory_plausible(readers, set_bytes(n))) ||
-         (writers && !memory_plausible(writers, set_bytes(n)))))
+    if (table_size && n > 0 && (is_bad_set(readers, n) || is_bad_set(writers, n) || is_bad_set(others, n)))
         return 0; /* the kernel says so */
     for (int fd = 0; table_size && fd < n; fd++)
         if (table_word(fd) != WORD_PLAIN && (in_set(readers, fd) || in_set(writers, fd)))
@@ -308,7 +311,7 @@ static int select_protected(int n, fd_set *r, fd_set *w, fd_set *e, const struct
         restore_sets(&kept);
         if (taken)
             pause_briefly();
-        touched = touch_selected(n, r, w);
+        touched = touch_selected(n, r, w, e);
     }
     int saved = errno;
     free(kept.copies);
@@ -320,7 +323,7 @@ static int select_protected(int n, fd_set *r, fd_set *w, fd_set *e, const struct
 
 HOOK int select(int n, fd_set *r, fd_set *w, fd_set *e, struct timeval *timeout)
 {
-    unsigned touched = touch_selected(n, r, w);
+    unsigned touched = touch_selected(n, r, w, e);
     if (!touched)
         return real()->select(n, r, w, e, timeout);
     struct timespec t = {0, 0}, left = {0, 0};
@@ -338,7 +341,7 @@ HOOK_ALIAS(select, __select);
 
 HOOK int pselect(int n, fd_set *r, fd_set *w, fd_set *e, const struct timespec *timeout, const sigset_t *mask)
 {
-    unsigned touched = is_valid(timeout) ? touch_selected(n, r, w) : 0;
+    unsigned touched = is_valid(timeout) ? touch_selected(n, r, w, e) : 0;
     if (!touched)
         return real()->pselect(n, r, w, e, timeout, mask);
     return select_protected(n, r, w, e, timeout, mask, NULL, touched);

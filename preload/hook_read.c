@@ -152,8 +152,13 @@ HOOK ssize_t recvfrom(int fd, void *buffer, size_t len, int flags, struct sockad
         return BARE(fd, real()->recvfrom(fd, buffer, len, flags, from, from_len),
                     recvfrom(fd, buffer, len, flags, from, from_len));
     ssize_t n = receive_one(d, fd, buffer, len, flags);
-    if (n >= 0 && from && from_len)
-        *from_len = 0; /* a stream socket has no source address for each message */
+    if (n < 0 || !from)
+        return n;
+    if (!memory_writable(from_len, sizeof *from_len)) /* the kernel, too, finds out when it has the bytes */
+        return stream_special(EFAULT);
+    if ((int)*from_len < 0)
+        return stream_special(EINVAL);
+    *from_len = 0; /* a stream socket has no source address for each message */
     return n;
 }
 

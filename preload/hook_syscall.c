@@ -157,7 +157,17 @@ static void show_left(struct timespec *timeout, const struct timespec *given, co
 
 static bool is_time(const struct timespec *t)
 {
-    return memory_plausible(t, sizeof *t) && t->tv_sec >= 0 && t->tv_nsec >= 0 && t->tv_nsec < 1000000000;
+    return memory_readable(t, sizeof *t) && t->tv_sec >= 0 && t->tv_nsec >= 0 && t->tv_nsec < 1000000000;
+}
+
+/* What libc's functions read themselves, and the kernel before all else. */
+static bool is_bad_wait(long n, const long a[6])
+{
+    const void *timeout = (const void *)(n == SYS_ppoll ? a[2] : a[4]);
+    if (timeout && !memory_readable(timeout, n == SYS_ppoll || n == SYS_pselect6 ? sizeof(struct timespec)
+                                                                                 : sizeof(struct timeval)))
+        return true;
+    return n == SYS_pselect6 && a[5] && !memory_readable((const void *)a[5], sizeof(const sigset_t *));
 }
 
 static long wait_raw(long n, const long a[6])
@@ -185,7 +195,8 @@ static bool redirect_waiting(long n, const long a[6], long *r)
         *r = poll((void *)a[0], (nfds_t)a[1], (int)a[2]);
         return true;
     case SYS_select:
-        *r = select((int)a[0], (void *)a[1], (void *)a[2], (void *)a[3], (void *)a[4]);
+        *r = is_bad_wait(n, a) ? answer(-EFAULT)
+                               : select((int)a[0], (void *)a[1], (void *)a[2], (void *)a[3], (void *)a[4]);
         return true;
     case SYS_epoll_wait:
         *r = epoll_wait((int)a[0], (void *)a[1], (int)a[2], (int)a[3]);
@@ -193,7 +204,7 @@ static bool redirect_waiting(long n, const long a[6], long *r)
 #endif
     case SYS_ppoll:
     case SYS_pselect6:
-        *r = wait_raw(n, a);
+        *r = is_bad_wait(n, a) ? answer(-EFAULT) : wait_raw(n, a);
         return true;
     case SYS_epoll_pwait:
         *r = epoll_pwait((int)a[0], (void *)a[1], (int)a[2], (int)a[3], (void *)a[4]);
@@ -206,10 +217,19 @@ static bool redirect_waiting(long n, const long a[6], long *r)
     }
 }
 
+/* Of clone3 too, in whose arguments they come first. CLONE_VM: nothing that copies memory. */
+static uint64_t clone_flags(long n, const long a[6])
+{
+    if (n == SYS_clone)
+        return (uint64_t)a[0];
+    bool given = n == SYS_clone3 && memory_readable((const void *)a[0], sizeof(uint64_t));
+    return given ? *(const uint64_t *)a[0] : CLONE_VM; /* without arguments the kernel refuses */
+}
+
 /* Memory copied, and with it our table; descriptors shared. */
 static bool shares_descriptors_alone(long n, const long a[6])
 {
-    uint64_t flags = n == SYS_clone ? (uint64_t)a[0] : n == SYS_clone3 && a[0] ? *(const uint64_t *)a[0] : 0;
+    uint64_t flags = clone_flags(n, a);
     return (flags & CLONE_FILES) && !(flags & CLONE_VM);
 }
 
@@ -220,9 +240,7 @@ static bool is_fork(long n, const long a[6])
     if (n == SYS_fork)
         return true;
 #endif
-    if (n == SYS_clone)
-        return !(a[0] & CLONE_VM);
-    return n == SYS_clone3 && a[0] && !(*(const uint64_t *)a[0] & CLONE_VM); /* clone_args.flags comes first */
+    return !(clone_flags(n, a) & CLONE_VM);
 }
 
 /* Linux's own aio writes to sockets as well: a batch with a selected one in it is refused whole. */

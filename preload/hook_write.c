@@ -124,6 +124,8 @@ static ssize_t send_message(int fd, const struct msghdr *m, int flags)
 {
     struct desc *d = table_find_data(fd);
     int r, error = d ? memory_message_error(m) : 0;
+    if (d && !error && m->msg_controllen && !memory_readable(m->msg_control, m->msg_controllen))
+        error = EFAULT;
     if (error)
         return stream_special(error);
     if (fast_open(d, fd, flags, m->msg_name, m->msg_namelen, &r))
@@ -136,9 +138,11 @@ static ssize_t send_message(int fd, const struct msghdr *m, int flags)
 HOOK ssize_t sendmsg(int fd, const struct msghdr *m, int flags)
 {
     struct passing *passing;
-    if (!memory_plausible(m, sizeof *m))
+    if (!table_size)
+        return real()->sendmsg(fd, m, flags);
+    if (!memory_readable(m, sizeof *m))
         return table_find_data(fd) ? stream_special(EFAULT) : real()->sendmsg(fd, m, flags);
-    if (!table_size || !m->msg_controllen || !memory_plausible(m->msg_control, m->msg_controllen))
+    if (!m->msg_controllen || !memory_readable(m->msg_control, m->msg_controllen))
         return send_message(fd, m, flags);
     const struct msghdr *boxed = passing_begin(m, &passing);
     if (!boxed)

@@ -46,10 +46,17 @@ void memory_init(void)
     under_valgrind = preload && strstr(preload, "/vgpreload_");
 }
 
+/* Just above this frame are the locals of those who called: where most arguments lie. */
+static bool is_on_stack(uintptr_t at)
+{
+    enum { CALLERS_BYTES = 65536 };
+    return at - (uintptr_t)__builtin_frame_address(0) < CALLERS_BYTES;
+}
+
 static bool good(uintptr_t at, struct seen *seen, bool (*look)(uintptr_t))
 {
     uintptr_t page = (at >> PAGE_BITS) + 1, *slot = &seen->pages[page % REMEMBERED];
-    if (*slot == page || forbidden.receive || under_valgrind)
+    if (*slot == page || is_on_stack(at) || forbidden.receive || under_valgrind)
         return true;
     if (!look(at))
         return false;

@@ -87,3 +87,5 @@ EOT
     assert_equal "${lines[1]}" there
     assert_equal "$(grep -c 'dlmopen of libc.so.6' "$BATS_TEST_TMPDIR/log")" 1
 }
+@test "addresses, lengths, sets and timeouts in memory that may not be touched (plain)" { plain bad_pointers; }
+@test "addresses, lengths, sets and timeouts in memory that may not be touched (protected)" { protected bad_pointers; }
