@@ -1,5 +1,5 @@
 # p2ptls: targets all, check, check-long, lint, format, unit, valgrind, fuzz, fuzz-replay, install, clean;
-# SANITIZE=address,undefined|thread for instrumented builds.
+# SANITIZE=address,undefined|thread, NONCE_AUDIT=1, HELGRIND=1 for instrumented builds.
 VERSION   := 0.1.0
 CC        ?= gcc
 CXX       ?= g++
@@ -10,8 +10,9 @@ DOCDIR    ?= $(PREFIX)/share/doc/p2ptls
 INCDIR    ?= $(PREFIX)/include
 
 SANITIZE  ?=
-BUILD     ?= build$(if $(SANITIZE),-$(subst $(comma),-,$(SANITIZE)))$(if $(NONCE_AUDIT),-audit)
+BUILD     ?= build$(if $(SANITIZE),-$(subst $(comma),-,$(SANITIZE)))$(if $(NONCE_AUDIT),-audit)$(if $(HELGRIND),-helgrind)
 comma     := ,
+HELGRIND_FLAGS := $(if $(HELGRIND),-include tests/instrumented/helgrind_atomics.h -Wno-shadow -Wno-undef)
 SANITIZERS := $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=all)
 
 WARN      := -Wall -Wextra -Wshadow -Wpointer-arith -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wundef -Wwrite-strings -Werror
@@ -20,7 +21,7 @@ CFLAGS    ?= -g
 ALL_CFLAGS = -std=gnu11 $(OPT) $(CFLAGS) $(WARN) -D_GNU_SOURCE -DP2PTLS_VERSION='"$(VERSION)"' -Isrc -MMD -MP -fPIC -fvisibility=hidden \
              -fno-strict-aliasing -fstack-protector-strong \
              $(if $(SANITIZE),$(SANITIZERS) -fno-omit-frame-pointer -DP2PTLS_SANITIZED,-U_FORTIFY_SOURCE) \
-             $(if $(NONCE_AUDIT),-DP2PTLS_NONCE_AUDIT)
+             $(if $(NONCE_AUDIT),-DP2PTLS_NONCE_AUDIT) $(HELGRIND_FLAGS)
 ALL_LDFLAGS = $(LDFLAGS) $(SANITIZERS) -Wl,-z,relro,-z,now -Wl,--as-needed
 GNUTLS_CFLAGS := $(shell pkg-config --cflags gnutls 2>/dev/null)
 GNUTLS_LIBS   := $(or $(shell pkg-config --libs gnutls 2>/dev/null),-lgnutls)
@@ -62,7 +63,7 @@ $(BUILD)/%.o: %.c
 
 $(BUILD)/%.o: %.S
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -c -o $@ $<
+	$(CC) $(filter-out $(HELGRIND_FLAGS),$(ALL_CFLAGS)) -c -o $@ $<
 
 # Unit tests link the objects of src/ directly: they see what the export maps hide.
 $(BUILD)/tests/unit/%: tests/unit/%.c $(CORE_OBJ) $(wildcard tests/unit/*.h)
@@ -72,7 +73,7 @@ $(BUILD)/tests/unit/%: tests/unit/%.c $(CORE_OBJ) $(wildcard tests/unit/*.h)
 # Programs for the bats suites are plain, unmodified users of the sockets API.
 $(BUILD)/tests/programs/%: tests/programs/%.c $(wildcard tests/programs/*.h)
 	@mkdir -p $(@D)
-	$(CC) -std=gnu11 -O2 -g -Wall -Wextra -D_GNU_SOURCE $(SANITIZERS) -o $@ $< -lpthread
+	$(CC) -std=gnu11 -O2 -g -Wall -Wextra -D_GNU_SOURCE $(SANITIZERS) $(HELGRIND_FLAGS) -o $@ $< -lpthread
 
 $(BUILD)/tests/programs/%: tests/programs/%.cc
 	@mkdir -p $(@D)

@@ -165,7 +165,7 @@ void fork_child(void)
     if (!preparing)
         return;
     preparing = false;
-    pthread_mutex_init(&forking, NULL);
+    pthread_mutex_unlock(&forking); /* which this thread holds, here too */
     process_id = getpid();
     dane_forked(); /* before handshakes of the parent are dropped, and their look-ups with them */
     if (core)

@@ -22,6 +22,5 @@ setup() {
 @test "non-blocking connect, refused and repeated connects" { protected nonblock_connect; }
 @test "a fork for each connection" { protected fork_server fork; }
 @test "a close with bytes of the peer unread" { protected close_race; }
-# memcheck, since to helgrind the library's locks in shared memory, futexes of its own, are no locks.
 @test "threads that use, dup, close and connect again on the same numbers" { protected threads_churn 5; }
 @test "a number that is copied while another thread connects on it" { protected dup_race 30; }
