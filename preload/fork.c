@@ -85,24 +85,24 @@ void fork_close_gate(void)
 {
     thread_enter();
     pthread_mutex_lock(&forking);
-    table_gate_close();
+    gate_close(false);
 }
 
 void fork_open_gate(void)
 {
-    table_gate_open(false);
+    gate_open(false);
     pthread_mutex_unlock(&forking);
     thread_leave();
 }
 
-void fork_prepare(void)
+static void prepare(bool streams)
 {
     if (!policy || thread.in_vfork_child)
         return;
     thread_enter();
     pthread_mutex_lock(&forking);
     preparing = true;
-    table_gate_close(); /* also waits for a thread that is loading the core */
+    gate_close(streams); /* also waits for a thread that is loading the core */
     any_live = false;
     desc_each_forking(notice, NULL);
     if (any_live) {
@@ -114,6 +114,11 @@ void fork_prepare(void)
     desc_each_forking(prepare_one, NULL);
 }
 
+void fork_prepare(void)
+{
+    prepare(false);
+}
+
 void fork_parent(bool failed)
 {
     if (!preparing)
@@ -122,7 +127,7 @@ void fork_parent(bool failed)
     desc_each_forking(parent_one, &failed);
     if (!failed && core)
         core->core_forked(false);
-    table_gate_open(false);
+    gate_open(false);
     pthread_mutex_unlock(&forking);
     thread_leave();
 }
@@ -178,28 +183,31 @@ void fork_child(void)
     exec_plan_forked();
     helper_forked();
     aio_forked();
-    table_gate_open(true);
+    gate_open(true);
     drop_others();
     thread_leave();
 }
 
 static void prepare_handler(void)
 {
-    streams_fork_prepare();
-    fork_prepare();
+    prepare(true);
 }
 
 /* pthread_atfork does not tell whether fork failed: then no child joins, and the announcement runs out by itself. */
 static void parent_handler(void)
 {
+    const bool prepared = preparing;
     fork_parent(false);
-    streams_fork_parent();
+    if (prepared)
+        streams_fork_parent();
 }
 
 static void child_handler(void)
 {
+    const bool prepared = preparing;
     fork_child();
-    streams_fork_child();
+    if (prepared)
+        streams_fork_child();
 }
 
 void fork_init(void)

@@ -40,7 +40,10 @@ static struct tables {
 
 static ssize_t read_stream(FILE *f, void *buffer, ssize_t len)
 {
-    return read(f->_fileno, buffer, (size_t)len);
+    thread.in_stream++;
+    ssize_t n = read(f->_fileno, buffer, (size_t)len);
+    thread.in_stream--;
+    return n;
 }
 
 /* As libc's own: all of it, or an error. */
@@ -48,7 +51,9 @@ static ssize_t write_stream(FILE *f, const void *data, ssize_t len)
 {
     ssize_t done = 0;
     while (done < len) {
+        thread.in_stream++;
         ssize_t n = write(f->_fileno, (const char *)data + done, (size_t)(len - done));
+        thread.in_stream--;
         if (n < 0) {
             f->_flags |= FLAG_ERROR;
             break;
@@ -62,7 +67,10 @@ static ssize_t write_stream(FILE *f, const void *data, ssize_t len)
 
 static int close_stream(FILE *f)
 {
-    return close(f->_fileno);
+    thread.in_stream++;
+    int r = close(f->_fileno);
+    thread.in_stream--;
+    return r;
 }
 
 static bool is_as_expected(const jump_table t)
@@ -149,7 +157,8 @@ void streams_adopt(int fd)
 }
 
 /* libc's fork takes this lock behind our handlers, with the gate closed, and fflush(NULL) holds it while it writes and
- * so waits at the gate. So it is taken before the gate is closed; it counts. In the child libc may have reset it. */
+ * so waits at the gate. So it is taken before the gate is closed (gate.c); it counts. In the child libc may have reset
+ * it. */
 void streams_fork_prepare(void)
 {
     _IO_list_lock();

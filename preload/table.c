@@ -22,7 +22,7 @@ __thread struct thread_state thread;
 static struct desc ours_desc, refused_desc, vfork_desc, library_desc;
 static struct desc *free_descs, *live_descs;
 static pthread_mutex_t descs_lock = PTHREAD_MUTEX_INITIALIZER;
-static _Atomic uint32_t gate; /* 1 while a fork is in progress */
+_Atomic uint32_t table_gate;
 
 bool table_init(void)
 {
@@ -117,11 +117,12 @@ static void pin(struct desc *d)
     for (;;) {
         thread_enter();
         atomic_fetch_add(&d->pins, 1);
-        if (thread.depth > 1 || !atomic_load(&gate))
+        const uint32_t gate = atomic_load(&table_gate);
+        if (thread.depth > 1 || gate == GATE_OPEN || (gate == GATE_DRAINING && thread.in_stream))
             return;
         unpin(d);
         thread_leave();
-        futex_wait(&gate, 1, 1000000);
+        futex_wait(&table_gate, gate, 1000000);
     }
 }
 
@@ -336,10 +337,9 @@ void desc_each_forking(void (*fn)(struct desc *d, void *arg), void *arg)
         fn(d, arg);
 }
 
-static void wait_out(struct desc *d, void *arg)
+static void note_pins(struct desc *d, void *arg)
 {
-    (void)arg;
-    wait_unpinned(d);
+    *(bool *)arg |= atomic_load(&d->pins) != 0;
 }
 
 void table_wait_out(struct desc *d)
@@ -349,12 +349,17 @@ void table_wait_out(struct desc *d)
         wait_unpinned(d);
 }
 
-void table_gate_close(void)
+bool table_is_quiet(bool keep)
 {
-    atomic_store(&gate, 1);
-    wait_unpinned(&library_desc); /* whoever changes the list is out then */
-    pthread_mutex_lock(&descs_lock);
-    desc_each_forking(wait_out, NULL);
+    bool inside = false;
+    note_pins(&library_desc, &inside);
+    if (inside || pthread_mutex_trylock(&descs_lock) != 0)
+        return false;
+    desc_each_forking(note_pins, &inside);
+    note_pins(&library_desc, &inside);
+    if (inside || !keep)
+        pthread_mutex_unlock(&descs_lock);
+    return !inside;
 }
 
 static void reset_pins(struct desc *d, void *arg)
@@ -363,15 +368,13 @@ static void reset_pins(struct desc *d, void *arg)
     atomic_store(&d->pins, 0);
 }
 
-void table_gate_open(bool in_child)
+void table_end_quiet(bool in_child)
 {
     if (in_child) {
         desc_each_forking(reset_pins, NULL);
         reset_pins(&library_desc, NULL);
     }
     pthread_mutex_unlock(&descs_lock); /* in the child it is the forking thread's too */
-    atomic_store(&gate, 0);
-    sys3(SYS_futex, &gate, FUTEX_WAKE_PRIVATE, 1 << 30);
 }
 
 /* A copy where programs rarely look, or at least not on 0 to 2. High numbers make fork dear and fail under a lowered

@@ -80,8 +80,9 @@ struct thread_state {
     volatile int depth;
     volatile bool signals_held;
     bool in_vfork_child;
-    bool async_cancel; /* the program's PTHREAD_CANCEL_ASYNCHRONOUS: deferred while a call is inside */
-    bool pipe_wanted;  /* in a sandbox: this write may raise SIGPIPE; and it has */
+    unsigned in_stream; /* a stream's own write, read or close: libc's lock of its list may be held */
+    bool async_cancel;  /* the program's PTHREAD_CANCEL_ASYNCHRONOUS: deferred while a call is inside */
+    bool pipe_wanted;   /* in a sandbox: this write may raise SIGPIPE; and it has */
     bool pipe_raised;
     volatile unsigned handlers;      /* of the program that have run in this thread */
     volatile unsigned interruptions; /* those without SA_RESTART */
@@ -158,8 +159,15 @@ void desc_each(void (*fn)(struct desc *d, void *arg), void *arg);
 void desc_each_forking(void (*fn)(struct desc *d, void *arg), void *arg);
 
 /* fork(2): nobody is inside between these, and no desc comes or goes. Child: other threads' pins are gone. */
-void table_gate_close(void);
-void table_gate_open(bool in_child);
+enum gate_state { GATE_OPEN = 0, GATE_DRAINING /* threads that write for a stream pass */, GATE_CLOSED };
+extern _Atomic uint32_t table_gate;
+/* Is nobody inside? With keep, and if so, the list of descs stays locked until table_end_quiet. For gate.c. */
+bool table_is_quiet(bool keep);
+void table_end_quiet(bool in_child);
+/* gate.c. From gate_close to gate_open nobody is inside. streams: libc's lock of its list of streams is held from then
+ * on, too. */
+void gate_close(bool streams);
+void gate_open(bool in_child);
 
 /* Moves a descriptor of ours to a number where programs rarely look and marks it. Returns it, or -1 (closed). */
 int hide_descriptor_number(int fd);

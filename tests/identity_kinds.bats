@@ -196,3 +196,11 @@ for port in sys.argv[1:]:
     assert_log_has first 'CN=server'
     assert_log_has second 'CN=client'
 }
+
+@test "a program forks in one thread while others sign with a token, whose module uses stdio" {
+    local uri='"pkcs11:token=p2ptls;object=own"'
+    make_token
+    P2PTLS_POLICY="any *:* cert=$uri key=$uri $TRUST pin-file=$BATS_TEST_TMPDIR/pin" P2PTLS_LOG=error \
+        run p2p "$PROGRAMS/fork_handshakes" 300
+    assert_output_has 'done'
+}
