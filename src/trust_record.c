@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { LOCK_TRIES = 200, LOCK_PAUSE_NS = 10 * 1000 * 1000 };
@@ -58,8 +60,24 @@ static int take_lock(const char *path, char *reason)
     return -1;
 }
 
+/* A byte beyond RLIMIT_FSIZE would raise SIGXFSZ in a program that knows nothing of this file. */
+static bool fits_file_limit(int fd, size_t len)
+{
+    struct rlimit limit;
+    struct stat s;
+
+    if (getrlimit(RLIMIT_FSIZE, &limit) != 0 || fstat(fd, &s) != 0)
+        return false;
+    if (limit.rlim_cur == RLIM_INFINITY || (rlim_t)s.st_size + len <= limit.rlim_cur)
+        return true;
+    errno = EFBIG;
+    return false;
+}
+
 static bool write_all(int fd, const char *text, size_t len)
 {
+    if (!fits_file_limit(fd, len))
+        return false;
     for (size_t at = 0; at < len;) {
         const ssize_t n = write(fd, text + at, len - at);
         if (n < 0 && errno == EINTR)

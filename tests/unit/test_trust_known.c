@@ -3,6 +3,7 @@
 
 #include "trust_known.h"
 
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 static struct certificate one, two;
@@ -229,6 +230,26 @@ static int first_contact(const char *path, int mine)
     return answer == KNOWN_SAME ? mine : answer == KNOWN_OTHER ? 0 : 98;
 }
 
+/* RLIMIT_FSIZE: a byte beyond it would be SIGXFSZ, which ends the program. */
+static void a_limit_on_the_size_of_files_refuses_and_ends_nobody(void **state)
+{
+    const char *path = in_folder("limited");
+    const struct policy_trust trust = trust_at(path);
+    const struct rlimit small = {100, RLIM_INFINITY};
+    struct rlimit before;
+
+    (void)state;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    accepts(&trust, &show_one, dial("db.example", 1));
+    const unsigned lines = lines_of(path);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    refuses(&trust, &show_two, dial("other.example", 1), "cannot write");
+    accepts(&trust, &show_one, dial("db.example", 1));
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    assert_int_equal(lines_of(path), lines);
+    accepts(&trust, &show_two, dial("other.example", 1));
+}
+
 static void of_several_processes_one_records_and_the_others_compare(void **state)
 {
     const char *path = in_folder("race");
@@ -267,6 +288,7 @@ int main(void)
         cmocka_unit_test(a_broken_file_is_no_reason_to_trust_somebody_new),
         cmocka_unit_test(names_that_could_forge_a_line_are_not_recorded),
         cmocka_unit_test(what_cannot_be_recorded_is_refused),
+        cmocka_unit_test(a_limit_on_the_size_of_files_refuses_and_ends_nobody),
         cmocka_unit_test(of_several_processes_one_records_and_the_others_compare),
     };
 
