@@ -89,6 +89,11 @@ enum result identity_raw_own(struct identity *id, const char *key_name, char *wh
     if (!id->chain)
         return identity_nomem(why);
     int e = identity_key_public(id, &pub);
+    if (e < 0 && gnutls_privkey_get_type(id->key) == GNUTLS_PRIVKEY_PKCS11)
+        return identity_refuse(why,
+                               "the token does not tell the public key of %s: store it there as an object of its own, "
+                               "with the same id, or show a certificate (cert=)",
+                               key_name);
     if (e < 0)
         return identity_refuse_gnutls(why, e, "cannot use the key in %s", key_name);
     const int pk = gnutls_pubkey_get_pk_algorithm(pub, &bits);

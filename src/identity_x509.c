@@ -124,15 +124,38 @@ static enum result check_usable(gnutls_x509_crt_t leaf, const char *name, char *
     return RESULT_OK;
 }
 
+/* A key in a token of which nobody may read the public one: what it signs must fit the certificate. 0, 1 for the same
+ * key, or a GnuTLS error code. */
+static int pair_by_signature(const struct identity *id)
+{
+    static const char text[] = "p2ptls: do this key and its certificate belong together?";
+    const gnutls_datum_t data = {(unsigned char *)text, sizeof text - 1};
+    gnutls_datum_t signature = {0};
+    gnutls_digest_algorithm_t digest = GNUTLS_DIG_SHA256;
+    gnutls_pubkey_t pub = id->chain[0].pubkey;
+
+    int e = gnutls_pubkey_get_preferred_hash_algorithm(pub, &digest, NULL);
+    const gnutls_sign_algorithm_t sign =
+        gnutls_pk_to_sign((gnutls_pk_algorithm_t)gnutls_pubkey_get_pk_algorithm(pub, NULL), digest);
+    if (e >= 0)
+        e = gnutls_privkey_sign_data2(id->key, sign, 0, &data, &signature);
+    if (e >= 0)
+        e = gnutls_pubkey_verify_data2(pub, sign, 0, &data, &signature) >= 0;
+    gnutls_free(signature.data);
+    return e;
+}
+
 static enum result check_pair(const struct identity *id, const char *cert_name, const char *key_name, char *why)
 {
     struct secret_bytes spki = {0};
-    const int e = identity_key_spki(id, &spki);
+    int e = identity_key_spki(id, &spki);
+    bool same = e >= 0 && spki.len == id->own_spki.len && memcmp(spki.bytes, id->own_spki.bytes, spki.len) == 0;
 
+    secret_wipe(&spki);
+    if (e < 0 && gnutls_privkey_get_type(id->key) == GNUTLS_PRIVKEY_PKCS11)
+        same = (e = pair_by_signature(id)) == 1;
     if (e < 0)
         return identity_refuse_gnutls(why, e, "cannot use the key in %s", key_name);
-    const bool same = spki.len == id->own_spki.len && memcmp(spki.bytes, id->own_spki.bytes, spki.len) == 0;
-    secret_wipe(&spki);
     if (!same)
         return identity_refuse(why, "the key in %s does not belong to the first certificate in %s", key_name,
                                cert_name);

@@ -264,6 +264,53 @@ static void keys_and_certificates_in_a_token_work_in_both_roles(void **state)
     identity_unref(other);
 }
 
+/* Tokens need not have the public key as an object; of an ECDSA or EdDSA key it cannot be told from the private one.
+ * That key and certificate belong together then shows by a signature. */
+static void a_token_with_nothing_but_the_private_key_serves_a_certificate(void **state)
+{
+    static const struct {
+        const char *label;
+        gnutls_pk_algorithm_t pk;
+        unsigned bits;
+    } kinds[] = {{"bare-ecdsa", GNUTLS_PK_ECDSA, GNUTLS_CURVE_TO_BITS(GNUTLS_ECC_CURVE_SECP256R1)},
+                 {"bare-ecdsa-384", GNUTLS_PK_ECDSA, GNUTLS_CURVE_TO_BITS(GNUTLS_ECC_CURVE_SECP384R1)},
+                 {"bare-rsa", GNUTLS_PK_RSA, 2048},
+                 {"bare-eddsa", GNUTLS_PK_EDDSA_ED25519, 0}};
+    struct identity_files files = token_files("1234\n");
+    struct identity *other = load_chain(&own, "o.key");
+    char uri[100];
+
+    (void)state;
+    files.key_file = uri;
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+        const struct certificate_spec spec = {.name = "bare", .pk = kinds[i].pk, .bits = kinds[i].bits};
+        struct certificate bare = make_certificate(spec), stranger = make_certificate(spec);
+        write_key("bare.key", &bare, 0600);
+        run("GNUTLS_PIN=1234 p11tool --batch --login --write --label %s --load-privkey=%s/bare.key 'pkcs11:token=test' "
+            ">>%s/out 2>&1",
+            kinds[i].label, folder, folder);
+        snprintf(uri, sizeof uri, "pkcs11:token=test;object=%s;type=private", kinds[i].label);
+        files.cert_file = write_certificates("bare.crt", &bare, NULL);
+        struct identity *id = load_ok(files);
+        for (int swap = 0; swap < 2; swap++) {
+            struct pair p = swap ? shake_raw(other, id) : shake_raw(id, other);
+            assert_shown(swap ? &p.client : &p.server, GNUTLS_CRT_X509, &bare);
+            pair_free(&p);
+        }
+        identity_unref(id);
+        files.cert_file = write_certificates("bare.crt", &stranger, NULL);
+        load_refused(files, "does not belong to the first certificate");
+        files.cert_file = NULL; /* a raw public key; that of an RSA key is part of the private one */
+        if (kinds[i].pk == GNUTLS_PK_RSA)
+            identity_unref(load_ok(files));
+        else
+            load_refused(files, "does not tell the public key of");
+        free_certificate(&bare);
+        free_certificate(&stranger);
+    }
+    identity_unref(other);
+}
+
 static void parent_and_child_sign_by_one_token_at_once(void **state)
 {
     struct identity_files files = token_files("1234\n");
@@ -318,6 +365,7 @@ int main(void)
         cmocka_unit_test(a_passphrase_that_is_not_needed_does_no_harm),
         cmocka_unit_test(psk_name_says_which_key_is_offered_and_all_are_accepted),
         cmocka_unit_test(keys_and_certificates_in_a_token_work_in_both_roles),
+        cmocka_unit_test(a_token_with_nothing_but_the_private_key_serves_a_certificate),
         cmocka_unit_test(parent_and_child_sign_by_one_token_at_once),
         cmocka_unit_test(tokens_that_cannot_be_used_are_refused_and_not_locked),
     };
