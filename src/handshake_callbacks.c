@@ -161,6 +161,19 @@ static int before_finished(struct handshake *hs, gnutls_session_t session)
     return 0;
 }
 
+/* A CertificateVerify has come, and its signature was not looked at yet. */
+static int screen(struct handshake *hs, gnutls_session_t session)
+{
+    struct identity_peer peer;
+    char why[IDENTITY_WHY_MAX] = "";
+    const enum result result = identity_screen(session, &peer, why);
+
+    if (result == RESULT_OK)
+        return 0;
+    return leave_verdict(hs, result, result == RESULT_IDENTITY ? peer.alert : ALERT_INTERNAL_ERROR,
+                         GNUTLS_E_CERTIFICATE_ERROR, why);
+}
+
 static int on_message(gnutls_session_t session, unsigned type, unsigned when, unsigned incoming,
                       const gnutls_datum_t *message)
 {
@@ -170,6 +183,8 @@ static int on_message(gnutls_session_t session, unsigned type, unsigned when, un
     (void)message;
     if (type == GNUTLS_HANDSHAKE_SERVER_HELLO)
         hs->encrypted = true;
+    if (type == GNUTLS_HANDSHAKE_CERTIFICATE_VERIFY && incoming)
+        return screen(hs, session);
     if (type == GNUTLS_HANDSHAKE_FINISHED && incoming)
         return before_finished(hs, session);
     return 0;

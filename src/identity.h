@@ -93,6 +93,11 @@ struct identity_peer {
     uint8_t alert;                      /* after a refusal: what the peer is told */
 };
 
+/* Before the peer's signature is checked (a CertificateVerify has come): is it cheap to check, and are there few enough
+ * certificates? A key need not be anybody's to cost minutes. RESULT_OK or RESULT_IDENTITY with the reason and
+ * peer->alert. */
+MUST_USE enum result identity_screen(gnutls_session_t session, struct identity_peer *peer, char why[IDENTITY_WHY_MAX]);
+
 /* Judges the peer of a session whose certificate message has come (called from GnuTLS's verify callback), in the same
  * way in either TLS role: does what is known of it fulfil the trust expression, and does it carry an expected name?
  * RESULT_OK, RESULT_IDENTITY with the reason in why, or RESULT_NOMEM. PSK sessions run no verify callback: call this

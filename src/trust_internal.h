@@ -7,9 +7,10 @@
 #include "tlsa.h"
 
 enum {
-    SHOWN_MAX = 16,            /* certificates of a peer: a broken chain of a hundred costs nothing */
-    SHOWN_BYTES_MAX = 65536,   /* of one certificate */
-    SHOWN_KEY_BITS_MAX = 8192, /* of an RSA key: checking one signature with a longer one takes seconds */
+    SHOWN_MAX = 16,               /* certificates of a peer: a broken chain of a hundred costs nothing */
+    SHOWN_BYTES_MAX = 65536,      /* of one certificate */
+    SHOWN_KEY_BITS_MAX = 8192,    /* of an RSA key: checking one signature with a longer one takes seconds */
+    SHOWN_EXPONENT_BITS_MAX = 64, /* of an RSA key, which need not be a real one: seconds likewise */
     KEY_HASH_BYTES = 32,
     PRINTABLE_MAX = 128,
     REASON_MAX = 320,

@@ -122,10 +122,44 @@ static void describe(struct shown_peer *shown)
     gnutls_free(dn.data);
 }
 
+/* What checking one signature with that key costs is bounded. */
+static enum result check_cost(gnutls_pubkey_t pub, char *why)
+{
+    gnutls_datum_t modulus = {0}, exponent = {0};
+    unsigned bits = 0;
+    const int pk = gnutls_pubkey_get_pk_algorithm(pub, &bits);
+
+    if (pk != GNUTLS_PK_RSA && pk != GNUTLS_PK_RSA_PSS)
+        return RESULT_OK;
+    if (bits > SHOWN_KEY_BITS_MAX)
+        return refuse(why, "the remote side shows an RSA key of more than 8192 bits: it needs a shorter one");
+    if (gnutls_pubkey_export_rsa_raw2(pub, &modulus, &exponent, GNUTLS_EXPORT_FLAG_NO_LZ) < 0)
+        return identity_nomem(why);
+    const bool cheap = exponent.size <= SHOWN_EXPONENT_BITS_MAX / 8;
+    gnutls_free(modulus.data);
+    gnutls_free(exponent.data);
+    return cheap
+               ? RESULT_OK
+               : refuse(
+                     why,
+                     "the remote side shows an RSA key with an exponent of more than 64 bits: it needs one with 65537");
+}
+
+static enum result check_certificate_cost(gnutls_x509_crt_t cert, char *why)
+{
+    gnutls_pubkey_t pub;
+    enum result r = RESULT_OK;
+
+    if (gnutls_pubkey_init(&pub) < 0)
+        return identity_nomem(why);
+    if (gnutls_pubkey_import_x509(pub, cert, 0) >= 0) /* of an unknown kind, it cannot be used at all */
+        r = check_cost(pub, why);
+    gnutls_pubkey_deinit(pub);
+    return r;
+}
+
 static enum result take_certificate(struct shown_peer *shown, const gnutls_datum_t *der, char *why)
 {
-    unsigned bits = 0;
-
     if (gnutls_x509_crt_init(&shown->chain[shown->count]) < 0)
         return identity_nomem(why);
     gnutls_x509_crt_t cert = shown->chain[shown->count++];
@@ -134,11 +168,7 @@ static enum result take_certificate(struct shown_peer *shown, const gnutls_datum
         snprintf(why, IDENTITY_WHY_MAX, "a certificate of the remote side cannot be parsed: %s", gnutls_strerror(e));
         return RESULT_IDENTITY;
     }
-    const int pk = gnutls_x509_crt_get_pk_algorithm(cert, &bits);
-    if ((pk == GNUTLS_PK_RSA || pk == GNUTLS_PK_RSA_PSS) && bits > SHOWN_KEY_BITS_MAX)
-        return refuse(why,
-                      "a certificate of the remote side has an RSA key of more than 8192 bits: take a shorter one");
-    return RESULT_OK;
+    return check_certificate_cost(cert, why);
 }
 
 static enum result take_chain(struct shown_peer *shown, const gnutls_datum_t *certs, unsigned count, char *why)
@@ -177,6 +207,48 @@ static enum result check_sizes(const gnutls_datum_t *certs, unsigned count, char
         if (certs[i].size == 0 || certs[i].size > SHOWN_BYTES_MAX)
             return refuse(why, "a certificate of the remote side is larger than 64 KiB: it needs a smaller one");
     return RESULT_OK;
+}
+
+static enum result screen_key(const gnutls_datum_t *der, char *why)
+{
+    gnutls_pubkey_t pub;
+    enum result r = RESULT_OK;
+
+    if (gnutls_pubkey_init(&pub) < 0)
+        return identity_nomem(why);
+    if (gnutls_pubkey_import(pub, der, GNUTLS_X509_FMT_DER) >= 0)
+        r = check_cost(pub, why);
+    gnutls_pubkey_deinit(pub);
+    return r;
+}
+
+static enum result screen_certificate(const gnutls_datum_t *der, char *why)
+{
+    gnutls_x509_crt_t cert;
+    enum result r = RESULT_OK;
+
+    if (gnutls_x509_crt_init(&cert) < 0)
+        return identity_nomem(why);
+    if (gnutls_x509_crt_import(cert, der, GNUTLS_X509_FMT_DER) >= 0)
+        r = check_certificate_cost(cert, why);
+    gnutls_x509_crt_deinit(cert);
+    return r;
+}
+
+enum result identity_screen(gnutls_session_t session, struct identity_peer *peer, char why[IDENTITY_WHY_MAX])
+{
+    unsigned count = 0;
+    const gnutls_datum_t *certs = gnutls_certificate_get_peers(session, &count);
+
+    peer->alert = GNUTLS_A_BAD_CERTIFICATE;
+    if (!certs || count == 0)
+        return RESULT_OK;
+    const enum result r = check_sizes(certs, count, why);
+    if (r != RESULT_OK)
+        return r;
+    return gnutls_certificate_type_get2(session, GNUTLS_CTYPE_PEERS) == GNUTLS_CRT_RAWPK
+               ? screen_key(&certs[0], why)
+               : screen_certificate(&certs[0], why);
 }
 
 enum result shown_peer_take(gnutls_session_t session, struct shown_peer *shown, char *why)
