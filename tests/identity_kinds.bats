@@ -25,6 +25,7 @@ serve() { # POLICY: sets PORT; an echo server that forks for each connection
 
 s_client() { # ARGS...: sends a line and prints what comes
     local came="grep -q 'over and back' '$BATS_TEST_TMPDIR/s_client' || ! is_running server"
+    : >"$BATS_TEST_TMPDIR/s_client" # or the line of the one before would be found
     (echo 'over and back' && wait_until "$came" 5) |
         openssl s_client -tls1_3 -connect "127.0.0.1:$PORT" "$@" >"$BATS_TEST_TMPDIR/s_client" 2>&1 || true
     cat "$BATS_TEST_TMPDIR/s_client"
