@@ -2,6 +2,7 @@
  * it would go on in clear. Whoever cannot be judged counts as no. */
 #include "exec_image.h"
 
+#include "exec_elf.h"
 #include "sources.h"
 
 #include "state.h"
@@ -17,7 +18,7 @@
 #include <sys/stat.h>
 #include <sys/xattr.h>
 
-enum { SCRIPT_DEPTH = 4, HEAD_BYTES = 512, PROGRAM_HEADERS = 64 };
+enum { SCRIPT_DEPTH = 4, HEAD_BYTES = 512 };
 
 /* What brought the policy into this program; the new one gets it back where its environment has none. */
 enum setting { PRELOAD, POLICY, CONFIG, CONFIG_HOME, SETTINGS };
@@ -181,53 +182,19 @@ char **exec_image_environment(char *const envp[])
     return NULL;
 }
 
-/* glibc's loader, which obeys LD_PRELOAD with our library. */
-static bool loader_is_glibc(int fd, const ElfW(Ehdr) * head)
-{
-    for (unsigned i = 0; i < head->e_phnum && i < PROGRAM_HEADERS; i++) {
-        ElfW(Phdr) part;
-        char name[PATH_MAX] = "";
-        if (pread(fd, &part, sizeof part, (off_t)(head->e_phoff + i * sizeof part)) != (ssize_t)sizeof part)
-            return false;
-        if (part.p_type != PT_INTERP)
-            continue;
-        return part.p_filesz < sizeof name &&
-               pread(fd, name, part.p_filesz, (off_t)part.p_offset) == (ssize_t)part.p_filesz &&
-               strstr(name, "ld-linux");
-    }
-    return false; /* static */
-}
+static enum exec_image judge_file(const char *path, int depth);
 
-static bool elf_keeps(int fd, const ElfW(Ehdr) * head)
-{
-    struct stat s;
-    char capability;
-    if (fstat(fd, &s) != 0 || (s.st_mode & (S_ISUID | S_ISGID)))
-        return false; /* ld.so ignores LD_PRELOAD there */
-    if (fgetxattr(fd, "security.capability", &capability, 0) > 0)
-        return false;
-    Dl_info self;
-    dladdr((void *)exec_image_remember, &self);
-    const ElfW(Ehdr) *ours = self.dli_fbase;
-    if (head->e_ident[EI_CLASS] != ours->e_ident[EI_CLASS] || head->e_machine != ours->e_machine ||
-        head->e_phentsize != sizeof(ElfW(Phdr)))
-        return false;
-    return loader_is_glibc(fd, head);
-}
-
-static bool file_keeps(const char *path, int depth);
-
-static bool script_keeps(char *line, int depth)
+static enum exec_image judge_script(char *line, int depth)
 {
     char *end = strchr(line, '\n');
     if (end)
         *end = 0;
     line += strspn(line, " \t");
     line[strcspn(line, " \t")] = 0;
-    return depth < SCRIPT_DEPTH && file_keeps(line, depth + 1);
+    return depth < SCRIPT_DEPTH ? judge_file(line, depth + 1) : EXEC_IMAGE_UNCOVERABLE;
 }
 
-static bool file_keeps(const char *path, int depth)
+static enum exec_image judge_file(const char *path, int depth)
 {
     union {
         ElfW(Ehdr) elf;
@@ -235,32 +202,32 @@ static bool file_keeps(const char *path, int depth)
     } head = {.text = ""};
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0)
-        return false;
-    bool keeps = false;
+        return EXEC_IMAGE_UNCOVERABLE;
+    enum exec_image image = EXEC_IMAGE_UNCOVERABLE;
     ssize_t n = pread(fd, head.text, HEAD_BYTES, 0);
     if (n >= 2 && head.text[0] == '#' && head.text[1] == '!')
-        keeps = script_keeps(head.text + 2, depth);
+        image = judge_script(head.text + 2, depth);
     else if (n >= (ssize_t)sizeof head.elf && memcmp(head.elf.e_ident, ELFMAG, SELFMAG) == 0)
-        keeps = elf_keeps(fd, &head.elf);
+        image = exec_elf_judge(fd, &head.elf);
     close(fd);
-    return keeps;
+    return image;
 }
 
 /* Where execvp(3) will find it. */
-static bool search_keeps(const char *file)
+static enum exec_image judge_search(const char *file)
 {
     const char *path = getenv("PATH");
     char full[PATH_MAX];
     if (strchr(file, '/'))
-        return file_keeps(file, 0);
+        return judge_file(file, 0);
     for (const char *at = path ? path : "/bin:/usr/bin"; *at;) {
         size_t len = strcspn(at, ":");
         int n = snprintf(full, sizeof full, "%.*s%s%s", (int)len, at, len ? "/" : "", file);
         if (n > 0 && n < (int)sizeof full && access(full, X_OK) == 0)
-            return file_keeps(full, 0);
+            return judge_file(full, 0);
         at += len + (at[len] == ':');
     }
-    return false;
+    return EXEC_IMAGE_UNCOVERABLE;
 }
 
 /* Neither a program nor #!: ENOEXEC, after which shells read the file themselves. */
@@ -285,9 +252,9 @@ enum exec_image exec_image_of(const char *file, bool search)
 {
     int saved = errno;
     enum exec_image image = EXEC_IMAGE_UNCOVERABLE;
-    if (file && loader_finds_us() && (search ? search_keeps(file) : file_keeps(file, 0)))
-        image = EXEC_IMAGE_COVERABLE;
-    else if (file && !search && !is_executable(file))
+    if (file && loader_finds_us())
+        image = search ? judge_search(file) : judge_file(file, 0);
+    if (image != EXEC_IMAGE_COVERABLE && file && !search && !is_executable(file))
         image = EXEC_IMAGE_IMPOSSIBLE;
     errno = saved;
     return image;

@@ -8,9 +8,15 @@
  * user's own policy files, or empty. */
 void exec_image_remember(const char *user_folder);
 
-/* Can the library be in that program? Not in static, set-uid, set-gid and file-capability programs, nor in those of
- * another architecture or libc; what cannot be judged counts as no. search: along PATH, as execvp(3) does. */
-enum exec_image { EXEC_IMAGE_UNCOVERABLE = 0, EXEC_IMAGE_COVERABLE, EXEC_IMAGE_IMPOSSIBLE /* the exec will fail */ };
+/* Can the library be in that program, and will it see the program's calls? Not in static, set-uid, set-gid and
+ * file-capability programs, nor in those of another architecture or libc, nor in Go's; what cannot be judged counts as
+ * no. search: along PATH, as execvp(3) does. */
+enum exec_image {
+    EXEC_IMAGE_UNCOVERABLE = 0,
+    EXEC_IMAGE_COVERABLE,
+    EXEC_IMAGE_PAST_LIBC,  /* it makes its system calls itself */
+    EXEC_IMAGE_IMPOSSIBLE, /* the exec will fail */
+};
 enum exec_image exec_image_of(const char *file, bool search);
 
 /* exec_check.c: would an exec fail before the kernel has given up this program, as far as that can be told? file is

@@ -116,6 +116,20 @@ static void prepare(const char *what, const char *file, bool keeps, const char *
     }
 }
 
+static const char *reason_of(enum exec_image image)
+{
+    switch (image) {
+    case EXEC_IMAGE_PAST_LIBC:
+        return "a program built by Go, which makes its system calls past libc";
+    case EXEC_IMAGE_IMPOSSIBLE:
+        return NULL;
+    case EXEC_IMAGE_COVERABLE:
+    case EXEC_IMAGE_UNCOVERABLE:
+        break;
+    }
+    return "a static or privileged program, or one that cannot be judged";
+}
+
 void exec_plan_begin(struct exec_plan *plan, const char *what, const char *file, bool search, char *const argv[],
                      char *const envp[])
 {
@@ -140,8 +154,7 @@ void exec_plan_begin(struct exec_plan *plan, const char *what, const char *file,
         helper_finish_handshakes(); /* an exec ends the helper, and with it what only the helper would still send */
         helper_finish(ends_with_exec);
     }
-    prepare(what, file, keeps,
-            image == EXEC_IMAGE_IMPOSSIBLE ? NULL : "a static or privileged program, or one that cannot be judged");
+    prepare(what, file, keeps, reason_of(image));
     errno = saved;
 }
 

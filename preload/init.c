@@ -1,4 +1,5 @@
 /* What happens before main: the environment is read, the policy parsed. Without a policy the library is inert. */
+#include "exec_elf.h"
 #include "exec_image.h"
 #include "memory.h"
 #include "sources.h"
@@ -106,6 +107,9 @@ __attribute__((constructor)) static void init(void)
             stop("p2ptls: no memory for the descriptor table; the program was not started\n");
         logsink_open(secure_getenv("P2PTLS_LOG"));
         log_set_sink(logsink_write, logsink_level);
+        if (exec_elf_self_past_libc())
+            log_event(LOG_LEVEL_ERROR, "this program was built by Go: it makes its system calls past libc, and nothing "
+                                       "protects its connections");
         find_state_dir();
         memory_init();
         fork_init();

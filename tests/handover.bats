@@ -92,6 +92,43 @@ starting() { # MODE of programs/spawning
     assert_output_has "spill"
 }
 
+go_like() { # FILE [OPTION]...: a program with Go's marks
+    gcc -o "$1" "$BATS_TEST_DIRNAME/programs/go_like.c" "${@:2}"
+}
+
+assert_gets_nothing() { # PROGRAM
+    only_protected exec_of_what_cannot_be_covered "$1" || return
+    grep -q "does not go on in it (a program built by Go" "$BATS_TEST_TMPDIR/log" ||
+        fail "$(cat "$BATS_TEST_TMPDIR/log")"
+    rm "$BATS_TEST_TMPDIR/log"
+}
+
+@test "exec of a dynamically linked Go program, also a stripped one: it gets an unconnected socket (law 2)" {
+    cd "$BATS_TEST_TMPDIR"
+    go_like both-marks
+    assert_gets_nothing ./both-marks
+    strip both-marks
+    assert_gets_nothing ./both-marks
+    go_like note -DNO_SECTION
+    assert_gets_nothing ./note
+    go_like section -DNO_NOTE -s
+    assert_gets_nothing ./section
+    # Without a mark its bytes arrive, in clear: the test can fail.
+    go_like unmarked -DNO_NOTE -DNO_SECTION
+    P2PTLS_POLICY='any 127.0.0.0/8:*' run \
+        p2p "$PYTHON" "$BATS_TEST_DIRNAME/programs/handover.py" exec_of_what_cannot_be_covered ./unmarked
+    assert_status 1
+}
+
+@test "a Go program that is started under the library is told of in the log" {
+    go_like "$BATS_TEST_TMPDIR/program"
+    P2PTLS_POLICY='any 127.0.0.0/8:*' run p2p "$BATS_TEST_TMPDIR/program"
+    assert_output_has 'this program was built by Go'
+    go_like "$BATS_TEST_TMPDIR/program" -DNO_NOTE -DNO_SECTION
+    P2PTLS_POLICY='any 127.0.0.0/8:*' run p2p "$BATS_TEST_TMPDIR/program"
+    assert_output_without 'built by Go'
+}
+
 @test "SCM_RIGHTS to a program without the library: it gets no socket (law 2)" {
     P2PTLS_POLICY='any 127.0.0.0/8:*' P2PTLS_LOG=info:$BATS_TEST_TMPDIR/log run \
         p2p "$PYTHON" "$BATS_TEST_DIRNAME/programs/handover.py" passed_to_the_unprotected
