@@ -10,7 +10,7 @@ launcher_setup_file() {
     export DIR LAUNCHER LIB
     chmod 755 "$DIR"
     mkdir -p "$DIR/bin" "$DIR/lib/p2ptls"
-    cp "$ROOT/tools/p2ptls" "$LAUNCHER"
+    cp "$ROOT/tools/p2ptls" "$ROOT/tools/p2ptls-check" "$DIR/bin/"
     shared_library "$LIB"
     shared_library "$DIR/lib/p2ptls/libp2ptls-core.so" -Wl,--no-as-needed -lgnutls
     shared_library "$DIR/libother.so"

@@ -26,6 +26,20 @@ setup() {
     assert_refused ./static-pie 'statically linked'
 }
 
+@test "dynamically linked Go programs are refused, by either mark of Go's linker" {
+    local marks
+    for marks in '' -DNO_NOTE -DNO_SECTION; do
+        # shellcheck disable=SC2086 # no word, or one
+        gcc $marks -o program "$ROOT/tests/programs/go_like.c"
+        assert_refused ./program 'built by Go'
+        strip program
+        assert_refused ./program 'built by Go'
+    done
+    gcc -DNO_NOTE -DNO_SECTION -o program "$ROOT/tests/programs/go_like.c"
+    run launch ./program
+    assert_status 0
+}
+
 @test "a program without position independence is started" {
     echo 'int main(void) { return 9; }' | gcc -no-pie -x c -o fixed -
     run launch ./fixed
@@ -54,14 +68,15 @@ setup() {
 }
 
 @test "file capabilities are found without getcap and getfattr as well" {
-    sed -i 's/command -v getcap/command -v no-such-tool/; s/command -v getfattr/command -v no-such-tool/' "$LAUNCHER"
+    sed -i 's/command -v getcap/command -v no-such-tool/; s/command -v getfattr/command -v no-such-tool/' \
+        "$LAUNCHER-check"
     dynamic_program program
     setcap cap_net_bind_service=ep program
     assert_refused ./program 'file capabilities'
     setcap -r program
     run launch ./program
     assert_status 0
-    cp "$ROOT/tools/p2ptls" "$LAUNCHER"
+    cp "$ROOT/tools/p2ptls-check" "$LAUNCHER-check"
 }
 
 @test "a program for musl, or with another loader than glibc's, is refused" {
@@ -326,7 +341,7 @@ own_library() { # makes a copy of the stand-ins in the test's folder, for tests 
 
 @test "in the source tree the library is the one that was built" {
     mkdir tools build
-    cp "$ROOT/tools/p2ptls" tools/
+    cp "$ROOT/tools/p2ptls" "$ROOT/tools/p2ptls-check" tools/
     cp "$LIB" "${LIB%/*}/libp2ptls-core.so" build/
     run tools/p2ptls run -r 'connect *:1' -- printenv LD_PRELOAD
     assert_output "$PWD/build/libp2ptls.so"
