@@ -114,6 +114,8 @@ static const char *closest(struct word w, const char *const *candidates)
     if (!w.len || !printable(w.at[0]))
         return NULL;
     for (; candidates && *candidates; candidates++) {
+        if (policy_word_is(w, *candidates)) /* known, and in the wrong place */
+            return NULL;
         unsigned d = distance(w.at, w.len, *candidates, strlen(*candidates));
         if (d < least && d * 2 < w.len) {
             least = d;

@@ -59,6 +59,8 @@ static bool take_prefix(struct lexer *lx, struct word *w, unsigned bits, unsigne
     return take_number(lx, w, 0, bits, bits == V4_BITS ? "a prefix from 0 to 32" : "a prefix from 0 to 128", prefix);
 }
 
+static const char wildcard_hint[] = "a wildcard stands for whole labels in front: *.db.example";
+
 static const char *v4_hint(struct word w, size_t len)
 {
     struct word rest = policy_skip(w, len);
@@ -66,8 +68,8 @@ static const char *v4_hint(struct word w, size_t len)
         return "an IPv6 address goes into brackets, as in [::1]:443";
     if (len && w.at[len - 1] == '.')
         return "leave the last dot out";
-    if (len && w.at[0] == '*')
-        return "a wildcard stands for whole labels in front: *.db.example";
+    if (memchr(w.at, '*', len))
+        return wildcard_hint;
     return NULL;
 }
 
@@ -254,7 +256,10 @@ bool policy_parse_target(struct lexer *lx, struct policy_target *out)
     if (lx->result != RESULT_OK)
         return false;
     if (!w.len || w.at[0] != ':')
-        return policy_expected(lx, "':' and a port after the address", w, NULL, w.len ? NULL : "':*' means every port");
+        return policy_expected(lx, "':' and a port after the address", w, NULL,
+                               !w.len            ? "':*' means every port"
+                               : w.at[-1] == '*' ? wildcard_hint
+                                                 : NULL);
     return take_ports(lx, policy_skip(w, 1), out);
 }
 

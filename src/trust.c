@@ -121,7 +121,8 @@ enum result trust_parse(const char *text, size_t len, struct trust_expression *o
         good = fail(&p, p.at, "'and', 'or' or the end");
     /* No term asks that a fact be absent but 'not revoked': so what holds without any fact holds for strangers. */
     if (good && trust_evaluate(out, 0))
-        good = fail(&p, 0, "a condition that tells who the peer is (ca, pinned, known, dane, own) in each alternative");
+        good =
+            fail(&p, len, "a condition that tells who the peer is (ca, pinned, known, dane, own) in each alternative");
     if (good)
         return RESULT_OK;
     *out = (struct trust_expression){0};

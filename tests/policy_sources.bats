@@ -203,6 +203,31 @@ assert_not_started() { # PART...: of the message
     assert_not_started '/etc/p2ptls/a.conf: /etc/p2ptls/a.conf is not a regular file'
 }
 
+@test "the administrator's files stop the program of a user who cannot read them" {
+    chmod 755 "$BATS_TEST_TMPDIR"
+    system_policy a 'connect *:9 deny'
+    chmod 600 "$ETC/p2ptls/a.conf"
+    run decision setpriv --reuid nobody --regid nogroup --clear-groups --
+    assert_output_has 'p2ptls: /etc/p2ptls/a.conf: /etc/p2ptls/a.conf cannot be opened: Permission denied; the program was'
+    chmod 700 "$ETC/p2ptls"
+    run decision setpriv --reuid nobody --regid nogroup --clear-groups --
+    assert_output_has 'p2ptls: /etc/p2ptls: /etc/p2ptls cannot be read: Permission denied; the program was not started'
+}
+
+@test "limits: a file of more than 1 MiB, a path of more than 4096 bytes, more than 1000 files" {
+    local long i
+    head -c 1048577 /dev/zero | tr '\0' '\n' >"$ETC/p2ptls/a.conf"
+    assert_not_started '/etc/p2ptls/a.conf: /etc/p2ptls/a.conf is larger than 1 MiB'
+    printf -v long '%04090d' 0
+    system_policy a "include $long"
+    assert_not_started '/etc/p2ptls/a.conf:1:9: expected a path of at most 4096 bytes, found more'
+    system_policy a 'include ../p2ptls.d/*.conf; connect *:9 deny'
+    for i in {1..1000}; do : >"$ETC/p2ptls.d/$i.conf"; done
+    assert_not_started '/etc/p2ptls/a.conf:1:9: expected at most 1000 files, found more'
+    rm "$ETC/p2ptls.d/1000.conf"
+    assert_decision deny
+}
+
 @test "a user's folder that this user may not enter is not this user's, and does not count" {
     chmod 700 "$XDG_CONFIG_HOME"
     user_policy a 'connect *:9 deny'

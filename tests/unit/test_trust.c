@@ -106,9 +106,9 @@ static void a_byte_zero_is_no_blank(void **state)
 static void what_would_trust_strangers_is_refused(void **state)
 {
     (void)state;
-    parse_fails("not revoked", 0, "who the peer is");
-    parse_fails("ca or not revoked", 0, "who the peer is");
-    parse_fails("not revoked and (pinned or not revoked)", 0, "who the peer is");
+    parse_fails("not revoked", 11, "who the peer is");
+    parse_fails("ca or not revoked", 17, "who the peer is");
+    parse_fails("not revoked and (pinned or not revoked)", 39, "who the peer is");
 }
 
 /* n times before, the middle, n times after. */
