@@ -138,8 +138,8 @@ static enum result check_directory(int fd, const char *dir, char *why)
     if (fstat(fd, &st) != 0)
         return identity_refuse(why, "cannot examine %s: %s", dir, strerror(errno));
     if (st.st_uid != geteuid() && st.st_uid != 0)
-        return identity_refuse(why, "%s belongs to user id %u, not to user id %u", dir, (unsigned)st.st_uid,
-                               (unsigned)geteuid());
+        return identity_refuse(why, "%s belongs to user id %u, not to user id %u: chown it, or set XDG_STATE_HOME", dir,
+                               (unsigned)st.st_uid, (unsigned)geteuid());
     if (st.st_mode & (S_IWGRP | S_IWOTH))
         return identity_refuse(why, "others can write to %s (mode %04o): chmod 700 %s", dir,
                                (unsigned)st.st_mode & 07777u, dir);

@@ -16,6 +16,8 @@ setup_file() {
     issue selfsigned ''
     issue revoked ca
     IP_ADDRESS=127.0.0.9 issue misnamed ca
+    issue special ca 'add_critical_extension = "1.2.3.4.5 0x0500"'
+    issue large ca "add_extension = \"1.2.3.4.5 octet_string(0x$(head -c 70000 /dev/zero | xxd -p | tr -d '\n'))\""
     issue by-leaf good && cat "$dir/good.pem" >>"$dir/by-leaf.pem"
     issue only-client ca tls_www_client
     issue only-server ca tls_www_server
@@ -292,6 +294,22 @@ everywhere() { # VERDICT [ARGS]...
     he_shows misnamed
     ACCEPTING=peer=127.0.0.1
     everywhere is_refused "$SUBJECT does not carry the name 127.0.0.1: it must be one of its subject"
+}
+
+@test "a stapled answer that is a responder's error" {
+    he_shows good
+    OPTIONS=ocsp=stapled
+    printf '\x30\x03\x0a\x01\x06' >"$BATS_TEST_TMPDIR/staple" # RFC 6960 section 4.2.1: unauthorized
+    OPENSSL+=(-status_file "$BATS_TEST_TMPDIR/staple")
+    meet we_dial_openssl role=peer is_refused "$SUBJECT has a stapled OCSP answer that is a responder's error"
+}
+
+@test "a certificate with a critical extension that nobody knows, and one of more than 64 KiB" {
+    he_shows special
+    everywhere is_refused "$SUBJECT is not valid: look at it with: certtool --verify"
+    he_shows large
+    OPENSSL=(-cert "$PKI/large.pem" -key "$PKI/large.key")
+    everywhere is_refused 'a certificate of the remote side is larger than 64 KiB: it needs a smaller one'
 }
 
 @test "a chain of a hundred certificates that leads to the right CA, and one with a hole in it" {

@@ -129,3 +129,16 @@ resident() { # NAME: KiB
     wait_for_log server 'the own certificate expires on 20'
     assert_log_has server ': renew it'
 }
+
+@test "an OCSP answer whose time is over is announced, and not shown any more" {
+    : >"$dir/index"
+    openssl ocsp -issuer "$dir/ca.pem" -cert "$dir/old.pem" -no_nonce -reqout "$dir/request"
+    CLOCK_SHIFT=-864000 LD_PRELOAD=$P2PTLS_BUILD/tests/programs/shifted_clock.so openssl ocsp -index "$dir/index" \
+        -CA "$dir/ca.pem" -rsigner "$dir/ca.pem" -rkey "$dir/ca.key" -reqin "$dir/request" -ndays 5 \
+        -respout "$dir/staple"
+    serve asyncio "ocsp-staple=$dir/staple"
+    wait_for_log server 'the answer in ocsp-staple= was good until 20'
+    assert_log_has server ' and is not shown any more: renew it'
+    P2PTLS_LOG=info P2PTLS_POLICY="$CLIENT ocsp=stapled" run p2p "$PROGRAMS/endpoint" "connect:$PORT" send:hello recv:5
+    assert_output_has 'came without a stapled OCSP answer'
+}

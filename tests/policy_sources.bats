@@ -208,7 +208,7 @@ assert_not_started() { # PART...: of the message
     system_policy a 'connect *:9 deny'
     chmod 600 "$ETC/p2ptls/a.conf"
     run decision setpriv --reuid nobody --regid nogroup --clear-groups --
-    assert_output_has 'p2ptls: /etc/p2ptls/a.conf: /etc/p2ptls/a.conf cannot be opened: Permission denied; the program was'
+    assert_output_has 'p2ptls: /etc/p2ptls/a.conf: /etc/p2ptls/a.conf cannot be opened: Permission denied; the'
     chmod 700 "$ETC/p2ptls"
     run decision setpriv --reuid nobody --regid nogroup --clear-groups --
     assert_output_has 'p2ptls: /etc/p2ptls: /etc/p2ptls cannot be read: Permission denied; the program was not started'

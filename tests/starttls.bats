@@ -83,6 +83,7 @@ assert_conversed() {
         converse C C "$word" "$word"
         assert_equal "$LISTENED/$DIALLED" 3/3 "with: $word"
     done
+    assert_contains "$(<"$BATS_TEST_TMPDIR/library.log")" "expected one list of options, found ';', '#' or a newline"
 }
 
 @test "two sides that can only be client refuse each other, and neither hears a word" {
@@ -166,4 +167,14 @@ assert_conversed() {
             refute_contains "$(cat "$(log_of dialler)" "$(log_of listener)")" SECRET
         done
     done
+}
+
+@test "where /proc is not there to find the other numbers of a socket, TLS is not started" {
+    P2P=(unshare -m sh -c 'mount -t tmpfs none /proc && exec "$@"' sh "${P2P[@]}")
+    converse PY PY
+    assert_equal "$LISTENED/$DIALLED" 3/3
+    assert_contains "$(<"$(log_of dialler)")" 'refused: Operation not supported'
+    assert_contains "$(<"$BATS_TEST_TMPDIR/library.log")" \
+        'without /proc other numbers of this socket, which would stay in clear, cannot be found: refused'
+    refute_contains "$(cat "$(log_of dialler)" "$(log_of listener)")" SECRET
 }

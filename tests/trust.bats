@@ -74,3 +74,99 @@ trust_add() {
     endpoint_connect "connect *:* role=client known-peers=on" "$PORT" send:$'four\n' recv:5
     assert_output_has '0 got "ruof."'
 }
+
+# ---- first contacts that cannot be recorded --------------------------------------------------------------------------
+
+assert_not_recorded() { # KNOWN-PEERS-FILE WORDS
+    endpoint_connect "connect *:* role=client known-peers=$1" "$PORT" send:$'hello\n' recv:6
+    assert_output_has 'EKEYREJECTED'
+    assert_output_has 'is met for the first time and cannot be recorded: '
+    assert_output_has "$2"
+}
+
+@test "a first contact that cannot be recorded is refused, and the log says why" {
+    local known=$BATS_TEST_TMPDIR/known
+    make_certificates "$BATS_TEST_TMPDIR/pki"
+    start_s_server_with server
+    ln -s /nowhere/peers "$known"
+    assert_not_recorded "$known" "cannot open $known: No such file or directory"
+    ln -sf /dev/full "$known"
+    assert_not_recorded "$known" "cannot write $known: No space left on device"
+    rm "$known"
+    start holder flock -x "$known.lock" sleep 1000
+    wait_until "[ -e '$known.lock' ] && ! flock -n '$known.lock' true"
+    assert_not_recorded "$known" "cannot lock $known.lock: Resource temporarily unavailable"
+    [ ! -s "$known" ]
+    stop_all
+    refute_contains "$(cat "$(log_of server)")" olleh
+}
+
+# Two contacts of one program, with something in between that the file or the program suffers.
+two_contacts() { # PYTHON-STATEMENTS
+    local known=$BATS_TEST_TMPDIR/known first
+    make_certificates "$BATS_TEST_TMPDIR/pki"
+    start_s_server_with server
+    first=$PORT
+    start_s_server_with client
+    P2PTLS_LOG=info P2PTLS_POLICY="connect *:* role=client known-peers=$known" run p2p "$PYTHON" -c "
+import ctypes, os, socket, struct, sys
+def contact(port):
+    try:
+        s = socket.create_connection(('127.0.0.1', port))
+        s.sendall(b'hello\\n')
+        print(port, s.recv(6), flush=True)
+    except OSError as e:
+        print(port, os.strerror(e.errno), flush=True)
+contact($first)
+$1
+contact($PORT)
+contact($first)
+"
+    assert_output_has "$first b'olleh\\n'"
+    assert_output_has "$PORT Key was rejected by service"
+    assert_output_has "127.0.0.1:$first is met for the first time; its key sha256:"
+    assert_equal "$(grep -c "^$first b'olleh" <<<"$output")" 2 'contacts with the peer that is known'
+}
+
+@test "a file of known peers that breaks while a program runs: who is known is taken, nobody is added" {
+    two_contacts "open('$BATS_TEST_TMPDIR/known', 'a').write('rubbish\\n')"
+    assert_output_has "known peers stay as they were read last: $BATS_TEST_TMPDIR/known:2: expected HOST:PORT"
+    assert_output_has "cannot be recorded: $BATS_TEST_TMPDIR/known:2: expected HOST:PORT sha256:FINGERPRINT: mend"
+}
+
+@test "a file of known peers that vanishes is not begun anew by a program that knew some" {
+    two_contacts "os.unlink('$BATS_TEST_TMPDIR/known')"
+    assert_output_has "cannot be recorded: $BATS_TEST_TMPDIR/known has vanished: make it again, empty, if that was"
+}
+
+@test "after chroot nobody is added to the known peers" {
+    mkdir "$BATS_TEST_TMPDIR/root"
+    two_contacts "os.chroot('$BATS_TEST_TMPDIR/root')"
+    assert_output_has 'cannot be recorded: the program has changed its root directory'
+}
+
+# A filter that forbids openat, the number of which is at offset 0 of struct seccomp_data.
+@test "in a sandbox without files nobody is added to the known peers" {
+    two_contacts "
+openat = {'x86_64': 257, 'aarch64': 56}[os.uname().machine]
+code = b''.join(struct.pack('HBBI', *i) for i in [
+    (0x20, 0, 0, 0), (0x15, 0, 1, openat), (6, 0, 0, 0x50001), (6, 0, 0, 0x7fff0000)])
+filter = ctypes.create_string_buffer(code)
+program = ctypes.create_string_buffer(struct.pack('HxxxxxxP', 4, ctypes.addressof(filter)))
+libc = ctypes.CDLL(None)
+assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, ctypes.c_void_p(ctypes.addressof(program)), 0, 0) == 0"
+    assert_output_has 'cannot be recorded: a sandbox keeps this process from files'
+}
+
+@test "a name that was dialled and is no host name is not recorded" {
+    make_certificates "$BATS_TEST_TMPDIR/pki"
+    start_s_server_with server
+    printf '127.0.0.1 odd!name\n' >"$BATS_TEST_TMPDIR/hosts"
+    # shellcheck disable=SC2016 # for the inner shell
+    P2PTLS_LOG=info P2PTLS_POLICY="connect *:* role=client known-peers=$BATS_TEST_TMPDIR/known" run unshare -m sh -c \
+        'mount --bind "$0" /etc/hosts && exec "$@"' "$BATS_TEST_TMPDIR/hosts" "${P2P[@]}" "$PYTHON" \
+        "$ROOT/tests/programs/dial.py" "$PORT" 'lookup=odd!name' dial=127.0.0.1
+    assert_output_has 'cannot be recorded: the name that was dialled is no host name'
+    assert_output_has 'Key was rejected by service'
+    [ ! -e "$BATS_TEST_TMPDIR/known" ]
+}

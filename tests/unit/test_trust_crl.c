@@ -176,6 +176,19 @@ static void revocation_can_be_an_alternative(void **state)
     refuses_with(&strict, &show_leaf, nobody_dialled, GNUTLS_A_CERTIFICATE_REVOKED, "was revoked");
 }
 
+/* What is trusted by its pin alone has no path to a CA, so nobody says that it was not revoked. */
+static void what_has_no_known_issuer_cannot_be_cleared(void **state)
+{
+    const struct policy_trust trust =
+        trust_of((struct policy_trust){.ca = write_certificates("other.pem", &other_ca, NULL),
+                                       .crl = write_list("ok.crl", (struct list_spec){.issuer = &ca}),
+                                       .pins = pin_of(&leaf)},
+                 "(ca or pinned) and not revoked");
+
+    (void)state;
+    refuses(&trust, &show_leaf, nobody_dialled, "may be revoked: its issuer is not known here: add it to ca=");
+}
+
 static void a_raw_key_cannot_be_cleared(void **state)
 {
     struct show raw = show_leaf;
@@ -199,6 +212,7 @@ int main(void)
         cmocka_unit_test(a_list_by_somebody_else_clears_nobody_and_revokes_nobody),
         cmocka_unit_test(a_list_by_a_ca_that_may_not_sign_lists_clears_nobody),
         cmocka_unit_test(revocation_can_be_an_alternative),
+        cmocka_unit_test(what_has_no_known_issuer_cannot_be_cleared),
         cmocka_unit_test(a_raw_key_cannot_be_cleared),
     };
 

@@ -207,6 +207,21 @@ static void where_the_answer_is_asked_for_crl_counts_too(void **state)
     refuses(&both, &bare, nobody_dialled, "came without a stapled OCSP answer");
 }
 
+/* What is trusted by its pin alone has no path to a CA, so nobody can have signed an answer about it. */
+static void an_answer_about_what_has_no_known_issuer_is_refused(void **state)
+{
+    struct certificate stranger_ca = make_certificate((struct certificate_spec){.name = "stranger", .is_ca = true});
+    const struct policy_trust pinned = trust_of(
+        (struct policy_trust){
+            .ca = write_certificates("stranger.pem", &stranger_ca, NULL), .ocsp_stapled = true, .pins = pin_of(&leaf)},
+        "(ca or pinned) and not revoked");
+    const struct show show = show_with(answer((struct answer_spec){.about = &leaf, .issuer = &ca, .status = 'V'}));
+
+    (void)state;
+    refuses(&pinned, &show, nobody_dialled, "has an issuer that is not known here, so its stapled OCSP answer cannot");
+    free_certificate(&stranger_ca);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -219,6 +234,7 @@ int main(void)
         cmocka_unit_test(the_issuer_may_be_an_intermediate_that_is_shown),
         cmocka_unit_test(rubbish_is_refused),
         cmocka_unit_test(an_answer_that_has_expired_is_refused),
+        cmocka_unit_test(an_answer_about_what_has_no_known_issuer_is_refused),
         cmocka_unit_test(where_the_answer_is_asked_for_crl_counts_too),
     };
 
