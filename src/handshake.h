@@ -42,7 +42,7 @@ struct handshake_config {
 
 struct handshake; /* about 20 KiB while it lives; one thread at a time */
 
-enum { HANDSHAKE_WHY_MAX = 480, HANDSHAKE_SUBJECT_MAX = 200, HANDSHAKE_NAME_MAX = 256 };
+enum { HANDSHAKE_WHY_MAX = 512, HANDSHAKE_SUBJECT_MAX = 200, HANDSHAKE_NAME_MAX = 256 };
 
 /* Draws the value, and if speaks_first builds the client hello into the output. */
 MUST_USE enum result handshake_new(const struct handshake_config *config, struct handshake **out,

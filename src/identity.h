@@ -27,7 +27,7 @@ struct identity_config {
 
 struct identity;
 
-enum { IDENTITY_WHY_MAX = 400 };
+enum { IDENTITY_WHY_MAX = 448 };
 
 /* RESULT_OK and the only reference in *out; RESULT_CONFIG (missing, unreadable, too open, unparsable, mismatching,
  * expired files, or files of a user other than root and the effective one), RESULT_IO (not now: descriptors are out, a

@@ -17,7 +17,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-enum { REFLECTION_RANDOM = 32, REFLECTION_WHY_MAX = 400 };
+enum { REFLECTION_RANDOM = 32, REFLECTION_WHY_MAX = 448 };
 
 /* Of a connection. IPv4 as v4-mapped IPv6. */
 struct reflection_end {

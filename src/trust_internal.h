@@ -13,7 +13,7 @@ enum {
     SHOWN_EXPONENT_BITS_MAX = 64, /* of an RSA key, which need not be a real one: seconds likewise */
     KEY_HASH_BYTES = 32,
     PRINTABLE_MAX = 128,
-    REASON_MAX = 320,
+    REASON_MAX = 384,
     FINGERPRINT_TEXT = 7 + 44 + 1, /* "sha256:" and base64, as pin= and known peers take it */
 };
 
@@ -79,7 +79,8 @@ enum dane_match dane_match(const struct tlsa_set *set, const struct shown_peer *
 
 /* trust_known.c: the file of known peers. Thread-safe. */
 struct known_peers;
-MUST_USE enum result known_peers_open(const char *path, struct known_peers **out, char *why);
+/* by_path: the rule names the file, it is not that of the state folder. */
+MUST_USE enum result known_peers_open(const char *path, bool by_path, struct known_peers **out, char *why);
 void known_peers_close(struct known_peers *known);
 /* A sandbox: the files cannot be looked at any more (on), or can again. For the whole process. */
 void known_peers_freeze(bool on);
@@ -92,8 +93,10 @@ enum known_answer {
 enum known_answer known_peers_ask(struct known_peers *known, const char *host, uint16_t port,
                                   const uint8_t hash[KEY_HASH_BYTES], uint8_t recorded[KEY_HASH_BYTES],
                                   char reason[REASON_MAX]);
-/* Is the key recorded under any name? */
-bool known_peers_has_key(struct known_peers *known, const uint8_t hash[KEY_HASH_BYTES]);
+/* May who has that key connect to this side? Says why not, and what to do. */
+bool known_peers_accept(struct known_peers *known, const uint8_t hash[KEY_HASH_BYTES], char reason[REASON_MAX]);
+/* The options of p2ptls trust add for this file. */
+const char *known_peers_option(const struct known_peers *known);
 /* Asks again with the file locked, and appends on KNOWN_FIRST (then the answer is KNOWN_SAME). */
 enum known_answer known_peers_record(struct known_peers *known, const char *host, uint16_t port,
                                      const uint8_t hash[KEY_HASH_BYTES], uint8_t recorded[KEY_HASH_BYTES],

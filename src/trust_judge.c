@@ -69,9 +69,9 @@ static void say_changed(const struct trust_question *q, struct findings *f, cons
     trust_print_fingerprint(recorded, old);
     say(f, TRUST_KNOWN,
         "has the key %s, but the one recorded is %s: somebody may be in between; if not: p2ptls trust add "
-        "%s%.90s%s:%u %s",
-        q->shown->fingerprint, old, v6 ? "[" : "", q->expect->dialled_name, v6 ? "]" : "", q->expect->port,
-        q->shown->fingerprint);
+        "%s%s%.90s%s:%u %s",
+        q->shown->fingerprint, old, known_peers_option(q->store->known), v6 ? "[" : "", q->expect->dialled_name,
+        v6 ? "]" : "", q->expect->port, q->shown->fingerprint);
 }
 
 static void take_known_answer(const struct trust_question *q, struct findings *f, enum known_answer answer,
@@ -105,11 +105,10 @@ static void find_known(const struct trust_question *q, struct findings *f)
                           recorded);
         return;
     }
-    if (known_peers_has_key(q->store->known, q->shown->key_hash))
+    if (q->expect->connected_side)
+        say(f, TRUST_KNOWN, "cannot be a known peer: nobody knows what was dialled");
+    else if (known_peers_accept(q->store->known, q->shown->key_hash, reason_of(f, TRUST_KNOWN)))
         f->facts |= TRUST_KNOWN;
-    else
-        say(f, TRUST_KNOWN, "has the key %s, which is not recorded: p2ptls trust add NAME:PORT %s",
-            q->shown->fingerprint, q->shown->fingerprint);
 }
 
 /* How its certificate fits ca=; the path is then complete for whoever looks for revocation. */

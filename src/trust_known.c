@@ -1,6 +1,8 @@
-/* The file of known peers, in SSH's manner: HOST:PORT sha256:FINGERPRINT [comment]. This file answers from what was
- * read last; trust_record.c appends. What cannot be read again (a chroot, privileges that were dropped, a broken line)
- * leaves the last good state, in which nobody is met for the first time. */
+/* The file of known peers, in SSH's manner: HOST:PORT sha256:FINGERPRINT [comment]. Such lines count where this side
+ * connects (known_hosts); "accept" in the place of HOST:PORT is for those that may connect to this side
+ * (authorized_keys). This file answers from what was read last; trust_record.c appends. What cannot be read again (a
+ * chroot, privileges that were dropped, a broken line) leaves the last good state, in which nobody is met for the first
+ * time. */
 #include "trust_known.h"
 
 #include "log.h"
@@ -50,10 +52,12 @@ static bool parse_line(const char *line, size_t len, struct known_entry *entry)
     const char *blank = memchr(line, ' ', len);
     const size_t where_len = blank ? (size_t)(blank - line) : len;
 
-    if (!blank || where_len == 0 || where_len >= sizeof entry->where || !memchr(line, ':', where_len))
+    if (!blank || where_len == 0 || where_len >= sizeof entry->where)
         return false;
     memcpy(entry->where, line, where_len);
     entry->where[where_len] = '\0';
+    if (!strchr(entry->where, ':') && strcmp(entry->where, KNOWN_ACCEPT) != 0)
+        return false;
     const char *key = blank;
     while (key < line + len && *key == ' ')
         key++;
@@ -108,8 +112,9 @@ static enum result read_entries(const char *path, off_t size, struct known_entri
     if (bad < 0)
         return identity_nomem(why);
     if (bad > 0)
-        return identity_refuse(why, "%.160s:%ld: expected HOST:PORT sha256:FINGERPRINT: mend or remove that line", path,
-                               bad);
+        return identity_refuse(
+            why, "%.160s:%ld: expected HOST:PORT or accept, and sha256:FINGERPRINT: mend or remove that line", path,
+            bad);
     return RESULT_OK;
 }
 
@@ -156,7 +161,7 @@ enum result known_peers_refresh(struct known_peers *known, bool always)
     return RESULT_OK;
 }
 
-enum result known_peers_open(const char *path, struct known_peers **out, char *why)
+enum result known_peers_open(const char *path, bool by_path, struct known_peers **out, char *why)
 {
     struct known_peers *known = calloc(1, sizeof *known);
     struct stat st;
@@ -170,6 +175,8 @@ enum result known_peers_open(const char *path, struct known_peers **out, char *w
                         : identity_refuse(why, "the path of the known peers is too long: %.100s", path);
     if (r == RESULT_OK) {
         snprintf(known->path, sizeof known->path, "%s", path);
+        if (by_path && strlen(path) + sizeof "-f  " <= sizeof known->option)
+            snprintf(known->option, sizeof known->option, "-f %s ", path);
         known->root_device = st.st_dev;
         known->root_inode = st.st_ino;
         r = known_peers_refresh(known, true);
@@ -180,6 +187,11 @@ enum result known_peers_open(const char *path, struct known_peers **out, char *w
     else
         known_peers_close(known);
     return r;
+}
+
+const char *known_peers_option(const struct known_peers *known)
+{
+    return known->option;
 }
 
 void known_peers_close(struct known_peers *known)
@@ -265,14 +277,33 @@ enum known_answer known_peers_ask(struct known_peers *known, const char *host, u
     return answer;
 }
 
-bool known_peers_has_key(struct known_peers *known, const uint8_t hash[KEY_HASH_BYTES])
+static const char *find_server(const struct known_peers *known, const uint8_t hash[KEY_HASH_BYTES])
 {
-    bool found = false;
+    for (size_t i = 0; i < known->entries.count; i++)
+        if (memcmp(known->entries.items[i].hash, hash, KEY_HASH_BYTES) == 0)
+            return known->entries.items[i].where;
+    return NULL;
+}
+
+bool known_peers_accept(struct known_peers *known, const uint8_t hash[KEY_HASH_BYTES], char reason[REASON_MAX])
+{
+    uint8_t other[KEY_HASH_BYTES];
+    char fingerprint[FINGERPRINT_TEXT];
 
     pthread_mutex_lock(&known->lock);
     result_ignore(known_peers_refresh(known, false));
-    for (size_t i = 0; i < known->entries.count && !found; i++)
-        found = memcmp(known->entries.items[i].hash, hash, KEY_HASH_BYTES) == 0;
+    const bool accepted = known_peers_look_up(known, KNOWN_ACCEPT, hash, other) == KNOWN_SAME;
+    const char *server = accepted ? NULL : find_server(known, hash);
+    trust_print_fingerprint(hash, fingerprint);
+    if (!accepted && server)
+        snprintf(reason, REASON_MAX,
+                 "has a key that is recorded for connecting to %.60s alone; if it may connect here: p2ptls trust add "
+                 "%saccept %s",
+                 server, known->option, fingerprint);
+    else if (!accepted)
+        snprintf(reason, REASON_MAX,
+                 "has a key that is not recorded; if it may connect here: p2ptls trust add %saccept %s", known->option,
+                 fingerprint);
     pthread_mutex_unlock(&known->lock);
-    return found;
+    return accepted;
 }

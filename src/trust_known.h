@@ -10,8 +10,12 @@
 
 enum { KNOWN_WHERE_MAX = 272 }; /* a DNS name in brackets, a port */
 
+/* In the place of HOST:PORT: this key may connect to this side. Only an administrator writes such a line: whose server
+ * this side has met once must not become its client by that. */
+#define KNOWN_ACCEPT "accept"
+
 struct known_entry {
-    char where[KNOWN_WHERE_MAX]; /* HOST:PORT, lower case */
+    char where[KNOWN_WHERE_MAX]; /* HOST:PORT, lower case, or KNOWN_ACCEPT */
     uint8_t hash[KEY_HASH_BYTES];
 };
 
@@ -31,6 +35,7 @@ struct known_stamp {
 struct known_peers {
     pthread_mutex_t lock; /* over all below */
     char path[512];
+    char option[128]; /* for p2ptls trust add: "-f PATH " where known-peers= names the file, else empty */
     dev_t root_device;
     ino_t root_inode;
     bool read_once;

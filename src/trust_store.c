@@ -99,12 +99,12 @@ static enum result open_known(struct trust_store *store, const struct policy_tru
     char path[512];
 
     if (strcmp(trust->known_peers, "on") != 0)
-        return known_peers_open(trust->known_peers, &store->known, why);
+        return known_peers_open(trust->known_peers, true, &store->known, why);
     if (!state_dir)
         return identity_refuse(why, "known-peers=on needs HOME or XDG_STATE_HOME, or give a path: known-peers=PATH");
     if (snprintf(path, sizeof path, "%s/known_peers", state_dir) >= (int)sizeof path)
         return identity_refuse(why, "the path of the known peers is too long: %.100s", state_dir);
-    return known_peers_open(path, &store->known, why);
+    return known_peers_open(path, false, &store->known, why);
 }
 
 static enum result load(struct trust_store *store, const struct policy_trust *trust, const char *state_dir, char *why)

@@ -140,7 +140,7 @@ assert_not_loaded() { # OPTIONS MESSAGE [COMMAND in front of the program]...
 @test "known peers: a line that is none is named, and so is a path that cannot be looked at" {
     printf '# mine\n\nhost:1 sha256:short\n' >"$F"
     assert_not_loaded "$OWN known-peers=$F" \
-        "$F:3: expected HOST:PORT sha256:FINGERPRINT: mend or remove that line"
+        "$F:3: expected HOST:PORT or accept, and sha256:FINGERPRINT: mend or remove that line"
     assert_not_loaded "$OWN known-peers=$F/below" "cannot examine $F/below: Not a directory"
     chmod 666 "$F"
     assert_not_loaded "$OWN known-peers=$F" "$F can be changed by everyone (mode 0666): chmod o-w $F"

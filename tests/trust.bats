@@ -14,6 +14,11 @@ start_s_server_with() { # CERTIFICATE [PORT]: sets PORT
     [ $# -eq 2 ] || port_is_told "$1" '^ACCEPT 127\.0\.0\.1:([0-9]+)$'
 }
 
+dial_as_client() { # the certificate of that name: output is what came
+    run timeout 60 openssl s_client -connect "127.0.0.1:$PORT" -cert "$BATS_TEST_TMPDIR/pki/client.pem" \
+        -key "$BATS_TEST_TMPDIR/pki/client.key" -quiet < <(printf 'two\n')
+}
+
 trust_add() {
     XDG_STATE_HOME=$BATS_TEST_TMPDIR/state "$ROOT/tools/p2ptls" trust add "$@"
 }
@@ -36,6 +41,42 @@ trust_add() {
     [ "${lines[1]}" = "db.example.org:54321 $A" ]
     [[ ${lines[2]} == "db.example.org:5432 $B 20"* ]]
     [ "${#lines[@]}" -eq 3 ]
+}
+
+@test "trust add accept lets one more connect, and leaves the others" {
+    local known=$BATS_TEST_TMPDIR/peers
+    printf 'accept %s alice\naccept:1 %s' $A $A >"$known"
+    trust_add -f "$known" accept $B
+    run trust_add -f "$known" accept $B
+    [ "$status" -eq 0 ]
+    [[ $output == "p2ptls: replaces: accept $B 20"* ]]
+    run cat "$known"
+    [ "${lines[0]}" = "accept $A alice" ]
+    [ "${lines[1]}" = "accept:1 $A" ]
+    [[ ${lines[2]} == "accept $B 20"* ]]
+    [ "${#lines[@]}" -eq 3 ]
+}
+
+@test "a server that was dialled once may not connect by that, until the command in the refusal was run" {
+    local known=$XDG_STATE_HOME/p2ptls/known_peers command
+    make_certificates "$BATS_TEST_TMPDIR/pki"
+    start_s_server_with client
+    endpoint_connect "connect *:* role=client known-peers=on" "$PORT" send:$'one\n' recv:4
+    assert_output_has '0 got "eno."'
+    stop client
+
+    endpoint_listen service "accept *:* role=server known-peers=on" --count 2 recv:4 send:hello
+    dial_as_client
+    assert_output_without hello
+    assert_log_has service "has a key that is recorded for connecting to 127.0.0.1:"
+    command=$(grep -o 'p2ptls trust add [^ ]* sha256:[A-Za-z0-9+/]*=' "$(log_of service)" | head -n 1)
+    [[ $command == *" add accept "* ]]
+    # shellcheck disable=SC2086 # the words of the command
+    "$ROOT/tools/"$command
+    assert_equal "$(wc -l <"$known")" 2
+    dial_as_client
+    assert_output_has hello
+    assert_log_has service '1 got "two."'
 }
 
 @test "trust add refuses what is no name, port or fingerprint" {
@@ -131,7 +172,7 @@ contact($first)
 @test "a file of known peers that breaks while a program runs: who is known is taken, nobody is added" {
     two_contacts "open('$BATS_TEST_TMPDIR/known', 'a').write('rubbish\\n')"
     assert_output_has "known peers stay as they were read last: $BATS_TEST_TMPDIR/known:2: expected HOST:PORT"
-    assert_output_has "cannot be recorded: $BATS_TEST_TMPDIR/known:2: expected HOST:PORT sha256:FINGERPRINT: mend"
+    assert_output_has "cannot be recorded: $BATS_TEST_TMPDIR/known:2: expected HOST:PORT or accept, and sha256:"
 }
 
 @test "a file of known peers that vanishes is not begun anew by a program that knew some" {

@@ -81,17 +81,17 @@ static void a_changed_key_is_refused_with_both_and_the_command(void **state)
 {
     const char *path = in_folder("changed");
     const struct policy_trust trust = trust_at(path);
-    char command[300];
+    char command[700];
 
     (void)state;
     accepts(&trust, &show_one, dial("db.example.org", 5432));
     refuses(&trust, &show_two, dial("db.example.org", 5432), pin_of(&one));
-    snprintf(command, sizeof command, "if not: p2ptls trust add db.example.org:5432 %s", pin_of(&two));
+    snprintf(command, sizeof command, "if not: p2ptls trust add -f %s db.example.org:5432 %s", path, pin_of(&two));
     refuses(&trust, &show_two, dial("db.example.org", 5432), command);
     assert_int_equal(lines_of(path), 1);
     accepts(&trust, &show_two, dial("db.example.org", 5433)); /* another port is another peer */
     accepts(&trust, &show_one, dial("fe80::2", 7));
-    snprintf(command, sizeof command, "p2ptls trust add [fe80::2]:7 %s", pin_of(&two));
+    snprintf(command, sizeof command, "p2ptls trust add -f %s [fe80::2]:7 %s", path, pin_of(&two));
     refuses(&trust, &show_two, dial("fe80::2", 7), command);
 }
 
@@ -115,11 +115,38 @@ static void who_accepts_takes_recorded_keys_only(void **state)
     const struct identity_expectation accepting = {0};
 
     (void)state;
-    refuses(&trust, &show_one, accepting, "which is not recorded: p2ptls trust add NAME:PORT sha256:");
+    char command[700], line[200];
+
+    snprintf(command, sizeof command, "is not recorded; if it may connect here: p2ptls trust add -f %s accept %s", path,
+             pin_of(&one));
+    refuses(&trust, &show_one, accepting, command);
     assert_int_equal(access(path, F_OK), -1);
-    accepts(&trust, &show_one, dial("any.example.org", 1));
+    snprintf(line, sizeof line, "# mine\naccept %s alice\n", pin_of(&one));
+    write_text("accepting", line, 0600);
     accepts(&trust, &show_one, accepting);
-    refuses(&trust, &show_two, accepting, "which is not recorded");
+    refuses(&trust, &show_two, accepting, "is not recorded; if it may connect here");
+    snprintf(line, sizeof line, "accept %s alice\naccept %s bob\n", pin_of(&one), pin_of(&two));
+    write_text("accepting", line, 0600);
+    accepts(&trust, &show_one, accepting);
+    accepts(&trust, &show_two, accepting);
+}
+
+/* SSH keeps known_hosts and authorized_keys apart. */
+static void whom_this_side_has_dialled_may_not_connect_to_it_by_that(void **state)
+{
+    const struct policy_trust trust = trust_at(in_folder("apart"));
+    const struct identity_expectation accepting = {0};
+    char line[200];
+
+    (void)state;
+    accepts(&trust, &show_one, dial("any.example.org", 1));
+    refuses(&trust, &show_one, accepting, "is recorded for connecting to any.example.org:1 alone; if it may connect");
+    refuses(&trust, &show_one, (struct identity_expectation){.connected_side = true}, "nobody knows what was dialled");
+    snprintf(line, sizeof line, "accept %s\n", pin_of(&two));
+    write_text("apart", line, 0600);
+    accepts(&trust, &show_two, accepting);
+    accepts(&trust, &show_one, dial("any.example.org", 1)); /* whom it accepts is no known server */
+    refuses(&trust, &show_two, dial("any.example.org", 1), "but the one recorded is");
 }
 
 static void a_line_added_by_hand_counts_at_once(void **state)
@@ -165,7 +192,7 @@ static void a_broken_file_is_no_reason_to_trust_somebody_new(void **state)
     assert_int_equal(ask_judge(store, other.judge, &expect, NULL, &alert, why), RESULT_IDENTITY);
     expect.port = 1;
     assert_int_equal(ask_judge(store, m.judge, &expect, NULL, &alert, why), RESULT_IDENTITY);
-    assert_non_null(strstr(why, "broken:1: expected HOST:PORT sha256:FINGERPRINT"));
+    assert_non_null(strstr(why, "broken:1: expected HOST:PORT or accept, and sha256:FINGERPRINT"));
     store_refused(&trust, "broken:1: expected HOST:PORT");
     assert_int_equal(unlink(path), 0);
     assert_int_equal(ask_judge(store, m.judge, &expect, NULL, &alert, why), RESULT_IDENTITY);
@@ -223,7 +250,7 @@ static int first_contact(const char *path, int mine)
     char reason[REASON_MAX];
 
     memset(hash, mine, sizeof hash);
-    if (known_peers_open(path, &known, why) != RESULT_OK)
+    if (known_peers_open(path, true, &known, why) != RESULT_OK)
         return 99;
     const enum known_answer answer = known_peers_record(known, "race.example.org", 1, hash, recorded, reason);
     known_peers_close(known);
@@ -284,6 +311,7 @@ int main(void)
         cmocka_unit_test(a_changed_key_is_refused_with_both_and_the_command),
         cmocka_unit_test(a_name_needs_not_be_in_the_certificate_and_raw_keys_are_recorded_alike),
         cmocka_unit_test(who_accepts_takes_recorded_keys_only),
+        cmocka_unit_test(whom_this_side_has_dialled_may_not_connect_to_it_by_that),
         cmocka_unit_test(a_line_added_by_hand_counts_at_once),
         cmocka_unit_test(a_broken_file_is_no_reason_to_trust_somebody_new),
         cmocka_unit_test(names_that_could_forge_a_line_are_not_recorded),
