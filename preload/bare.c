@@ -24,7 +24,7 @@ static bool is_unconnected(uintptr_t word)
 enum bare bare_enter(int fd)
 {
     uintptr_t word = table_word(fd);
-    if (thread.in_vfork_child || word == WORD_PLAIN || word == WORD_LISTENER)
+    if (thread.in_vfork_child || word == WORD_PLAIN || word_is_listener(word))
         return BARE_PLAIN;
     if (!is_unconnected(word))
         return BARE_CHANGED;

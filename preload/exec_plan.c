@@ -28,7 +28,7 @@ static bool survives(int fd)
 
 static bool is_concerned(uintptr_t word)
 {
-    return word >= WORD_FIRST_POINTER || word == WORD_LISTENER || word == WORD_REFUSED || word == WORD_MOVING;
+    return word >= WORD_FIRST_POINTER || word_is_listener(word) || word == WORD_REFUSED || word == WORD_MOVING;
 }
 
 /* What nobody has looked at yet may be a listener, or a connection. */

@@ -21,10 +21,7 @@ static int fail(int error)
 
 static int deny(const char *what, const struct sockaddr *address, const struct policy_rule *rule)
 {
-    char text[CONN_PEER_TEXT];
-    text_of_address(address, text);
-    log_event(LOG_LEVEL_ERROR, "%s %s denied by %s:%u: change that rule, or put one before it that allows it", what,
-              text, rule->source, rule->line);
+    rule_tell_denied(what, address, rule);
     return fail(EACCES);
 }
 
@@ -37,13 +34,15 @@ static bool no_fast_open(int fd)
     return asked;
 }
 
-static int connect_protected(int fd, const struct sockaddr *to, socklen_t len, const struct policy_rule *rule)
+/* leads_to: where to, a wildcard perhaps, leads. */
+static int connect_protected(int fd, const struct sockaddr *to, socklen_t len, const struct sockaddr *leads_to,
+                             const struct policy_rule *rule)
 {
     struct stream_signals before = stream_signals_now();
     bool fast_open = no_fast_open(fd);
     /* Selected before the first packet leaves, so that no other thread's write slips through in between. */
     streams_adopt(fd);
-    struct desc *d = select_connection(fd, rule, true, to);
+    struct desc *d = select_connection(fd, rule, true, leads_to);
     if (!d) {
         set_fastopen_connect(fd, fast_open);
         return -1;
@@ -140,6 +139,14 @@ static int connect_plain(int fd, const struct sockaddr *to, socklen_t len)
     return r;
 }
 
+static int refuse_wildcard(void)
+{
+    log_event(LOG_LEVEL_ERROR,
+              "a connection to the wildcard address from a socket that is bound to a device is refused: "
+              "nobody can tell which rule concerns it; dial the address that is meant");
+    return fail(EACCES);
+}
+
 HOOK int connect(int fd, const struct sockaddr *to, socklen_t len)
 {
     if (!policy)
@@ -147,16 +154,23 @@ HOOK int connect(int fd, const struct sockaddr *to, socklen_t len)
     struct desc *d = table_find(fd);
     if (d)
         return connect_again(d, fd, to, len);
-    const struct policy_rule *rule = to && memory_readable(to, len) ? rule_deciding(POLICY_CONNECT, to, len, to) : NULL;
+    if (!to || !memory_readable(to, len))
+        return connect_plain(fd, to, len);
+    struct sockaddr_storage room;
+    const struct sockaddr *leads_to = to;
+    socklen_t leads_len = len;
+    if (!rule_destination(fd, &leads_to, &leads_len, &room) && policy_has(policy, POLICY_CONNECT) && is_tcp_stream(fd))
+        return refuse_wildcard();
+    const struct policy_rule *rule = rule_deciding(POLICY_CONNECT, leads_to, leads_len, leads_to);
     if (rule && rule->action != POLICY_PLAIN && socket_kind(fd) == SOCKET_KIND_UNKNOWN)
         return fail(sandbox_refuses("connect"));
     if (!rule || rule->action == POLICY_PLAIN || !is_tcp_stream(fd))
         return connect_plain(fd, to, len);
     if (rule->action == POLICY_DENY)
-        return deny("connection to", to, rule);
+        return deny("connection to", leads_to, rule);
     if (thread.in_vfork_child)
         return fail(EIO); /* this is its parent's memory: no connection can be kept here */
-    return connect_protected(fd, to, len, rule);
+    return connect_protected(fd, to, len, leads_to, rule);
 }
 HOOK_ALIAS(connect, __connect);
 
@@ -164,12 +178,12 @@ HOOK int bind(int fd, const struct sockaddr *at, socklen_t len)
 {
     int r = real()->bind(fd, at, len);
     uintptr_t word = table_word(fd);
-    if (!policy || r < 0 || thread.in_vfork_child ||
-        (word != WORD_PLAIN && word != WORD_SOCKET && word != WORD_UNKNOWN))
+    if (!policy || r < 0 || thread.in_vfork_child || word >= WORD_FIRST_POINTER || word == WORD_OURS ||
+        word == WORD_REFUSED || word == WORD_MOVING)
         return r;
     int saved = errno;
     bool match = policy_could_match(policy, POLICY_ACCEPT, at, len) && is_tcp_stream(fd);
-    if (match || word == WORD_SOCKET || (word == WORD_UNKNOWN && is_tcp_stream(fd)))
+    if (match || (word != WORD_PLAIN && (word != WORD_UNKNOWN || is_tcp_stream(fd))))
         table_set(fd, match ? WORD_BOUND : WORD_BOUND_PLAIN);
     errno = saved;
     return r;
@@ -240,6 +254,15 @@ static int copy_address(const struct sockaddr_storage *from, socklen_t from_len,
     return 0;
 }
 
+/* A program that was told of a connection by poll does not expect to wait for the next one (accept(2), "Error
+ * handling": one that was aborted meanwhile). On a non-blocking listener the kernel's EAGAIN says so. */
+static bool would_block(int listener)
+{
+    struct pollfd p = {.fd = listener, .events = POLLIN};
+    return table_word(listener) == WORD_POLLED && io_poll(&p, 1, 0) == 0 &&
+           !(sys3(SYS_fcntl, (long)listener, F_GETFL, 0L) & O_NONBLOCK);
+}
+
 static int accept_matched(int fd, struct sockaddr *from, socklen_t *from_len, int flags)
 {
     for (;;) {
@@ -259,6 +282,8 @@ static int accept_matched(int fd, struct sockaddr *from, socklen_t *from_len, in
             return got;
         }
         sys1(SYS_close, (long)got);
+        if (error == EACCES && would_block(fd))
+            return fail(ECONNABORTED);
         /* A denied peer is as if it had never come; what we cannot protect the program must hear of. */
         if (error != EACCES)
             return fail(error == EMFILE ? EMFILE : ECONNABORTED);
@@ -271,7 +296,7 @@ static bool is_listener(int fd)
     uintptr_t word = table_word(fd);
     if (word == WORD_BOUND || (word == WORD_SOCKET && socket_option(fd, SOL_SOCKET, SO_ACCEPTCONN, 0)))
         classify_listener(fd);
-    return table_word(fd) == WORD_LISTENER;
+    return word_is_listener(table_word(fd));
 }
 
 HOOK int accept4(int fd, struct sockaddr *from, socklen_t *from_len, int flags)

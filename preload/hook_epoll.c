@@ -51,8 +51,10 @@ static int control_other(int epfd, int op, int fd, struct epoll_event *event)
         return r;
     }
     int r = real()->epoll_ctl(epfd, op, fd, event);
-    if (r == 0 && op != EPOLL_CTL_DEL && table_size)
+    if (r == 0 && op != EPOLL_CTL_DEL && table_size) {
         notes_other(epfd, fd, event);
+        table_note_polled(fd);
+    }
     return r;
 }
 

@@ -43,6 +43,8 @@ static bool is_false_room(int fd)
 static unsigned touch(int fd, bool reads)
 {
     struct desc *d = table_find(fd);
+    if (!d)
+        table_note_polled(fd);
     if (!d || desc_special(d))
         return 0;
     return stream_touch(d, fd) & (reads ? ~0U : ~(unsigned)TOUCH_LEFTOVER);

@@ -96,8 +96,12 @@ static bool fast_open(struct desc *d, int fd, int flags, const struct sockaddr *
 {
     if (!(flags & MSG_FASTOPEN) || !policy || !to)
         return false;
-    const struct policy_rule *rule = rule_for(POLICY_CONNECT, to, len);
-    if (d ? !may_connect(d, fd, flags) : !rule || rule->action == POLICY_PLAIN)
+    struct sockaddr_storage room;
+    const struct sockaddr *leads_to = to;
+    socklen_t leads_len = len;
+    bool told = rule_destination(fd, &leads_to, &leads_len, &room);
+    const struct policy_rule *rule = rule_for(POLICY_CONNECT, leads_to, leads_len);
+    if (d ? !may_connect(d, fd, flags) : told && (!rule || rule->action == POLICY_PLAIN))
         return false;
     long status = fcntl(fd, F_GETFL);
     bool block_not = (flags & MSG_DONTWAIT) && status >= 0 && !(status & O_NONBLOCK);

@@ -10,7 +10,7 @@
 
 /* Pairs of an address and a name. They are added at the head of a chain and never changed or freed, so that readers
  * need no lock. Their number grows with the variety of names that a program looks up, and is bounded: what does not fit
- * is a bare address, which is refused rather than accepted (a program that looks up more is told so once). */
+ * is lost, which the program is told once. From then on an address without a name may have any (ruling.c). */
 struct pair {
     struct pair *next;
     uint8_t address[16]; /* IPv4 as v4-mapped (RFC 4291 section 2.5.5.2) */
@@ -28,6 +28,7 @@ enum { BUCKETS = 1024, PAIRS_MAX = 1 << 16, NAME_BYTES = 253, RECENT = 16 };
 static struct pair *_Atomic pairs[BUCKETS];
 static struct spelling *_Atomic spellings[BUCKETS];
 static _Atomic unsigned pair_count;
+static _Atomic bool lost;
 
 /* What this thread looked up, the newest at recent_at - 1. The name of an address that was written as one is LITERAL:
  * it takes the place of a name that was looked up before. */
@@ -66,17 +67,20 @@ static const struct pair *find_pair(const uint8_t address[16], const char *name)
     return p;
 }
 
-unsigned names_of(const struct sockaddr *address, socklen_t len, const char *names[NAMES_MAX])
+void names_each(const struct sockaddr *address, socklen_t len, void (*fn)(const char *name, void *arg), void *arg)
 {
     uint8_t key[16];
-    unsigned n = 0;
     if (!atomic_load_explicit(&pair_count, memory_order_relaxed) || !address_of(address, len, key))
-        return 0;
+        return;
     const struct pair *p = atomic_load_explicit(&pairs[bucket_of(key, 16)], memory_order_acquire);
-    for (; p && n < NAMES_MAX; p = p->next)
-        if (memcmp(p->address, key, 16) == 0)
-            names[n++] = p->name;
-    return n;
+    for (; p; p = p->next)
+        if (p->name != LITERAL && memcmp(p->address, key, 16) == 0)
+            fn(p->name, arg);
+}
+
+bool names_lost(void)
+{
+    return atomic_load_explicit(&lost, memory_order_relaxed);
 }
 
 enum names_verdict names_dialled(const struct sockaddr *address, socklen_t len, const char **name)
@@ -153,13 +157,13 @@ static const char *spell(const char *text)
     }
 }
 
-static void tell_full(void)
+static void lose(void)
 {
-    static _Atomic bool told;
-    if (!atomic_exchange(&told, true))
+    if (!atomic_exchange(&lost, true))
         log_event(LOG_LEVEL_WARN,
-                  "this program has looked up names for %d addresses: names of further ones are not remembered, and "
-                  "connections to them are checked against the address; use peer= for them",
+                  "this program has looked up names for more than %d addresses, or is out of memory: names of further "
+                  "ones are not remembered. Connections to them are checked against the address, and refused where a "
+                  "rule for a name could concern them: use peer=, and rules for addresses",
                   PAIRS_MAX);
 }
 
@@ -168,13 +172,11 @@ static void add_pair(const struct sockaddr *a, socklen_t len, const char *name)
     uint8_t key[16];
     if (!address_of(a, len, key) || find_pair(key, name))
         return;
-    if (atomic_load(&pair_count) >= PAIRS_MAX) {
-        tell_full();
+    struct pair *p = atomic_load(&pair_count) < PAIRS_MAX ? malloc(sizeof *p) : NULL;
+    if (!p) {
+        lose();
         return;
     }
-    struct pair *p = malloc(sizeof *p);
-    if (!p)
-        return;
     memcpy(p->address, key, sizeof key);
     p->name = name;
     struct pair *_Atomic *head = &pairs[bucket_of(key, 16)];
@@ -193,6 +195,8 @@ static const char *begin_note(const char *name)
     const char *kept = literal ? LITERAL : spell(text);
     if (kept)
         recent[recent_at++ % RECENT] = kept;
+    else
+        lose();
     return kept;
 }
 

@@ -7,8 +7,6 @@
 #include <stdbool.h>
 #include <sys/socket.h>
 
-enum { NAMES_MAX = 64 };
-
 enum names_verdict {
     NAMES_BARE = 0,  /* no name: the program dialled an address */
     NAMES_KNOWN,     /* one name: the last one that this thread gave for the address, or the only one of any thread */
@@ -19,9 +17,10 @@ enum names_verdict {
  * without a lock (connect(2) may be called in a signal handler). */
 enum names_verdict names_dialled(const struct sockaddr *address, socklen_t len, const char **name);
 
-/* All names that any thread has looked up for the address, the newest first, at most NAMES_MAX. Likewise safe. Returns
- * how many. */
-unsigned names_of(const struct sockaddr *address, socklen_t len, const char *names[NAMES_MAX]);
+/* Calls fn with each name that any thread has looked up for the address. Likewise safe. */
+void names_each(const struct sockaddr *address, socklen_t len, void (*fn)(const char *name, void *arg), void *arg);
+/* Is there a look-up that could not be remembered? An address without a name may have one then. */
+bool names_lost(void);
 
 /* Notes that this thread looked name up and was given these addresses. errno is kept. */
 void names_note(const char *name, const struct addrinfo *found);

@@ -36,7 +36,7 @@ static int fd_at(const struct cmsghdr *c, unsigned i)
 
 static bool needs_box(int fd)
 {
-    return table_find(fd) || table_word(fd) == WORD_LISTENER;
+    return table_find(fd) || word_is_listener(table_word(fd));
 }
 
 bool passing_needed(const struct msghdr *m)

@@ -53,7 +53,7 @@ static bool find_dialled(const struct policy_rule *rule, const struct sockaddr *
     case NAMES_KNOWN:
         return true;
     case NAMES_AMBIGUOUS:
-        if (!needs_name(rule))
+        if (!needs_name(rule) && !rule_is_ambiguous(address, len))
             break;
         log_event(
             LOG_LEVEL_ERROR,

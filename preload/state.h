@@ -33,6 +33,13 @@ const struct policy_rule *rule_for(enum policy_direction direction, const struct
 const struct policy_rule *rule_deciding(enum policy_direction direction, const struct sockaddr *address, socklen_t len,
                                         const struct sockaddr *peer);
 
+/* Do names of this address, of which nobody can tell which one is meant, have rules of their own? */
+bool rule_is_ambiguous(const struct sockaddr *address, socklen_t len);
+void rule_tell_denied(const char *what, const struct sockaddr *address, const struct policy_rule *rule);
+/* Where the kernel will connect to, of a wildcard address too: *to and *len are replaced then, by room. False: nobody
+ * can tell. */
+bool rule_destination(int fd, const struct sockaddr **to, socklen_t *len, struct sockaddr_storage *room);
+
 /* admission.c: what becomes of a connection that was accepted under a rule that protects. listener: where it came from;
  * -1: unknown. */
 enum admission { ADMISSION_PROTECTED = 0, ADMISSION_PLAIN, ADMISSION_REFUSED };

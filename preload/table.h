@@ -20,11 +20,17 @@ enum table_word {
     WORD_BOUND,       /* bound where a rule could match; becomes WORD_LISTENER at listen */
     WORD_BOUND_PLAIN, /* bound where none can */
     WORD_LISTENER,    /* accepted connections are matched */
+    WORD_POLLED,      /* the same, and the program has asked by poll, select or epoll whether there is one */
     WORD_SOCKET,      /* a TCP socket that this process has not connected: connect decides, for its dups too */
     WORD_REFUSED,     /* a selected socket that cannot be protected: EIO, never plain */
     WORD_MOVING,      /* being closed or replaced in this very moment: wait */
     WORD_FIRST_POINTER,
 };
+
+static inline bool word_is_listener(uintptr_t word)
+{
+    return word == WORD_LISTENER || word == WORD_POLLED;
+}
 
 /* Of a connection in an epoll set (epoll_notes.h). */
 enum watch { WATCH_NONE = 0 /* in none */, WATCH_SETTLED /* what the kernel reports is true */, WATCH_EVENTS };
@@ -142,6 +148,15 @@ void desc_release(struct desc *d);
 
 /* Puts a word on a number; a desc's reference is counted by the caller. */
 void table_set(int fd, uintptr_t word);
+
+/* The program waits for fd to become readable. */
+static inline void table_note_polled(int fd)
+{
+    uintptr_t word = table_word(fd);
+    if (__builtin_expect(word == WORD_LISTENER, 0))
+        atomic_compare_exchange_strong(&table[fd], &word, WORD_POLLED);
+}
+
 /* Begins a close or replacement: the old word, with WORD_MOVING in its place (and all pinned calls gone). Signals are
  * deferred until table_end_move: a handler that used the number would wait for its own thread. */
 uintptr_t table_begin_move(int fd);

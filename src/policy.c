@@ -39,10 +39,7 @@ static void wildcard_to_loopback(struct policy_target *address)
 
 static bool has_name(const struct policy_query *query, const char *pattern)
 {
-    for (size_t i = 0; i < query->name_count; i++)
-        if (pattern_dns_any_depth(pattern, query->names[i]))
-            return true;
-    return false;
+    return query->any_name || (query->name && pattern_dns_any_depth(pattern, query->name));
 }
 
 static bool target_matches(const struct policy_target *t, const struct policy_target *address,
@@ -82,6 +79,15 @@ const struct policy_rule *policy_match(const struct policy *p, const struct poli
         if ((p->rules[i]->directions & (unsigned)query->direction) && rule_matches(p->rules[i], &a, query))
             return p->rules[i];
     return NULL;
+}
+
+bool policy_has_names(const struct policy *p)
+{
+    for (size_t i = 0; i < policy_count(p); i++)
+        for (size_t k = 0; k < p->rules[i]->target_count; k++)
+            if (p->rules[i]->targets[k].family == FAMILY_NAME)
+                return true;
+    return false;
 }
 
 bool policy_from_allows(const struct policy_rule *rule, const struct sockaddr *remote, socklen_t len)

@@ -160,15 +160,18 @@ const struct policy_rule *policy_rule_at(const struct policy *p, size_t i);
 struct policy_query {
     enum policy_direction direction;
     const struct sockaddr *address;
-    socklen_t len;            /* is checked */
-    const char *const *names; /* by which the program knows that address (what it looked up), for name targets */
-    size_t name_count;
+    socklen_t len;    /* is checked */
+    const char *name; /* by which the program knows that address, for name targets; NULL: none */
+    bool any_name;    /* nobody can tell which name: every name target of that port matches */
 };
 
 /* The first rule that matches, or NULL (untouched). v4-mapped IPv6 addresses match as IPv4 ones. Families other than
  * AF_INET and AF_INET6 never match. Async-signal-safe, no allocation. A rule with mode=observe is found like any
  * other: the caller logs it and leaves the socket alone. */
 const struct policy_rule *policy_match(const struct policy *p, const struct policy_query *query);
+
+/* Are there rules for names? Where there are none, nobody needs to know what the program looked up. */
+bool policy_has_names(const struct policy *p);
 
 /* from=: may a connection from that address be accepted? True where the rule says nothing about it. Async-signal-safe.
  */

@@ -97,3 +97,77 @@ say() { # plain|POLICY [OPTIONS of ncat]
     say 'connect *.db.test:*' # by its address alone: not selected, so plain, which the other side refuses
     assert_output_without hello
 }
+
+@test "a peer that is not let in does not hold up a server that asks select, poll or epoll before it accepts" {
+    local kind
+    for kind in select epoll; do
+        P2PTLS_POLICY='accept *:* from=127.0.0.1' start echo p2p "$PYTHON" "$ROOT/tests/programs/echo.py" $kind
+        wait_for_log echo 'port '
+        PORT=$(sed -n 's/^port //p' "$(log_of echo)")
+        P2PTLS_POLICY='connect *:*' run p2p "$PYTHON" "$ROOT/tests/programs/dial.py" "$PORT" \
+            dial=127.0.0.1 from=127.0.0.7 dial=127.0.0.1 from=127.0.0.1 dial=127.0.0.1
+        assert_equal "${lines[0]} ${lines[2]}" 'hello hello'
+        stop echo
+    done
+}
+
+@test "a listener that is bound a second time is selected by its new address" {
+    cat >"$BATS_TEST_TMPDIR/rebind.py" <<'EOT'
+import socket
+s = socket.socket()
+s.bind(("127.0.0.2", 0))
+s.listen()
+s.shutdown(socket.SHUT_RDWR)
+s.bind(("127.0.0.1", 0))
+s.listen()
+print("port", s.getsockname()[1], flush=True)
+connection, _ = s.accept()
+try:
+    print("got", connection.recv(100), flush=True)
+except OSError as e:
+    print(e, flush=True)
+EOT
+    P2PTLS_POLICY='accept 127.0.0.1:*' start rebind p2p "$PYTHON" "$BATS_TEST_TMPDIR/rebind.py"
+    wait_for_log rebind 'port '
+    PORT=$(sed -n 's/^port //p' "$(log_of rebind)")
+    say plain
+    finish rebind
+    assert_contains "$(cat "$(log_of rebind)")" 'Protocol error'
+}
+
+@test "to dial the wildcard address is to dial where the kernel goes: the address that the socket is bound to" {
+    start echo "$PYTHON" "$ROOT/tests/programs/echo.py" threading
+    wait_for_log echo 'port '
+    PORT=$(sed -n 's/^port //p' "$(log_of echo)")
+    run_dial() { # POLICY STEP...
+        P2PTLS_POLICY=$1 run p2p "$PYTHON" "$ROOT/tests/programs/dial.py" "$PORT" "${@:2}"
+    }
+    run_dial 'connect 127.0.0.1:* deny' dial=0.0.0.0
+    assert_output 'Permission denied'
+    run_dial 'connect 127.0.0.5:* deny' dial=0.0.0.0
+    assert_output hello
+    run_dial 'connect 127.0.0.5:* deny; connect 127.0.0.1:* plain' from=127.0.0.5 dial=0.0.0.0
+    assert_output 'Permission denied'
+    run_dial 'connect 127.0.0.1:* deny' from=127.0.0.5 dial=0.0.0.0
+    assert_output 'Connection refused'
+    cat >"$BATS_TEST_TMPDIR/odd.py" <<'EOT'
+import socket, sys
+port = int(sys.argv[1])
+def dial(s, address):
+    try:
+        s.connect(address)
+        print("connected", s.getpeername()[0])
+    except OSError as e:
+        print(e.strerror)
+for bound in "::ffff:127.0.0.1", "::ffff:0.0.0.0", None:
+    s = socket.socket(socket.AF_INET6)
+    if bound:
+        s.bind((bound, 0))
+    dial(s, ("::", port))
+s = socket.socket()
+s.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"lo")
+dial(s, ("0.0.0.0", port))
+EOT
+    P2PTLS_POLICY='connect 127.0.0.0/8:* deny' run p2p "$PYTHON" "$BATS_TEST_TMPDIR/odd.py" "$PORT"
+    assert_output $'Permission denied\nPermission denied\nConnection refused\nPermission denied'
+}

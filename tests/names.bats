@@ -15,6 +15,7 @@ setup_file() {
     certtool --generate-certificate --load-ca-certificate "$dir/ca.pem" --load-ca-privkey "$dir/ca.key" \
         --load-privkey "$dir/server.key" --template "$dir/named.template" --outfile "$dir/named.pem" 2>/dev/null
     printf 'hosts: files\n' >"$BATS_FILE_TMPDIR/nsswitch.conf"
+    printf 'multi on\n' >"$BATS_FILE_TMPDIR/host.conf" # all addresses of a name, not the first one
 }
 
 setup() {
@@ -36,8 +37,10 @@ dial() { # POLICY STEP...
     : >"$LOG"
     # shellcheck disable=SC2016 # for the inner shell
     P2PTLS_POLICY=$1 P2PTLS_LOG=info:$LOG run unshare -m sh -c '
-        mount --bind "$1" /etc/hosts && mount --bind "$2" /etc/nsswitch.conf && shift 2 && exec "$@"' sh \
-        "$BATS_FILE_TMPDIR/hosts" "$BATS_FILE_TMPDIR/nsswitch.conf" \
+        for file in hosts nsswitch.conf host.conf; do
+            mount --bind "$1/$file" "/etc/$file" || exit
+        done
+        shift && exec "$@"' sh "$BATS_FILE_TMPDIR" \
         "${P2P[@]}" "$PYTHON" "$ROOT/tests/programs/dial.py" "$PORT" "${@:2}"
     assert_status 0
 }
@@ -83,5 +86,60 @@ dial() { # POLICY STEP...
     dial "connect *:* $CREDENTIALS" thread-lookup=other.test lookup=server.test dial=127.0.0.1
     assert_output hello
     dial "connect *:* $CREDENTIALS peer=server.test" thread-lookup=server.test thread-lookup=other.test dial=127.0.0.1
+    assert_output hello
+}
+
+# An echo server without TLS: whoever gets an answer from it has spoken in clear.
+listen_in_clear() {
+    start echo "$PYTHON" "$ROOT/tests/programs/echo.py" threading
+    wait_for_log echo 'port '
+    PORT=$(sed -n 's/^port //p' "$(log_of echo)")
+}
+
+@test "a rule for a name protects, however many other names its address is given" {
+    listen_in_clear
+    seq -f '127.0.0.1 x%g.flood.test' 0 99 >>"$BATS_FILE_TMPDIR/hosts"
+    dial 'connect *.test:* plain; connect other.example:*' lookup=server.test dial=127.0.0.1
+    assert_output hello
+    local rule='connect server.test:*'
+    dial "$rule" lookup-all=x%.flood.test,100 dial=127.0.0.1
+    assert_output hello
+    dial "$rule" lookup=server.test dial=127.0.0.1
+    assert_output 'Protocol error'
+    dial "$rule" lookup=server.test lookup-all=x%.flood.test,100 dial=127.0.0.1
+    assert_output 'Protocol error'
+    dial "$rule" lookup=server.test lookup-all=x%.flood.test,100 lookup=server.test dial=127.0.0.1
+    assert_output 'Protocol error'
+    dial "$rule" thread-lookup=server.test thread-lookup=x1.flood.test dial=127.0.0.1
+    assert_output 'Protocol error'
+}
+
+@test "of the names of one address the strictest counts: plain for one puts no connection to another in clear" {
+    listen_in_clear
+    dial 'connect other.test:* plain; connect *:*' lookup=other.test dial=127.0.0.1
+    assert_output hello
+    dial 'connect other.test:* plain; connect *:*' lookup=server.test lookup=other.test dial=127.0.0.1
+    assert_output 'Protocol error'
+    dial 'connect other.test:* plain; connect server.test:* deny' lookup=server.test lookup=other.test dial=127.0.0.1
+    assert_output 'Permission denied'
+    # Which of two rules that protect is meant cannot be told.
+    dial 'connect other.test:* auth=insecure-none; connect server.test:* auth=insecure-none' \
+        thread-lookup=server.test thread-lookup=other.test dial=127.0.0.1
+    assert_output 'Key was rejected by service'
+    assert_contains "$(<"$LOG")" 'several names'
+}
+
+@test "when no more names can be remembered, a rule for a name refuses what it could concern" {
+    listen_in_clear
+    "$PYTHON" - >>"$BATS_FILE_TMPDIR/hosts" <<'EOT'
+for i in range(66):
+    for j in range(1000):
+        print(f"10.{i}.{j // 250}.{j % 250} big{i}.flood.test")
+EOT
+    dial 'connect *.test:1; connect *.example:*' lookup-all=big%.flood.test,66 dial=127.0.0.1
+    assert_output 'Permission denied'
+    assert_contains "$(<"$LOG")" 'more names than can be remembered'
+    dial 'connect *.test:1; connect 127.0.0.0/8:* plain; connect *.example:*' lookup-all=big%.flood.test,66 \
+        dial=127.0.0.1
     assert_output hello
 }

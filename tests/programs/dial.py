@@ -5,6 +5,8 @@
     lookup=NAME         getaddrinfo in the main thread
     old-lookup=NAME     gethostbyname_r in the main thread
     thread-lookup=NAME  getaddrinfo in a thread of its own, as event loops do it
+    lookup-all=PATTERN,N  getaddrinfo of N names, 0 to N-1 in the place of %
+    from=ADDRESS        where the next connections come from
     dial=ADDRESS        connects to ADDRESS and PORT, sends a line and prints what comes back, or the error
 """
 import os
@@ -13,9 +15,11 @@ import sys
 import threading
 
 
-def dial(address, port):
+def dial(address, port, source):
     try:
         with socket.socket() as s:
+            if source:
+                s.bind((source, 0))
             s.settimeout(60)
             s.connect((address, port))
             s.sendall(b"hello\n")
@@ -29,19 +33,25 @@ def lookup(name):
 
 
 def main():
-    port = int(sys.argv[1])
+    port, source = int(sys.argv[1]), None
     for step in sys.argv[2:]:
         what, value = step.split("=", 1)
         if what == "lookup":
             lookup(value)
+        elif what == "lookup-all":
+            pattern, count = value.split(",")
+            for i in range(int(count)):
+                lookup(pattern.replace("%", str(i)))
         elif what == "old-lookup":
             socket.gethostbyname_ex(value)
         elif what == "thread-lookup":
             thread = threading.Thread(target=lookup, args=(value,))
             thread.start()
             thread.join()
+        elif what == "from":
+            source = value
         else:
-            dial(value, port)
+            dial(value, port, source)
 
 
 main()

@@ -1,6 +1,7 @@
 """Echo servers as Python programs write them, and a client that opens many connections at once.
 
     echo.py asyncio|threading|forking    listens on 127.0.0.1, prints "port N"
+    echo.py select|epoll                 asks for readiness before each call, on sockets that block; one thread
     echo.py inherited-listener           accepts on descriptor 3, as a daemon under systemd does
     echo.py inherited-connection         echoes on descriptor 3 by read and write, and ends
     echo.py prefork                      as asyncio, but a child that was forked before the first connection accepts
@@ -13,6 +14,7 @@
 import asyncio
 import os
 import random
+import selectors
 import socket
 import socketserver
 import sys
@@ -93,6 +95,24 @@ def echo_descriptor(fd):
     os.close(fd)
 
 
+def serve_selecting(selector):
+    listener = socket.create_server(("127.0.0.1", 0), backlog=256)
+    selector.register(listener, selectors.EVENT_READ)
+    print("port", listener.getsockname()[1], flush=True)
+    while True:
+        for key, _ in selector.select():
+            if key.fileobj is listener:
+                try:
+                    selector.register(listener.accept()[0], selectors.EVENT_READ)
+                except ConnectionAbortedError:
+                    print("aborted", flush=True)
+            elif data := key.fileobj.recv(SIZE):
+                key.fileobj.sendall(data)
+            else:
+                selector.unregister(key.fileobj)
+                key.fileobj.close()
+
+
 def serve_inherited():
     serve_simply(socket.socket(fileno=3))
 
@@ -127,6 +147,8 @@ def main():
         serve(Threading)
     elif what == "forking":
         serve(Forking)
+    elif what in ("select", "epoll"):
+        serve_selecting(selectors.SelectSelector() if what == "select" else selectors.EpollSelector())
     elif what in ("prefork", "lowered"):
         serve_lowered(what)
     elif what == "steady":
