@@ -4,6 +4,7 @@
 #include "dane.h"
 #include "exec_plan.h"
 #include "handover.h"
+#include "signals_late.h"
 #include "state.h"
 
 #include "sys.h"
@@ -178,6 +179,7 @@ void fork_child(void)
     desc_each_forking(child_one, NULL);
     waits_forked();
     bare_forked();
+    late_forked();
     settle_moves();
     vfork_forked();
     exec_plan_forked();

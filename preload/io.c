@@ -3,6 +3,7 @@
 
 #include "sys.h"
 #include "table.h"
+#include "waits.h"
 
 #include <asm/ioctls.h>
 #include <errno.h>
@@ -187,6 +188,7 @@ const struct conn_io io_transport = {
     .tcp_state = io_tcp_state,
     .ends = io_ends,
     .now_ms = io_now_ms,
+    .shallow = waits_shallow,
 };
 
 /* Reading and writing where a filter forbids recvfrom or sendto (sandbox.h): poll first, so that blocking descriptors

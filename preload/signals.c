@@ -3,6 +3,8 @@
  * signals around each call instead would cost two system calls. */
 #include "state.h"
 
+#include "signals_late.h"
+
 #include "sys.h"
 #include "waits.h"
 
@@ -35,12 +37,18 @@ static void defer(int signo, siginfo_t *info, ucontext_t *context)
     thread.mask_to_restore = context->uc_sigmask;
     thread.signals_held = true;
     sigfillset(&context->uc_sigmask); /* in force when this handler returns, until signals_release */
+    late_keep(signo, info);
     sys4(SYS_rt_tgsigqueueinfo, (long)getpid(), sys0(SYS_gettid), (long)signo, info);
 }
 
+/* As the kernel does it: flags and mask stay what they were. */
 static void reset_to_default(int signo)
 {
-    struct sigaction standard = {.sa_handler = SIG_DFL};
+    struct sigaction standard;
+    if (real()->sigaction(signo, NULL, &standard) != 0)
+        return;
+    standard.sa_handler = SIG_DFL;
+    standard.sa_flags = atomic_load(&wrapped[signo].flags);
     atomic_store(&wrapped[signo].handler, NULL);
     real()->sigaction(signo, &standard, NULL);
 }
@@ -57,6 +65,7 @@ static void on_signal(int signo, siginfo_t *info, void *context)
     int flags = atomic_load(&wrapped[signo].flags);
     if (!handler)
         return;
+    late_turn(signo, info);
     thread.handlers++;
     if (!(flags & SA_RESTART))
         thread.interruptions++;
@@ -128,6 +137,8 @@ HOOK int sigaction(int signo, const struct sigaction *act, struct sigaction *old
     if (act)
         ours = wrap(signo, act);
     int r = real()->sigaction(signo, act ? &ours : NULL, old);
+    if (act && !is_function(act))
+        late_changed(signo);
     if (r == 0 && old)
         unwrap(old, handler, flags);
     return r;

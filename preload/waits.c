@@ -146,6 +146,14 @@ static bool on_altstack(uintptr_t address)
     return address - altstack.base < altstack.size;
 }
 
+/* GnuTLS's handshakes take some 20 KB, the kernel's frame of a signal up to 4. */
+bool waits_shallow(void)
+{
+    enum { ENOUGH = 64 * 1024 };
+    return altstack.size && altstack.size < ENOUGH && on_altstack((uintptr_t)__builtin_frame_address(0)) &&
+           !helper_absent();
+}
+
 HOOK int sigaltstack(const stack_t *restrict new, stack_t *restrict old)
 {
     int r = real()->sigaltstack(new, old);

@@ -30,8 +30,10 @@ struct conn_io {
     int (*tcp_state)(int fd);     /* TCP_INFO's tcpi_state: 1 established, 2 SYN_SENT, ... or -errno */
     void (*ends)(int fd, struct reflection_ends *out); /* both addresses, or that they are not known */
     int64_t (*now_ms)(void);                           /* CLOCK_MONOTONIC */
-    bool no_peek;    /* a sandbox forbids MSG_PEEK: receive is never called with peek */
-    size_t send_max; /* a larger send could block; 0: none does */
+    bool (*shallow)(void); /* this stack is a small one of a signal handler: no handshake on it, and no closing, where
+                              another thread can do them. NULL: never */
+    bool no_peek;          /* a sandbox forbids MSG_PEEK: receive is never called with peek */
+    size_t send_max;       /* a larger send could block; 0: none does */
 };
 void conn_set_io(const struct conn_io *io);
 /* For dane=on: the handshake begins at once, and nothing leaves before the records are known. NULL: nobody can look

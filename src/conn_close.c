@@ -166,6 +166,8 @@ bool conn_leave(struct conn *c, int fd, bool abort)
     if (atomic_load(&c->phase) == PHASE_CLOSING && atomic_load(&c->slot->state) != SLOT_HANDSHAKE)
         c->deadline_ms = conn_transport->now_ms() + CONN_LINGER_MS;
     struct conn_need need;
+    if (conn_shallow())
+        return true;
     conn_tick(c, fd, &need);
     return !need.idle;
 }

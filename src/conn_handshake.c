@@ -91,10 +91,15 @@ static enum result make_handshake(struct conn *c, int fd)
     return result;
 }
 
+bool conn_shallow(void)
+{
+    return conn_transport->shallow && conn_transport->shallow();
+}
+
 enum result conn_start(struct conn *c, int fd)
 {
     uint32_t nobody = 0;
-    if (atomic_load(&c->slot->state) != SLOT_UNSTARTED)
+    if (atomic_load(&c->slot->state) != SLOT_UNSTARTED || conn_shallow())
         return RESULT_OK;
     pthread_mutex_lock(&c->hs_lock);
     if (!atomic_compare_exchange_strong(&c->slot->owner, &nobody, holder_self(c->family))) {
@@ -318,6 +323,8 @@ enum result conn_drive(struct conn *c, int fd)
     uint32_t state = atomic_load(&c->slot->state);
     if (state == SLOT_OPEN)
         return RESULT_OK;
+    if ((state == SLOT_UNSTARTED || (state == SLOT_HANDSHAKE && owns_handshake(c))) && conn_shallow())
+        return RESULT_AGAIN;
     if (state == SLOT_UNSTARTED) {
         if (c->connected_side && !conn_established(fd))
             return RESULT_AGAIN;

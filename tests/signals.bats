@@ -18,3 +18,19 @@ load program_helpers
     OPTIONS=connect=wait protected signal_matrix --verdict
     diff <(printf '%s\n' "$expected") <(printf '%s\n' "$output")
 }
+
+same() { # WAY of programs/signal_ways
+    plain signal_ways "$1"
+    local expected
+    expected=$(grep -v '^port ' <<<"$output")
+    protected signal_ways "$1"
+    assert_equal "$(grep -v '^port ' <<<"$output")" "$expected" "output"
+}
+
+@test "SIGIO, or another signal, drives a program that reads in its handler" { same io; }
+@test "signalfd beside a connection takes all signals" { same fd; }
+@test "real-time signals with values come in order, to the process and to a thread" { same queue; }
+@test "what sigaction tells of a handler is what the program asked for" { same readback; }
+@test "a handler on a small stack of its own uses and closes the connection, before and after the handshake" {
+    same altstack
+}
