@@ -14,6 +14,7 @@
 struct pair {
     struct pair *next;
     uint8_t address[16]; /* IPv4 as v4-mapped (RFC 4291 section 2.5.5.2) */
+    in_port_t port;      /* that the look-up was for; 0: it did not say */
     const char *name;
 };
 
@@ -59,10 +60,33 @@ static bool address_of(const struct sockaddr *a, socklen_t len, uint8_t out[16])
     return true;
 }
 
-static const struct pair *find_pair(const uint8_t address[16], const char *name)
+static in_port_t port_of(const struct sockaddr *a) /* of one that address_of has taken */
 {
-    const struct pair *p = atomic_load_explicit(&pairs[bucket_of(address, 16)], memory_order_acquire);
-    while (p && (memcmp(p->address, address, 16) != 0 || (name && p->name != name)))
+    return a->sa_family == AF_INET ? ((const struct sockaddr_in *)a)->sin_port
+                                   : ((const struct sockaddr_in6 *)a)->sin6_port;
+}
+
+/* Which pairs of an address are meant. */
+struct wanted {
+    uint8_t address[16];
+    in_port_t port;
+    bool any_port;
+};
+
+static bool fits(const struct pair *p, const struct wanted *w)
+{
+    return (w->any_port || !p->port || p->port == w->port) && memcmp(p->address, w->address, 16) == 0;
+}
+
+static const struct pair *first_pair(const uint8_t address[16])
+{
+    return atomic_load_explicit(&pairs[bucket_of(address, 16)], memory_order_acquire);
+}
+
+static bool has_pair(const struct wanted *w, const char *name)
+{
+    const struct pair *p = first_pair(w->address);
+    while (p && (p->name != name || !fits(p, w)))
         p = p->next;
     return p;
 }
@@ -72,8 +96,7 @@ void names_each(const struct sockaddr *address, socklen_t len, void (*fn)(const 
     uint8_t key[16];
     if (!atomic_load_explicit(&pair_count, memory_order_relaxed) || !address_of(address, len, key))
         return;
-    const struct pair *p = atomic_load_explicit(&pairs[bucket_of(key, 16)], memory_order_acquire);
-    for (; p; p = p->next)
+    for (const struct pair *p = first_pair(key); p; p = p->next)
         if (p->name != LITERAL && memcmp(p->address, key, 16) == 0)
             fn(p->name, arg);
 }
@@ -83,31 +106,49 @@ bool names_lost(void)
     return atomic_load_explicit(&lost, memory_order_relaxed);
 }
 
-enum names_verdict names_dialled(const struct sockaddr *address, socklen_t len, const char **name)
+/* What this thread looked up last, of what is wanted. */
+static bool find_recent(const struct wanted *w, const char **name)
 {
-    uint8_t key[16];
-    if (!atomic_load_explicit(&pair_count, memory_order_relaxed) || !address_of(address, len, key))
-        return NAMES_BARE;
     for (unsigned i = 0; i < RECENT; i++) {
         const char *mine = recent[(recent_at - 1 - i) % RECENT];
         if (!mine)
-            break;
-        if (!find_pair(key, mine))
-            continue;
-        *name = mine;
-        return mine == LITERAL ? NAMES_BARE : NAMES_KNOWN;
+            return false;
+        if (has_pair(w, mine)) {
+            *name = mine;
+            return true;
+        }
     }
-    const struct pair *p = atomic_load_explicit(&pairs[bucket_of(key, 16)], memory_order_acquire);
-    const char *only = NULL;
-    for (; p; p = p->next) {
-        if (p->name == LITERAL || memcmp(p->address, key, 16) != 0)
+    return false;
+}
+
+static enum names_verdict find_only(const struct wanted *w, const char **name)
+{
+    *name = NULL;
+    for (const struct pair *p = first_pair(w->address); p; p = p->next) {
+        if (p->name == LITERAL || p->name == *name || !fits(p, w))
             continue;
-        if (only)
+        if (*name)
             return NAMES_AMBIGUOUS;
-        only = p->name;
+        *name = p->name;
     }
-    *name = only;
-    return only ? NAMES_KNOWN : NAMES_BARE;
+    return *name ? NAMES_KNOWN : NAMES_BARE;
+}
+
+/* A look-up for the port that is dialled says more than one for another port: a name looked up for a web server that
+ * has the same address, and perhaps a stranger as its owner. */
+enum names_verdict names_dialled(const struct sockaddr *address, socklen_t len, const char **name)
+{
+    struct wanted w = {.any_port = false};
+    enum names_verdict verdict = NAMES_BARE;
+    if (!atomic_load_explicit(&pair_count, memory_order_relaxed) || !address_of(address, len, w.address))
+        return NAMES_BARE;
+    w.port = port_of(address);
+    for (int i = 0; i < 2 && verdict == NAMES_BARE; i++, w.any_port = true) {
+        if (find_recent(&w, name))
+            return *name == LITERAL ? NAMES_BARE : NAMES_KNOWN;
+        verdict = find_only(&w, name);
+    }
+    return verdict;
 }
 
 /* A DNS name in lower case, without the root's dot; LITERAL for an address; false for what is neither. */
@@ -167,19 +208,31 @@ static void lose(void)
                   PAIRS_MAX);
 }
 
+static bool has_exactly(const struct wanted *w, const char *name)
+{
+    const struct pair *p = first_pair(w->address);
+    while (p && (p->name != name || p->port != w->port || memcmp(p->address, w->address, 16) != 0))
+        p = p->next;
+    return p;
+}
+
 static void add_pair(const struct sockaddr *a, socklen_t len, const char *name)
 {
-    uint8_t key[16];
-    if (!address_of(a, len, key) || find_pair(key, name))
+    struct wanted w = {.any_port = false};
+    if (!address_of(a, len, w.address))
+        return;
+    w.port = port_of(a);
+    if (has_exactly(&w, name))
         return;
     struct pair *p = atomic_load(&pair_count) < PAIRS_MAX ? malloc(sizeof *p) : NULL;
     if (!p) {
         lose();
         return;
     }
-    memcpy(p->address, key, sizeof key);
+    memcpy(p->address, w.address, sizeof p->address);
+    p->port = w.port;
     p->name = name;
-    struct pair *_Atomic *head = &pairs[bucket_of(key, 16)];
+    struct pair *_Atomic *head = &pairs[bucket_of(w.address, 16)];
     p->next = atomic_load(head);
     while (!atomic_compare_exchange_weak(head, &p->next, p))
         ;

@@ -9,7 +9,8 @@
 
 enum names_verdict {
     NAMES_BARE = 0,  /* no name: the program dialled an address */
-    NAMES_KNOWN,     /* one name: the last one that this thread gave for the address, or the only one of any thread */
+    NAMES_KNOWN,     /* one name: the last one that this thread gave for the address, or the only one of any thread; of
+                        those looked up for the port that is dialled (or for none), if there are any */
     NAMES_AMBIGUOUS, /* other threads gave several, and this one none */
 };
 

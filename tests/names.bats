@@ -89,6 +89,24 @@ dial() { # POLICY STEP...
     assert_output hello
 }
 
+@test "of several names that other threads looked up, the one for the port that is dialled counts" {
+    listen_as named
+    local rule="connect *:* $CREDENTIALS"
+    dial "$rule" thread-lookup=server.test/here thread-lookup=other.test/80 dial=127.0.0.1
+    assert_output hello
+    dial "$rule" thread-lookup=other.test/here thread-lookup=server.test/80 dial=127.0.0.1
+    assert_output 'Key was rejected by service'
+    assert_contains "$(<"$LOG")" 'does not carry the name other.test'
+    dial "$rule" thread-lookup=server.test/here thread-lookup=other.test dial=127.0.0.1
+    assert_output 'Key was rejected by service'
+    assert_contains "$(<"$LOG")" 'several names'
+    # By the same thread; and where no look-up was for that port, it does not matter.
+    dial "$rule" lookup=server.test/here lookup=other.test/80 dial=127.0.0.1
+    assert_output hello
+    dial "$rule" lookup=other.test/80 lookup=server.test/81 dial=127.0.0.1
+    assert_output hello
+}
+
 # An echo server without TLS: whoever gets an answer from it has spoken in clear.
 listen_in_clear() {
     start echo "$PYTHON" "$ROOT/tests/programs/echo.py" threading

@@ -2,9 +2,9 @@
 
     dial.py PORT STEP...
 
-    lookup=NAME         getaddrinfo in the main thread
+    lookup=NAME[/PORT]  getaddrinfo in the main thread; PORT may be "here", the one that is dialled
     old-lookup=NAME     gethostbyname_r in the main thread
-    thread-lookup=NAME  getaddrinfo in a thread of its own, as event loops do it
+    thread-lookup=NAME[/PORT]  getaddrinfo in a thread of its own, as event loops do it
     lookup-all=PATTERN,N  getaddrinfo of N names, 0 to N-1 in the place of %
     from=ADDRESS        where the next connections come from
     dial=ADDRESS        connects to ADDRESS and PORT, sends a line and prints what comes back, or the error
@@ -28,8 +28,9 @@ def dial(address, port, source):
         print(os.strerror(e.errno) if e.errno else e, flush=True)
 
 
-def lookup(name):
-    socket.getaddrinfo(name, None)
+def lookup(what):
+    name, _, service = what.partition("/")
+    socket.getaddrinfo(name, sys.argv[1] if service == "here" else service or None)
 
 
 def main():
