@@ -1,6 +1,6 @@
 /* Finds out which facts hold for a peer, asks the expression, and puts a refusal into words: what about which
  * certificate or key, and what to do. */
-#include "trust_internal.h"
+#include "trust_known.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -63,15 +63,16 @@ static void find_pin(const struct trust_question *q, struct findings *f)
 
 static void say_changed(const struct trust_question *q, struct findings *f, const uint8_t *recorded)
 {
-    char old[FINGERPRINT_TEXT];
-    const bool v6 = strchr(q->expect->dialled_name, ':');
+    char old[FINGERPRINT_TEXT], where[KNOWN_WHERE_MAX];
 
     trust_print_fingerprint(recorded, old);
+    if (!known_peers_where(q->expect->dialled_name, q->expect->port, where))
+        where[0] = '\0';
     say(f, TRUST_KNOWN,
         "has the key %s, but the one recorded is %s: somebody may be in between; if not: p2ptls trust add "
-        "%s%s%.90s%s:%u %s",
-        q->shown->fingerprint, old, known_peers_option(q->store->known), v6 ? "[" : "", q->expect->dialled_name,
-        v6 ? "]" : "", q->expect->port, q->shown->fingerprint);
+        "%s%.100s %s",
+        q->shown->fingerprint, old, known_peers_option(q->store->known), where,
+        q->shown->fingerprint);
 }
 
 static void take_known_answer(const struct trust_question *q, struct findings *f, enum known_answer answer,

@@ -47,25 +47,6 @@ static bool root_changed(const struct known_peers *known)
     return stat("/", &st) != 0 || st.st_dev != known->root_device || st.st_ino != known->root_inode;
 }
 
-static bool parse_line(const char *line, size_t len, struct known_entry *entry)
-{
-    const char *blank = memchr(line, ' ', len);
-    const size_t where_len = blank ? (size_t)(blank - line) : len;
-
-    if (!blank || where_len == 0 || where_len >= sizeof entry->where)
-        return false;
-    memcpy(entry->where, line, where_len);
-    entry->where[where_len] = '\0';
-    if (!strchr(entry->where, ':') && strcmp(entry->where, KNOWN_ACCEPT) != 0)
-        return false;
-    const char *key = blank;
-    while (key < line + len && *key == ' ')
-        key++;
-    const size_t rest = len - (size_t)(key - line);
-    const char *end = memchr(key, ' ', rest);
-    return trust_parse_fingerprint(key, end ? (size_t)(end - key) : rest, entry->hash);
-}
-
 static bool keep_entry(struct known_entries *entries, const struct known_entry *entry)
 {
     if (entries->count % 64 == 0) {
@@ -90,7 +71,7 @@ static long parse_text(struct known_entries *entries, const char *text, size_t l
         if (n > 0 && at[n - 1] == '\r')
             n--;
         if (n > 0 && at[0] != '#') {
-            if (!parse_line(at, n, &entry))
+            if (!known_peers_parse_line(at, n, &entry))
                 return number;
             if (!keep_entry(entries, &entry))
                 return -1;
@@ -201,42 +182,6 @@ void known_peers_close(struct known_peers *known)
     pthread_mutex_destroy(&known->lock);
     free(known->entries.items);
     free(known);
-}
-
-/* Names come from the program: what could be taken for a blank, an end of line or a comment is not recorded. (IDNA
- * would leave line ends out.) */
-static bool is_plain_name(const char *host, bool international)
-{
-    static const char others[] = ".-_:%";
-
-    for (const char *c = host; *c; c++)
-        if (!((*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z') || (*c >= '0' && *c <= '9') || strchr(others, *c) ||
-              (international && (uint8_t)*c >= 0x80)))
-            return false;
-    return *host != '\0';
-}
-
-bool known_peers_where(const char *host, uint16_t port, char out[KNOWN_WHERE_MAX])
-{
-    gnutls_datum_t mapped = {0};
-    const char *name = host;
-
-    if (!is_plain_name(host, false)) {
-        if (!is_plain_name(host, true) || gnutls_idna_map(host, (unsigned)strlen(host), &mapped, 0) < 0)
-            return false;
-        name = (const char *)mapped.data;
-    }
-    size_t len = strlen(name);
-    if (len > 1 && name[len - 1] == '.')
-        len--;
-    const char *form = strchr(name, ':') ? "[%.*s]:%u" : "%.*s:%u";
-    const int n = len < KNOWN_WHERE_MAX ? snprintf(out, KNOWN_WHERE_MAX, form, (int)len, name, port) : -1;
-    const bool good = is_plain_name(name, false) && n > 0 && n < KNOWN_WHERE_MAX;
-    for (char *c = out; good && *c; c++)
-        if (*c >= 'A' && *c <= 'Z')
-            *c = (char)(*c - 'A' + 'a');
-    gnutls_free(mapped.data);
-    return good;
 }
 
 enum known_answer known_peers_look_up(const struct known_peers *known, const char *where,

@@ -47,7 +47,10 @@ struct known_peers {
 
 /* Under the lock: reads the file again if it changed, or always. RESULT_CONFIG: stale. */
 MUST_USE enum result known_peers_refresh(struct known_peers *known, bool always);
+/* trust_known_line.c. The one spelling of a host and port; false: it cannot be one. */
 bool known_peers_where(const char *host, uint16_t port, char out[KNOWN_WHERE_MAX]);
+/* One line without its end; false: it cannot be understood. */
+bool known_peers_parse_line(const char *line, size_t len, struct known_entry *entry);
 enum known_answer known_peers_look_up(const struct known_peers *known, const char *where,
                                       const uint8_t hash[KEY_HASH_BYTES], uint8_t recorded[KEY_HASH_BYTES]);
 

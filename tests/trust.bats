@@ -43,6 +43,32 @@ trust_add() {
     [ "${#lines[@]}" -eq 3 ]
 }
 
+@test "trust add writes names and addresses as they are looked up, and replaces each other spelling" {
+    local known=$BATS_TEST_TMPDIR/peers written spelt
+    while read -r written spelt; do
+        printf '# mine\n%s %s older\nlocalhost:1 %s' "$written" $A $A >"$known"
+        run trust_add -f "$known" "$written" $B
+        [ "$status" -eq 0 ]
+        assert_equal "$output" "p2ptls: replaces: $written $A older" "$written"
+        run cat "$known"
+        [ "${#lines[@]}" -eq 3 ]
+        assert_contains "${lines[2]}" "$spelt $B 20" "$written"
+        run trust_add -f "$known" "$spelt" $A
+        assert_contains "$output" "p2ptls: replaces: $spelt $B 20" "$written"
+    done <<'END'
+localhost.:7460 localhost:7460
+LOCALHOST:7460 localhost:7460
+[0:0:0:0:0:0:0:1]:7460 [::1]:7460
+[2001:DB8:0::00A]:7460 [2001:db8::a]:7460
+[::FFFF:127.0.0.1]:7460 127.0.0.1:7460
+[FE80::1%lo]:7460 [fe80::1]:7460
+END
+    for written in db:0 db:65536 db:07 db:99999 db: db Accept '[db]:1' '[1.2.3.4]:1' '[::g]:1' '[::1]1' '[::1:1' ::1:1; do
+        run trust_add -f "$known" "$written" $A
+        assert_equal "$status" 125 "$written"
+    done
+}
+
 @test "trust add accept lets one more connect, and leaves the others" {
     local known=$BATS_TEST_TMPDIR/peers
     printf 'accept %s alice\naccept:1 %s' $A $A >"$known"

@@ -175,6 +175,54 @@ static void a_line_added_by_hand_counts_at_once(void **state)
     trust_store_free(store);
 }
 
+/* Each other spelling once let anybody be met for the first time. */
+static void every_spelling_of_a_host_binds(void **state)
+{
+    static const struct {
+        const char *written, *dialled;
+    } cases[] = {
+        {"DB.Example.ORG", "db.example.org"},
+        {"db.example.org.", "db.example.org"},
+        {"[0:0:0:0:0:0:0:1]", "::1"},
+        {"[2001:DB8::0:1]", "2001:db8::1"},
+        {"[::1]", "0:0::1"},
+        {"[::FFFF:127.0.0.1]", "127.0.0.1"},
+        {"127.0.0.1", "::ffff:127.0.0.1"},
+        {"[fe80::1%lo]", "fe80::1"},
+        {"[fe80::1]", "fe80::1%lo"},
+        {"b\xc3\xbc""cher.example", "xn--bcher-kva.example"},
+    };
+    const struct policy_trust trust = trust_at(in_folder("spelling"));
+    char line[200];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        snprintf(line, sizeof line, "%s:7460 %s\n", cases[i].written, pin_of(&one));
+        write_text("spelling", line, 0600);
+        accepts(&trust, &show_one, dial(cases[i].dialled, 7460));
+        refuses(&trust, &show_two, dial(cases[i].dialled, 7460), "but the one recorded is");
+        assert_string_equal(content(in_folder("spelling")), line);
+    }
+}
+
+static void what_no_host_and_port_can_be_is_an_error(void **state)
+{
+    static const char *const bad[] = {
+        "a:0",     "a:65536",   "a:99999999999", "a:07",          "a:",        ":1",     "a",      "Accept",
+        "::1:1",   "[::1]1",    "[::1:1",        "[a]:1",         "[1.2.3.4]:1", "[]:1",   "]:1",    "[:1",
+        "[g::]:1", "[::1%lo:1", "a:1:1",         "a\tb:1",        "a:+1",      "a:1\t",  "[::1] :1",
+    };
+    const struct policy_trust trust = trust_at(in_folder("bad"));
+    char line[200];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        snprintf(line, sizeof line, "%s %s\n", bad[i], pin_of(&one));
+        write_text("bad", line, 0600);
+        store_refused(&trust, "bad:1: expected HOST:PORT or accept");
+    }
+}
+
 static void a_broken_file_is_no_reason_to_trust_somebody_new(void **state)
 {
     const char *path = in_folder("broken");
@@ -313,6 +361,8 @@ int main(void)
         cmocka_unit_test(who_accepts_takes_recorded_keys_only),
         cmocka_unit_test(whom_this_side_has_dialled_may_not_connect_to_it_by_that),
         cmocka_unit_test(a_line_added_by_hand_counts_at_once),
+        cmocka_unit_test(every_spelling_of_a_host_binds),
+        cmocka_unit_test(what_no_host_and_port_can_be_is_an_error),
         cmocka_unit_test(a_broken_file_is_no_reason_to_trust_somebody_new),
         cmocka_unit_test(names_that_could_forge_a_line_are_not_recorded),
         cmocka_unit_test(what_cannot_be_recorded_is_refused),
