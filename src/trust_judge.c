@@ -71,8 +71,7 @@ static void say_changed(const struct trust_question *q, struct findings *f, cons
     say(f, TRUST_KNOWN,
         "has the key %s, but the one recorded is %s: somebody may be in between; if not: p2ptls trust add "
         "%s%.100s %s",
-        q->shown->fingerprint, old, known_peers_option(q->store->known), where,
-        q->shown->fingerprint);
+        q->shown->fingerprint, old, known_peers_option(q->store->known), where, q->shown->fingerprint);
 }
 
 static void take_known_answer(const struct trust_question *q, struct findings *f, enum known_answer answer,

@@ -105,11 +105,23 @@ static void sync_folder(const char *path)
     }
 }
 
+/* The whole line or nothing of it: half a line, of a full disk, would keep everybody from the file. The lock is held.
+ */
+static bool write_line(int fd, off_t size, const char *line, size_t len)
+{
+    if (write_all(fd, line, len))
+        return true;
+    const int error = errno;
+    if (ftruncate(fd, size) != 0)
+        log_event(LOG_LEVEL_ERROR, "known peers: half a line could not be taken back: %s", strerror(errno));
+    errno = error;
+    return false;
+}
+
 /* Somebody may have written the last line without its end. */
-static bool ends_in_a_line(int fd)
+static bool ends_in_a_line(int fd, off_t size)
 {
     char last = '\n';
-    const off_t size = lseek(fd, 0, SEEK_END);
 
     return size <= 0 || (pread(fd, &last, 1, size - 1) == 1 && last == '\n');
 }
@@ -123,11 +135,13 @@ static bool append(const char *path, const char *where, const uint8_t hash[KEY_H
     const int fd = open(path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
     if (fd < 0)
         return fail(reason, "open", path);
+    const off_t size = lseek(fd, 0, SEEK_END);
     trust_print_fingerprint(hash, fingerprint);
     if (gmtime_r(&now, &tm))
         strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%SZ", &tm);
-    const int n = snprintf(line, sizeof line, "%s%s %s %s\n", ends_in_a_line(fd) ? "" : "\n", where, fingerprint, date);
-    const bool good = n > 0 && (size_t)n < sizeof line && write_all(fd, line, (size_t)n);
+    const int n =
+        snprintf(line, sizeof line, "%s%s %s %s\n", ends_in_a_line(fd, size) ? "" : "\n", where, fingerprint, date);
+    const bool good = size >= 0 && n > 0 && (size_t)n < sizeof line && write_line(fd, size, line, (size_t)n);
     if (!good)
         fail(reason, "write", path);
     close(fd);

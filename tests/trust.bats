@@ -63,7 +63,7 @@ LOCALHOST:7460 localhost:7460
 [::FFFF:127.0.0.1]:7460 127.0.0.1:7460
 [FE80::1%lo]:7460 [fe80::1]:7460
 END
-    for written in db:0 db:65536 db:07 db:99999 db: db Accept '[db]:1' '[1.2.3.4]:1' '[::g]:1' '[::1]1' '[::1:1' ::1:1; do
+    for written in db:0 db:65536 db:07 db:99999 db: db Accept '[db]:1' '[1.2.3.4]:1' '[::g]:1' '[::1]1' ::1:1; do
         run trust_add -f "$known" "$written" $A
         assert_equal "$status" 125 "$written"
     done
@@ -236,4 +236,25 @@ assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, ctypes.c_void_p(cty
     assert_output_has 'cannot be recorded: the name that was dialled is no host name'
     assert_output_has 'Key was rejected by service'
     [ ! -e "$BATS_TEST_TMPDIR/known" ]
+}
+
+@test "a full disk leaves no half line among the known peers, and once there is room all goes on" {
+    local disk=$BATS_TEST_TMPDIR/disk
+    make_certificates "$BATS_TEST_TMPDIR/pki"
+    start_s_server_with server
+    mkdir "$disk"
+    # Of the line 40 bytes find room: the rest of a page.
+    # shellcheck disable=SC2016 # for the inner shell
+    P2PTLS_LOG=info P2PTLS_POLICY="connect *:* role=client known-peers=$disk/known" run unshare -m bash -c '
+        mount -t tmpfs -o size=16k none "$0" || exit
+        { printf "#%4054s\n" ""; } >"$0/known"
+        cat /dev/zero >"$0/fill" 2>/dev/null
+        "$@"
+        echo "left $(wc -c <"$0/known")"
+        rm "$0/fill"
+        "$@"
+        tail -n 1 "$0/known"' "$disk" "${P2P[@]}" "$PYTHON" "$ROOT/tests/programs/dial.py" "$PORT" dial=127.0.0.1
+    assert_output_has "cannot write $disk/known: No space left on device"
+    assert_output_has 'left 4056'
+    assert_matches "$output" "127\.0\.0\.1:$PORT sha256:[A-Za-z0-9+/]{43}= 20[0-9T:-]*Z$"
 }

@@ -190,7 +190,9 @@ static void every_spelling_of_a_host_binds(void **state)
         {"127.0.0.1", "::ffff:127.0.0.1"},
         {"[fe80::1%lo]", "fe80::1"},
         {"[fe80::1]", "fe80::1%lo"},
-        {"b\xc3\xbc""cher.example", "xn--bcher-kva.example"},
+        {"b\xc3\xbc"
+         "cher.example",
+         "xn--bcher-kva.example"},
     };
     const struct policy_trust trust = trust_at(in_folder("spelling"));
     char line[200];
@@ -208,9 +210,9 @@ static void every_spelling_of_a_host_binds(void **state)
 static void what_no_host_and_port_can_be_is_an_error(void **state)
 {
     static const char *const bad[] = {
-        "a:0",     "a:65536",   "a:99999999999", "a:07",          "a:",        ":1",     "a",      "Accept",
-        "::1:1",   "[::1]1",    "[::1:1",        "[a]:1",         "[1.2.3.4]:1", "[]:1",   "]:1",    "[:1",
-        "[g::]:1", "[::1%lo:1", "a:1:1",         "a\tb:1",        "a:+1",      "a:1\t",  "[::1] :1",
+        "a:0",     "a:65536",   "a:99999999999", "a:07",   "a:",          ":1",    "a",        "Accept",
+        "::1:1",   "[::1]1",    "[::1:1",        "[a]:1",  "[1.2.3.4]:1", "[]:1",  "]:1",      "[:1",
+        "[g::]:1", "[::1%lo:1", "a:1:1",         "a\tb:1", "a:+1",        "a:1\t", "[::1] :1",
     };
     const struct policy_trust trust = trust_at(in_folder("bad"));
     char line[200];
