@@ -29,7 +29,7 @@ struct list_spec {
     const struct certificate *issuer, *signer; /* signer NULL: the issuer */
     const struct certificate *revoked[3];
     long from_hours, until_hours; /* relative to now; 0: an hour ago, in a day */
-    bool delta, der, undated;
+    bool der, undated;
 };
 
 static const char *write_list(const char *name, struct list_spec spec)
@@ -42,8 +42,9 @@ static const char *write_list(const char *name, struct list_spec spec)
     assert_true(gnutls_x509_crl_init(&crl) >= 0);
     assert_true(gnutls_x509_crl_set_version(crl, 2) >= 0);
     assert_true(gnutls_x509_crl_set_this_update(crl, now + (spec.from_hours ? spec.from_hours : -1) * hour) >= 0);
-    assert_true(gnutls_x509_crl_set_next_update(crl, now + (spec.until_hours ? spec.until_hours : 24) * hour) >= 0);
-    assert_true(gnutls_x509_crl_set_number(crl, spec.delta ? "\2" : "\1", 1) >= 0);
+    if (!spec.undated)
+        assert_true(gnutls_x509_crl_set_next_update(crl, now + (spec.until_hours ? spec.until_hours : 24) * hour) >= 0);
+    assert_true(gnutls_x509_crl_set_number(crl, "\1", 1) >= 0);
     for (size_t i = 0; i < 3 && spec.revoked[i]; i++)
         assert_true(gnutls_x509_crl_set_crt(crl, spec.revoked[i]->cert, now - hour) >= 0);
     assert_true(gnutls_x509_crl_sign2(crl, signer->cert, signer->key, GNUTLS_DIG_SHA512, 0) >= 0);
@@ -115,6 +116,36 @@ static void a_list_that_is_out_of_date_clears_nobody(void **state)
     refuses(&trust, &show_leaf, nobody_dialled, "expired.crl has expired: fetch the new one");
     trust = trust_with(write_list("later.crl", (struct list_spec){.issuer = &ca, .from_hours = 24, .until_hours = 48}));
     refuses(&trust, &show_leaf, nobody_dialled, "later date than now: check this machine's clock");
+}
+
+static void a_list_without_an_end_clears_nobody(void **state)
+{
+    const struct policy_trust trust =
+        trust_with(write_list("endless.crl", (struct list_spec){.issuer = &ca, .undated = true}));
+
+    (void)state;
+    refuses(&trust, &show_leaf, nobody_dialled, "endless.crl does not say until when it counts");
+}
+
+/* RFC 5280 section 5.2.5: a list that speaks of a part of what its CA issued says so by a critical extension. */
+static void a_part_of_a_list_clears_nobody(void **state)
+{
+    char command[1000];
+
+    (void)state;
+    write_text("index", "", 0644);
+    write_certificates("issuer.pem", &ca, NULL);
+    write_key("issuer.key", &ca, 0600);
+    write_text("ca.cnf",
+               "[ca]\ndefault_ca=d\n[d]\ndatabase=index\ndefault_md=sha256\ndefault_crl_days=1\ncrl_extensions=e\n"
+               "[e]\nissuingDistributionPoint=critical,@p\n[p]\nonlyuser=TRUE\n",
+               0644);
+    snprintf(command, sizeof command,
+             "cd %s && openssl ca -config ca.cnf -gencrl -cert issuer.pem -keyfile issuer.key -out part.crl 2>log",
+             folder);
+    assert_int_equal(system(command), 0);
+    const struct policy_trust trust = trust_with(in_folder("part.crl"));
+    refuses(&trust, &show_leaf, nobody_dialled, "part.crl is a delta or a part of a list, which is not enough");
 }
 
 static void a_newer_list_beside_an_expired_one_counts(void **state)
@@ -208,6 +239,8 @@ int main(void)
         cmocka_unit_test(what_is_listed_is_refused),
         cmocka_unit_test(a_list_is_needed_for_each_issuer_of_the_chain),
         cmocka_unit_test(a_list_that_is_out_of_date_clears_nobody),
+        cmocka_unit_test(a_list_without_an_end_clears_nobody),
+        cmocka_unit_test(a_part_of_a_list_clears_nobody),
         cmocka_unit_test(a_newer_list_beside_an_expired_one_counts),
         cmocka_unit_test(a_list_by_somebody_else_clears_nobody_and_revokes_nobody),
         cmocka_unit_test(a_list_by_a_ca_that_may_not_sign_lists_clears_nobody),
