@@ -19,11 +19,11 @@ setup_file() {
     printf 'hosts: files\n' >"$BATS_FILE_TMPDIR/nsswitch.conf"
 }
 
-# The attacker listens twice, and wires together what comes: sets FIRST and SECOND, his ports.
+# Sets FIRST and SECOND, the attacker's ports.
 start_attacker() {
-    FIRST=$(free_port) SECOND=$(free_port)
-    start attacker socat -d -d "TCP-LISTEN:$FIRST,bind=127.0.0.1" "TCP-LISTEN:$SECOND,bind=127.0.0.1"
-    wait_for_port "$FIRST" attacker
+    start attacker "$PYTHON" "$ROOT/tests/programs/cross_wire.py"
+    wait_for_log attacker 'ports ' || return
+    read -r _ FIRST SECOND <"$(log_of attacker)"
 }
 
 # A program dials a name, says what it would say to nobody else, and tells what it heard.
@@ -39,11 +39,10 @@ wire_together() { # NAME-THAT-ONE-DIALS OPTIONS-OF-ONE NAME-THAT-TWO-DIALS OPTIO
     rm -f "$BATS_TEST_TMPDIR"/*.p2ptls
     start_attacker || return
     dial one "$1" "$FIRST" "$2"
-    wait_for_port "$SECOND" attacker || return # when the first one is there
     dial two "$3" "$SECOND" "$4"
     finish one || return
     finish two || return
-    stop attacker
+    finish attacker
 }
 
 # In each role: what they dial and their options as above, then what must come of it.
