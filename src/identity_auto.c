@@ -3,11 +3,11 @@
 #include "identity_internal.h"
 
 #include "bytes.h"
+#include "folders.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <gnutls/crypto.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -103,31 +103,22 @@ enum result identity_auto_generate(struct secret_bytes *pem, char *why)
     return e < 0 ? identity_refuse_gnutls(why, e, "cannot make a key and a certificate") : RESULT_OK;
 }
 
-/* mkdir -p. A component that another process makes meanwhile is as good; one that is no directory shows up when the
- * last one is opened. */
 static enum result make_directories(const char *dir, char *why)
 {
-    char path[PATH_MAX];
-    const size_t len = strlen(dir);
-    int first_errno = 0;
-
-    if (len == 0 || len >= sizeof path)
-        return identity_refuse(why, "the path of the state directory is empty or too long");
-    memcpy(path, dir, len + 1);
-    for (size_t i = 1; i <= len; i++) {
-        if (path[i] != '/' && path[i] != '\0')
-            continue;
-        path[i] = '\0';
-        if (mkdir(path, 0700) == 0 || errno == EEXIST)
-            first_errno = 0;
-        else if (first_errno == 0)
-            first_errno = errno;
-        path[i] = dir[i];
+    if (!*dir)
+        return identity_refuse(why, "the path of the state directory is empty");
+    switch (folders_make(dir)) {
+    case FOLDERS_THERE:
+        return RESULT_OK;
+    case FOLDERS_ANOTHERS:
+        return identity_refuse(why,
+                               "root makes no %.200s where another user is at home: set HOME or XDG_STATE_HOME to "
+                               "root's own",
+                               dir);
+    case FOLDERS_FAILED:
+        break;
     }
-    if (first_errno)
-        return identity_refuse(why, "cannot make the directory %s for the per-user identity: %s", dir,
-                               strerror(first_errno));
-    return RESULT_OK;
+    return identity_refuse(why, "cannot make the directory %s for the per-user identity: %s", dir, strerror(errno));
 }
 
 /* Who can write to the directory could put a key of his own there. */

@@ -2,6 +2,7 @@
  * the others compare: all of them hold a lock while they look and append. */
 #include "trust_known.h"
 
+#include "folders.h"
 #include "log.h"
 
 #include <errno.h>
@@ -22,17 +23,24 @@ static bool fail(char *reason, const char *what, const char *path)
     return false;
 }
 
-/* Folders that are missing, with mode 0700. */
-static void make_folders(const char *path)
+/* False: root would leave files there that the user whose folder it is could not read. What else is wrong shows when
+ * the file is opened. */
+static bool make_folder(const char *path, char *reason)
 {
-    char part[sizeof((struct known_peers *)NULL)->path];
+    char folder[sizeof((struct known_peers *)NULL)->path];
 
-    snprintf(part, sizeof part, "%s", path);
-    for (char *slash = strchr(part + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
-        *slash = '\0';
-        (void)mkdir(part, 0700); /* what is wrong shows when the file is opened */
-        *slash = '/';
-    }
+    snprintf(folder, sizeof folder, "%s", path);
+    char *slash = strrchr(folder, '/');
+    if (!slash || slash == folder)
+        return true;
+    *slash = '\0';
+    if (folders_make(folder) != FOLDERS_ANOTHERS && !folder_is_anothers(folder))
+        return true;
+    snprintf(reason, REASON_MAX,
+             "is met for the first time and cannot be recorded: root writes no %.160s where another user is at home: "
+             "set HOME or XDG_STATE_HOME to root's own, or known-peers= to a file of root's",
+             path);
+    return false;
 }
 
 /* flock and not fcntl: a record lock goes when this process closes any other descriptor of the file. The lock is a
@@ -185,8 +193,7 @@ enum known_answer known_peers_record(struct known_peers *known, const char *host
     /* Looked at before the lock: a chroot must not get a file of its own. */
     if (known_peers_refresh(known, false) != RESULT_OK) {
         snprintf(reason, REASON_MAX, "is met for the first time and cannot be recorded: %.250s", known->why);
-    } else {
-        make_folders(known->path);
+    } else if (make_folder(known->path, reason)) {
         const int lock = take_lock(known->path, reason);
         if (lock >= 0) {
             answer = record_locked(known, where, hash, recorded, reason);

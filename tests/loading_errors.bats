@@ -145,3 +145,25 @@ assert_not_loaded() { # OPTIONS MESSAGE [COMMAND in front of the program]...
     chmod 666 "$F"
     assert_not_loaded "$OWN known-peers=$F" "$F can be changed by everyone (mode 0666): chmod o-w $F"
 }
+
+@test "root with the HOME of somebody else makes and writes nothing there" {
+    local home=$BATS_TEST_TMPDIR/home known=$BATS_TEST_TMPDIR/home/known fingerprint
+    local root_in=(env -u XDG_STATE_HOME HOME="$home")
+    install -d -o nobody "$home"
+    assert_not_loaded '' "root makes no $home/.local/state/p2ptls where another user is at home: set HOME" \
+        "${root_in[@]}"
+    assert_equal "$(find "$home" -mindepth 1)" ''
+    fingerprint=sha256:$(printf '%064d' 1)
+    run "${root_in[@]}" "$ROOT/tools/p2ptls" trust add db:1 "$fingerprint"
+    assert_status 125
+    assert_output_has "$home is another user's: run this as that user"
+    assert_equal "$(find "$home" -mindepth 1)" ''
+
+    endpoint_listen server "accept *:* $OWN auth=insecure-none" --count 2 echo
+    local rule="connect *:* $OWN known-peers="
+    P2PTLS_LOG=info P2PTLS_POLICY=${rule}on run "${root_in[@]}" "${P2P[@]}" "$PROGRAMS/endpoint" "connect:$PORT" send:x
+    assert_output_has "cannot be recorded: root writes no $home/.local/state/p2ptls/known_peers where another user"
+    endpoint_connect "$rule$known" "$PORT" send:x
+    assert_output_has "cannot be recorded: root writes no $known where another user is at home"
+    assert_equal "$(find "$home" -mindepth 1)" ''
+}
