@@ -106,7 +106,7 @@ format:
 # under valgrind and are left to the sanitizers, as are those that load PKCS#11 modules or change their root directory.
 VALGRIND  := valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite,indirect \
              --child-silent-after-fork=yes $(addprefix --suppressions=,$(wildcard tests/valgrind.supp))
-VALGRIND_UNITS ?= $(filter-out test_handshake_attack test_identity_keys test_identity_source,$(notdir $(UNIT_BIN)))
+VALGRIND_UNITS ?= $(filter-out test_handshake_attack test_properties test_identity_keys test_identity_source,$(notdir $(UNIT_BIN)))
 valgrind: $(addprefix valgrind-,$(VALGRIND_UNITS))
 valgrind-%: $(BUILD)/tests/unit/%
 	$(VALGRIND) $<

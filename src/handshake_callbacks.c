@@ -131,11 +131,10 @@ static int verify_certificate(gnutls_session_t session)
 {
     struct handshake *hs = owner(session);
     enum policy_auth auth = identity_auth(hs->identity);
-    unsigned shown = 0;
 
     if (auth == AUTH_INSECURE_NONE && !identity_uses_psk(hs->identity))
         return 0;
-    if (auth == AUTH_REQUEST && hs->phase == PHASE_SERVER && !gnutls_certificate_get_peers(session, &shown))
+    if (auth == AUTH_REQUEST && hs->phase == PHASE_SERVER && !identity_peer_shows(hs->identity, session))
         return 0;
     return judge_identity(hs, session);
 }

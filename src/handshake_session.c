@@ -216,14 +216,12 @@ static enum record_suite suite_of(gnutls_session_t session)
 /* Nobody is asked, or a client that was asked showed nothing; a server always shows something. */
 static bool may_stay_unknown(const struct handshake *hs)
 {
-    unsigned shown = 0;
-
     switch (identity_auth(hs->identity)) {
     case AUTH_REQUIRE:
         return false;
     case AUTH_REQUEST:
         return hs->phase == PHASE_SERVER && !identity_uses_psk(hs->identity) &&
-               !gnutls_certificate_get_peers(hs->session, &shown);
+               !identity_peer_shows(hs->identity, hs->session);
     case AUTH_INSECURE_NONE:
         return !identity_uses_psk(hs->identity);
     }

@@ -76,6 +76,9 @@ unsigned identity_session_flags(const struct identity *id);
 
 struct tlsa_set; /* tlsa.h */
 
+/* Did the peer show anything of a kind that can be judged here? */
+bool identity_peer_shows(const struct identity *id, gnutls_session_t session);
+
 /* What the remote side must be, beyond being trusted. */
 struct identity_expectation {
     bool peer_is_server;         /* its TLS role, for usage=role */

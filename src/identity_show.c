@@ -24,12 +24,24 @@ static void write_priorities(const struct identity *id, bool server, char out[PR
 {
     const char *own = server ? "SRV" : "CLI", *peer = server ? "CLI" : "SRV";
 
+    /* GnuTLS refuses a client whose only kind is missing here, also where he need not show anything: so it is taken,
+     * and counts for nothing (identity_peer_shows). */
+    const bool takes_raw = id->accepts_raw || (server && id->kind == IDENTITY_RAW && id->auth == AUTH_REQUEST);
+
     if (id->kind == IDENTITY_PSK)
         snprintf(out, PRIORITIES_ROOM, "%s", PSK);
     else
         snprintf(out, PRIORITIES_ROOM, ":+ECDHE-ECDSA:+ECDHE-RSA:+CTYPE-%s-%s:+CTYPE-%s-X509%s%s%s%s", own,
-                 id->kind == IDENTITY_RAW ? "RAWPK" : "X509", peer, id->accepts_raw ? ":+CTYPE-" : "",
-                 id->accepts_raw ? peer : "", id->accepts_raw ? "-RAWPK" : "", CERTIFICATES);
+                 id->kind == IDENTITY_RAW ? "RAWPK" : "X509", peer, takes_raw ? ":+CTYPE-" : "", takes_raw ? peer : "",
+                 takes_raw ? "-RAWPK" : "", CERTIFICATES);
+}
+
+bool identity_peer_shows(const struct identity *id, gnutls_session_t session)
+{
+    unsigned count = 0;
+    const bool raw = gnutls_certificate_type_get2(session, GNUTLS_CTYPE_PEERS) == GNUTLS_CRT_RAWPK;
+
+    return gnutls_certificate_get_peers(session, &count) && (!raw || id->accepts_raw);
 }
 
 const char *identity_priorities(const struct identity *id, bool server)

@@ -3,10 +3,14 @@
  * proven. */
 #include "handshake_help.h"
 
+#include <gnutls/crypto.h>
+
 enum kind { KIND_X509, KIND_PSK };
 
 /* One side as an administrator would state it. */
 struct properties {
+    bool raw;  /* shows a raw public key (RFC 7250), and no certificate */
+    bool pins; /* knows the other side by its key, in whatever form it comes; else by a CA, which issues certificates */
     enum role_set role;
     enum policy_auth auth;
     enum policy_show show;
@@ -23,7 +27,7 @@ struct verdict {
 enum { AUTHS = 3, SHOWS = 3 };
 
 static struct certificate ca, other_ca, own;
-static struct identity *x509[AUTHS][SHOWS][2], *psk[2][2]; /* by auth, show and accepts; psk by auth (two of them) */
+static struct identity *shown[2][2][AUTHS][SHOWS][2], *psk[2][2]; /* by raw, pins, auth, show and accepts; by auth */
 
 /* ---- the oracle ---- */
 
@@ -33,7 +37,14 @@ static bool can_be(const struct properties *p, enum kind kind, enum role_set rol
     return (p->role & role) && !(hides && role == ROLE_SERVER);
 }
 
-/* The client sees the server's certificate first, and shows its own only then. */
+/* Whom nobody is asked about may show anything. */
+static bool takes_from(const struct properties *p, const struct properties *other)
+{
+    return !other->raw || p->pins || p->auth == AUTH_INSECURE_NONE;
+}
+
+/* The client sees the server's certificate first, and shows its own only then. A key that the other side cannot take is
+ * not shown: a server has then nothing to begin with. */
 static struct verdict judge_certificates(const struct properties *client, const struct properties *server)
 {
     struct verdict v = {0}; /* a: the client */
@@ -41,6 +52,9 @@ static struct verdict judge_certificates(const struct properties *client, const 
     bool looked = client->auth != AUTH_INSECURE_NONE;
     bool willing = client->show == SHOW_ALWAYS || (client->show == SHOW_PROVEN && looked && client->accepts);
 
+    if (!takes_from(client, server))
+        return v;
+    willing = willing && takes_from(server, client);
     if (looked && !client->accepts) {
         v.refused_by_a = true;
         return v;
@@ -91,14 +105,15 @@ static unsigned runs, passes;
 
 static void describe(char *text, size_t size, const struct properties *p)
 {
-    snprintf(text, size, "role=%d auth=%d show=%d accepts=%d", (int)p->role, (int)p->auth, (int)p->show, p->accepts);
+    snprintf(text, size, "%s role=%d auth=%d show=%d %s accepts=%d", p->raw ? "raw" : "x509", (int)p->role,
+             (int)p->auth, (int)p->show, p->pins ? "pins" : "ca", p->accepts);
 }
 
 static struct handshake_config config_of(const struct properties *p, enum kind kind, bool lower)
 {
     return (struct handshake_config){
         .effective = p->role,
-        .identity = kind == KIND_X509 ? x509[p->auth][p->show][p->accepts] : psk[p->auth][p->accepts],
+        .identity = kind == KIND_X509 ? shown[p->raw][p->pins][p->auth][p->show][p->accepts] : psk[p->auth][p->accepts],
         .random = {fill_forced, (void *)(lower ? &low : &high)},
     };
 }
@@ -108,7 +123,7 @@ static void check(const struct properties *a, const struct properties *b, const 
 {
     struct handshake_secrets of_a, of_b;
     bool a_done = handshake_state(pair->a.hs) == RESULT_OK, b_done = handshake_state(pair->b.hs) == RESULT_OK;
-    char text_a[100], text_b[100];
+    char text_a[120], text_b[120];
 
     describe(text_a, sizeof text_a, a);
     describe(text_b, sizeof text_b, b);
@@ -175,21 +190,33 @@ static void run_roles(struct properties a, struct properties b, enum kind kind)
 }
 
 /* The bits of n choose auth, show and trust of both sides. */
-static void certificates_in_every_combination(void **state)
+static void run_properties(const struct properties *of_a, const struct properties *of_b)
 {
-    (void)state;
     runs = passes = 0;
     for (unsigned n = 0; n < AUTHS * AUTHS * SHOWS * SHOWS * 4; n++) {
         unsigned m = n / 4;
-        struct properties a = {.accepts = n & 1}, b = {.accepts = n & 2};
+        struct properties a = *of_a, b = *of_b;
+        a.accepts = n & 1;
+        b.accepts = n & 2;
         a.auth = (enum policy_auth)(m % AUTHS);
         b.auth = (enum policy_auth)(m / AUTHS % AUTHS);
         a.show = (enum policy_show)(m / (AUTHS * AUTHS) % SHOWS);
         b.show = (enum policy_show)(m / (AUTHS * AUTHS * SHOWS));
         run_roles(a, b, KIND_X509);
     }
-    print_message("%u handshakes, %u of them through\n", runs, passes);
-    assert_in_range(passes, runs / 10, runs * 9 / 10); /* the table has both kinds */
+    print_message("%s that trusts %s, %s that trusts %s: %u handshakes, %u of them through\n",
+                  of_a->raw ? "a raw key" : "a certificate", of_a->pins ? "keys" : "a CA",
+                  of_b->raw ? "a raw key" : "a certificate", of_b->pins ? "keys" : "a CA", runs, passes);
+    assert_in_range(passes, runs / 20, runs * 9 / 10); /* the table has both kinds */
+}
+
+/* Certificates and raw keys, and those who take both or certificates alone. */
+static void credentials_that_are_shown_in_every_combination(void **state)
+{
+    (void)state;
+    for (unsigned n = 0; n < 16; n++)
+        run_properties(&(struct properties){.raw = n & 1, .pins = n & 2},
+                       &(struct properties){.raw = n & 4, .pins = n & 8});
 }
 
 /* A pre-shared key shows nothing, and whoever has it is proven: show= and auth=request change nothing. */
@@ -216,6 +243,35 @@ static void a_pre_shared_key_cannot_do_without_authentication(void **state)
                  "insecure-none");
 }
 
+/* Both sides have the same key, in one form or the other. */
+static void load_shown(bool raw, bool pins)
+{
+    static char pin[2][7 + 64 + 1] = {"sha256:0000000000000000000000000000000000000000000000000000000000000000"};
+    struct identity_files config = {.cert_file = raw ? NULL : write_certificates("own.crt", &own, NULL),
+                                    .key_file = write_key("own.key", &own, 0600)};
+    const char *trusted[2] = {write_certificates("other.crt", &other_ca, NULL),
+                              write_certificates("ca.crt", &ca, NULL)};
+    struct secret_bytes key = {0};
+    uint8_t hash[32];
+
+    assert_int_equal(identity_x509_spki(own.cert, &key), 0);
+    assert_int_equal(gnutls_hash_fast(GNUTLS_DIG_SHA256, key.bytes, key.len, hash), 0);
+    secret_wipe(&key);
+    snprintf(pin[1], sizeof pin[1], "sha256:");
+    for (size_t i = 0; i < sizeof hash; i++)
+        snprintf(pin[1] + 7 + 2 * i, 3, "%02x", hash[i]);
+    for (int n = 0; n < AUTHS * SHOWS * 2; n++) {
+        config.auth = (enum policy_auth)(n / 2 % AUTHS);
+        config.show = (enum policy_show)(n / 2 / AUTHS);
+        if (pins)
+            config.trust = (struct policy_trust){
+                .pins = pin[n % 2], .expression = {.ops = {TRUST_PINNED}, .count = 1, .terms = TRUST_PINNED}};
+        else
+            config.ca_file = trusted[n % 2];
+        shown[raw][pins][config.auth][config.show][n % 2] = load_ok(config);
+    }
+}
+
 static int setup(void **state)
 {
     if (folder_make(state) != 0)
@@ -223,16 +279,10 @@ static int setup(void **state)
     ca = make_certificate((struct certificate_spec){.name = "CA", .is_ca = true});
     other_ca = make_certificate((struct certificate_spec){.name = "Other", .is_ca = true});
     own = make_certificate((struct certificate_spec){.name = "node", .issuer = &ca});
-    struct identity_files config = {.cert_file = write_certificates("own.crt", &own, NULL),
-                                    .key_file = write_key("own.key", &own, 0600)};
-    const char *trusted[2] = {write_certificates("other.crt", &other_ca, NULL),
-                              write_certificates("ca.crt", &ca, NULL)};
-    for (int n = 0; n < AUTHS * SHOWS * 2; n++) {
-        config.auth = (enum policy_auth)(n / 2 % AUTHS);
-        config.show = (enum policy_show)(n / 2 / AUTHS);
-        config.ca_file = trusted[n % 2];
-        x509[config.auth][config.show][n % 2] = load_ok(config);
-    }
+    load_shown(false, false);
+    load_shown(false, true);
+    load_shown(true, false);
+    load_shown(true, true);
     for (int n = 0; n < 4; n++) {
         const char *key = n % 2 ? PSK_ALICE : "alice:000000000000000000000000000000ff\n";
         psk[n / 2][n % 2] = load_ok((struct identity_files){.psk_file = write_text("psk", key, 0600),
@@ -244,8 +294,8 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-    for (int n = 0; n < AUTHS * SHOWS * 2; n++)
-        identity_unref(x509[n / 2 % AUTHS][n / 2 / AUTHS][n % 2]);
+    for (int n = 0; n < AUTHS * SHOWS * 8; n++)
+        identity_unref(shown[n & 1][n >> 1 & 1][n / 8 % AUTHS][n / 8 / AUTHS][n >> 2 & 1]);
     for (int n = 0; n < 4; n++)
         identity_unref(psk[n / 2][n % 2]);
     free_certificate(&own);
@@ -257,7 +307,7 @@ static int teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(certificates_in_every_combination),
+        cmocka_unit_test(credentials_that_are_shown_in_every_combination),
         cmocka_unit_test(pre_shared_keys_in_every_combination),
         cmocka_unit_test(a_pre_shared_key_cannot_do_without_authentication),
     };
