@@ -72,7 +72,9 @@ static enum result on_alert(struct reading *r, const uint8_t *body, size_t len)
         return rx_end(r, RX_CLOSE_NOTIFY, 0);
     if (body[1] == 90) /* user_canceled is followed by close_notify (RFC 8446 section 6.1) */
         return RESULT_OK;
-    log_event(LOG_LEVEL_ERROR, "%s: the peer broke off with alert %d", r->c->peer, body[1]);
+    char why[HANDSHAKE_WHY_MAX];
+    result_ignore(handshake_reason_alert(body[1], r->c->identity, true, why));
+    log_event(LOG_LEVEL_ERROR, "%s: broken off: %s", r->c->peer, why);
     /* In TLS 1.3 a server judges the client's certificate after the client has finished (RFC 8446 section 4.4.2.4):
      * bad_certificate to unknown_ca's neighbours, access_denied, certificate_required. */
     bool identity = (body[1] >= 41 && body[1] <= 46) || body[1] == 48 || body[1] == 49 || body[1] == 51 ||

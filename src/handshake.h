@@ -90,4 +90,10 @@ struct handshake_secrets {
 /* After RESULT_OK. The caller wipes *out. */
 void handshake_take_secrets(struct handshake *hs, struct handshake_secrets *out);
 
+/* What an alert of the peer means, in words, and which result it is. id: of this side, or NULL; own_was_shown: what
+ * this side shows may have reached the peer. Also for alerts that come after the handshake: a server is the last to
+ * judge. */
+enum result handshake_reason_alert(uint8_t alert, const struct identity *id, bool own_was_shown,
+                                   char why[HANDSHAKE_WHY_MAX]);
+
 #endif

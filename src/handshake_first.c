@@ -49,6 +49,8 @@ static enum result become_server(struct handshake *hs)
     enum result result = handshake_names_judge(hs);
     if (result != RESULT_AGAIN)
         return result;
+    if ((result = handshake_kinds_judge(hs)) != RESULT_AGAIN)
+        return result;
     if ((result = handshake_reflection_judge(hs)) != RESULT_AGAIN)
         return result;
     if ((result = handshake_session_make(hs, true)) != RESULT_OK)
@@ -93,7 +95,7 @@ static enum result accept_server_hello(struct handshake *hs)
 static enum result judge_alert(struct handshake *hs)
 {
     char why[HANDSHAKE_WHY_MAX];
-    enum result result = handshake_reason_alert(hs->first.wire[RECORD_HEADER + 1], why);
+    enum result result = handshake_reason_alert(hs->first.wire[RECORD_HEADER + 1], hs->identity, false, why);
 
     return handshake_fail_silently(hs, result, why);
 }

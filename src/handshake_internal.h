@@ -140,8 +140,15 @@ MUST_USE enum result handshake_record_server_hello(struct handshake *hs);
 MUST_USE enum result handshake_first_record(struct handshake *hs);
 
 /* handshake_reason.c: words for people. */
-const char *handshake_reason_refused(const struct handshake *hs);               /* role_judge said OUTCOME_REFUSE */
-enum result handshake_reason_alert(uint8_t alert, char why[HANDSHAKE_WHY_MAX]); /* the peer's */
+const char *handshake_reason_refused(const struct handshake *hs); /* role_judge said OUTCOME_REFUSE */
+/* handshake_kinds.c: is it that the kinds of credentials do not meet? Server: NULL or the reason, and the alert. The
+ * other one, of an alert: RESULT_INVALID if it says nothing about kinds. */
+/* The first hello, before it is answered: a pre-shared key on one side alone. RESULT_AGAIN, or it came through
+ * handshake_fail. */
+MUST_USE enum result handshake_kinds_judge(struct handshake *hs);
+const char *handshake_kinds_differ(const struct handshake *hs, uint8_t *alert);
+enum result handshake_kinds_alert(const struct identity *id, uint8_t alert, bool own_was_shown,
+                                  char why[HANDSHAKE_WHY_MAX]);
 /* Of a GnuTLS error: the result, the alert to send and the text. */
 enum result handshake_reason_error(const struct handshake *hs, int error, uint8_t *alert, char why[HANDSHAKE_WHY_MAX]);
 

@@ -70,13 +70,20 @@ static const struct alert_text alert_texts[] = {
     {ALERT_UNKNOWN_PSK_IDENTITY, RESULT_IDENTITY,
      "does not know our pre-shared key's name (unknown_psk_identity): compare psk= on both sides"},
     {ALERT_CERTIFICATE_REQUIRED, RESULT_IDENTITY,
-     "wants a certificate (certificate_required): set cert= and key= here, and show=always if they are there"},
+     "wants a certificate (certificate_required): set cert= and key= here; if they are there, show=always, and a kind "
+     "of "
+     "key whose signatures it takes"},
     {ALERT_NO_APPLICATION_PROTOCOL, RESULT_PROTOCOL,
      "speaks none of our application protocols (no_application_protocol): compare alpn= on both sides"},
 };
 
-enum result handshake_reason_alert(uint8_t alert, char why[HANDSHAKE_WHY_MAX])
+enum result handshake_reason_alert(uint8_t alert, const struct identity *id, bool own_was_shown,
+                                   char why[HANDSHAKE_WHY_MAX])
 {
+    const enum result of_kinds = handshake_kinds_alert(id, alert, own_was_shown, why);
+
+    if (of_kinds != RESULT_INVALID)
+        return of_kinds;
     for (size_t i = 0; i < sizeof alert_texts / sizeof alert_texts[0]; i++) {
         if (alert_texts[i].alert == alert) {
             snprintf(why, HANDSHAKE_WHY_MAX, "the peer %s", alert_texts[i].text);
@@ -155,10 +162,34 @@ static const struct error_text *find_error(const struct handshake *hs, int error
     return NULL;
 }
 
+/* GnuTLS finds nothing that both sides can do, or was shown nothing. */
+static bool is_about_kinds(int error)
+{
+    switch (error) {
+    case GNUTLS_E_NO_CIPHER_SUITES:
+    case GNUTLS_E_UNKNOWN_CIPHER_SUITE:
+    case GNUTLS_E_INSUFFICIENT_CREDENTIALS:
+    case GNUTLS_E_UNSUPPORTED_CERTIFICATE_TYPE:
+    case GNUTLS_E_INCOMPATIBLE_SIG_WITH_KEY:
+    case GNUTLS_E_UNSUPPORTED_SIGNATURE_ALGORITHM:
+    case GNUTLS_E_NO_CERTIFICATE_FOUND:
+    case GNUTLS_E_CERTIFICATE_REQUIRED:
+        return true;
+    default:
+        return false;
+    }
+}
+
 enum result handshake_reason_error(const struct handshake *hs, int error, uint8_t *alert, char why[HANDSHAKE_WHY_MAX])
 {
     const struct error_text *known = find_error(hs, error);
+    const char *kinds = is_about_kinds(error) ? handshake_kinds_differ(hs, alert) : NULL;
     int level;
+
+    if (kinds) {
+        snprintf(why, HANDSHAKE_WHY_MAX, "%s", kinds);
+        return RESULT_IDENTITY;
+    }
 
     if (known) {
         *alert = known->alert;

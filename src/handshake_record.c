@@ -82,7 +82,7 @@ static enum result take_alert(struct handshake *hs)
 
     if (hs->have != RECORD_HEADER + 2)
         return refuse_record(hs, ALERT_DECODE_ERROR, "a malformed alert came");
-    enum result result = handshake_reason_alert(hs->record[RECORD_HEADER + 1], why);
+    enum result result = handshake_reason_alert(hs->record[RECORD_HEADER + 1], hs->identity, hs->encrypted, why);
     return handshake_fail_silently(hs, result, why);
 }
 

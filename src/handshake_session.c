@@ -286,11 +286,12 @@ static enum result refuse_session(struct handshake *hs, int error)
     if (hs->verdict.result != RESULT_INVALID)
         return handshake_fail(hs, hs->verdict.result, hs->verdict.alert, hs->verdict.why);
     if (error == GNUTLS_E_FATAL_ALERT_RECEIVED || error == GNUTLS_E_WARNING_ALERT_RECEIVED) {
-        enum result result = handshake_reason_alert((uint8_t)gnutls_alert_get(hs->session), why);
+        enum result result =
+            handshake_reason_alert((uint8_t)gnutls_alert_get(hs->session), hs->identity, hs->encrypted, why);
         return handshake_fail_silently(hs, result, why);
     }
     if (error == GNUTLS_E_SESSION_EOF || error == GNUTLS_E_PREMATURE_TERMINATION) {
-        enum result result = handshake_reason_alert(ALERT_CLOSE_NOTIFY, why);
+        enum result result = handshake_reason_alert(ALERT_CLOSE_NOTIFY, hs->identity, hs->encrypted, why);
         return handshake_fail_silently(hs, result, why);
     }
     enum result result = handshake_reason_error(hs, error, &alert, why);

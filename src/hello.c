@@ -109,6 +109,21 @@ enum result hello_parse_client(struct hello *h, const uint8_t *message, size_t l
     return parse_extensions(h, extensions);
 }
 
+bool hello_extension(const struct hello *h, uint16_t type, struct cursor *body)
+{
+    struct cursor message = {h->message, h->message_len}, list;
+    const uint8_t *header;
+    uint16_t found;
+
+    if (h->kind != HELLO_CLIENT || !cursor_take(&message, MESSAGE_HEADER, &header) || !skip_fixed_part(&message) ||
+        !cursor_vec16(&message, &list))
+        return false;
+    while (cursor_u16(&list, &found) && cursor_vec16(&list, body))
+        if (found == type)
+            return true;
+    return false;
+}
+
 static bool looks_like_ssl2(const uint8_t *header)
 {
     return (header[0] & 0x80) && header[2] == MESSAGE_CLIENT_HELLO && header[3] <= 3;

@@ -65,6 +65,8 @@ MUST_USE enum result hello_parse_client(struct hello *h, const uint8_t *message,
  * The DNS name of server_name (RFC 6066 section 3), terminated. False: none, or not one of a usual host. */
 bool hello_server_name(const struct hello *h, char out[HELLO_NAME_MAX + 1]);
 bool hello_offers_protocol(const struct hello *h, const uint8_t *name, size_t len); /* RFC 7301 */
+/* Is there such an extension in a whole ClientHello? *body is what is in it. */
+bool hello_extension(const struct hello *h, uint16_t type, struct cursor *body);
 /* The client's random, 32 bytes. */
 const uint8_t *hello_random(const struct hello *h);
 

@@ -76,6 +76,13 @@ unsigned identity_session_flags(const struct identity *id);
 
 struct tlsa_set; /* tlsa.h */
 
+/* In words: "a certificate", "a raw public key (key= without cert=)" or "a pre-shared key (psk=)". */
+const char *identity_kind_words(const struct identity *id);
+bool identity_shows_raw(const struct identity *id);
+bool identity_takes_raw(const struct identity *id);
+/* The number of a signature scheme (RFC 8446 section 4.2.3): does the own key sign so? */
+bool identity_signs_by(const struct identity *id, uint16_t scheme);
+
 /* Did the peer show anything of a kind that can be judged here? */
 bool identity_peer_shows(const struct identity *id, gnutls_session_t session);
 

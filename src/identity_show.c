@@ -44,6 +44,50 @@ bool identity_peer_shows(const struct identity *id, gnutls_session_t session)
     return gnutls_certificate_get_peers(session, &count) && (!raw || id->accepts_raw);
 }
 
+const char *identity_kind_words(const struct identity *id)
+{
+    switch (id->kind) {
+    case IDENTITY_RAW:
+        return "a raw public key (key= without cert=)";
+    case IDENTITY_PSK:
+        return "a pre-shared key (psk=)";
+    case IDENTITY_X509:
+    case IDENTITY_INVALID:
+        break;
+    }
+    return "a certificate";
+}
+
+bool identity_shows_raw(const struct identity *id)
+{
+    return id->kind == IDENTITY_RAW;
+}
+
+bool identity_takes_raw(const struct identity *id)
+{
+    return id->accepts_raw;
+}
+
+bool identity_signs_by(const struct identity *id, uint16_t scheme)
+{
+    unsigned bits = 0;
+
+    if (!id->chain_len)
+        return false;
+    switch (gnutls_pubkey_get_pk_algorithm(id->chain[0].pubkey, &bits)) {
+    case GNUTLS_PK_EDDSA_ED25519:
+        return scheme == 0x0807;
+    case GNUTLS_PK_ECDSA:
+        return scheme == (bits == 256 ? 0x0403 : bits == 384 ? 0x0503 : 0x0603);
+    case GNUTLS_PK_RSA:
+        return scheme >= 0x0804 && scheme <= 0x0806;
+    case GNUTLS_PK_RSA_PSS:
+        return scheme >= 0x0809 && scheme <= 0x080b;
+    default:
+        return false;
+    }
+}
+
 const char *identity_priorities(const struct identity *id, bool server)
 {
     return server ? id->server_priorities : id->client_priorities;

@@ -68,6 +68,19 @@ start_gnutls_serv() { # sets PORT
     wait_for_log server ' error: '
 }
 
+@test "kinds of credentials that do not meet are refused with a reason on both sides, also after the client has finished" {
+    (umask 077 && printf 'one:%s\n' "$NEW" >"$BATS_TEST_TMPDIR/keys")
+    endpoint_listen acceptor "accept *:* role=server cert=$PKI/server.pem key=$PKI/server.key $TRUST" recv:5
+    endpoint_connect "connect *:* role=client key=$PKI/client.key $TRUST peer=server.test connect=wait" "$PORT" recv:5
+    assert_output_has 'this side has a raw public key (key= without cert=)'
+    wait_for_log acceptor 'the peer has a raw public key (key= without cert=)'
+    stop acceptor
+    endpoint_listen acceptor "accept *:* role=server psk=$BATS_TEST_TMPDIR/keys" recv:5
+    endpoint_connect "connect *:* role=client key=$PKI/client.key $TRUST" "$PORT" recv:5
+    assert_output_has 'and the kind of credential: this side has a raw public key'
+    wait_for_log acceptor 'the peer offers no pre-shared key'
+}
+
 @test "of several pre-shared keys each is accepted by its name, and an unknown one is refused" {
     (umask 077 && printf '%s\n' "old:$OLD" "new:$NEW" >"$BATS_TEST_TMPDIR/keys")
     serve "accept *:* role=server psk=$BATS_TEST_TMPDIR/keys"
