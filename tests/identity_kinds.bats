@@ -68,7 +68,7 @@ start_gnutls_serv() { # sets PORT
     wait_for_log server ' error: '
 }
 
-@test "kinds of credentials that do not meet are refused with a reason on both sides, also after the client has finished" {
+@test "kinds of credentials that do not meet are refused with a reason on both sides, also after the end of one" {
     (umask 077 && printf 'one:%s\n' "$NEW" >"$BATS_TEST_TMPDIR/keys")
     endpoint_listen acceptor "accept *:* role=server cert=$PKI/server.pem key=$PKI/server.key $TRUST" recv:5
     endpoint_connect "connect *:* role=client key=$PKI/client.key $TRUST peer=server.test connect=wait" "$PORT" recv:5
