@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 enum { EXECVE_CHECK = 0x10000, STRING_MAX = 32 * 4096, LIMIT_MIN = 128 * 1024, LIMIT_MAX = 6 * 1024 * 1024 };
-enum { SCRIPT_DEPTH = 4, SCRIPT_HEAD = 256 };
+enum { SCRIPT_DEPTH = 4 };
 
 struct vectors {
     char *const *argv, *const *envp;
@@ -75,12 +75,10 @@ static int foresee(const char *path, const struct vectors *v)
     return too_big(path, v) ? E2BIG : 0;
 }
 
-/* What a file names behind #!, of which the kernel reads so much (BINPRM_BUF_SIZE). False: it is no script, or cannot
- * be read, which an exec need not do. */
-static bool interpreter_of(const char *path, char name[static SCRIPT_HEAD])
+bool exec_image_interpreter(const char *path, char name[static EXEC_IMAGE_SCRIPT_HEAD])
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    ssize_t n = fd < 0 ? -1 : read(fd, name, SCRIPT_HEAD - 1);
+    ssize_t n = fd < 0 ? -1 : read(fd, name, EXEC_IMAGE_SCRIPT_HEAD - 1);
     if (fd >= 0)
         close(fd);
     if (n < 2 || name[0] != '#' || name[1] != '!')
@@ -102,9 +100,9 @@ static int error_of_file(const char *path, const struct vectors *v)
 
 static int error_of(const char *path, const struct vectors *v)
 {
-    char name[SCRIPT_HEAD];
+    char name[EXEC_IMAGE_SCRIPT_HEAD];
     int error = error_of_file(path, v);
-    for (int depth = 0; !error && depth < SCRIPT_DEPTH && interpreter_of(path, name); depth++) {
+    for (int depth = 0; !error && depth < SCRIPT_DEPTH && exec_image_interpreter(path, name); depth++) {
         error = error_of_file(name, v);
         path = name;
     }

@@ -23,6 +23,11 @@ enum exec_image exec_image_of(const char *file, bool search);
  * readable memory. */
 bool exec_image_fails(const char *file, bool search, char *const argv[], char *const envp[]);
 
+/* exec_check.c: what a file names behind #!, of which the kernel reads so much (BINPRM_BUF_SIZE). False: it is no
+ * script, or cannot be read, which an exec need not do. */
+enum { EXEC_IMAGE_SCRIPT_HEAD = 256 };
+bool exec_image_interpreter(const char *path, char name[static EXEC_IMAGE_SCRIPT_HEAD]);
+
 /* Does this environment bring the library in, with a policy? */
 bool exec_image_environment_keeps(char *const envp[]);
 

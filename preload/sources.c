@@ -7,26 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/auxv.h>
-#include <unistd.h>
 
 #define SYSTEM_FOLDER "/etc/p2ptls"
-
-/* The file that runs, for for=. Without /proc: what execve was given. */
-static const char *program_path(char path[PATH_MAX])
-{
-    static const char deleted[] = " (deleted)"; /* proc(5) */
-    ssize_t n = readlink("/proc/self/exe", path, PATH_MAX - 1);
-    if (n <= 0) {
-        const char *name = (const char *)getauxval(AT_EXECFN);
-        return name && *name ? name : NULL;
-    }
-    size_t len = (size_t)n, tail = sizeof deleted - 1;
-    if (len > tail && !memcmp(path + len - tail, deleted, tail))
-        len -= tail;
-    path[len] = '\0';
-    return path;
-}
 
 static enum result unreadable(struct policy_error *error, const char *source, const char *why)
 {
@@ -108,11 +90,11 @@ static enum result add_of_user(struct sources_view *view, struct policy **p, con
 
 enum result sources_load(struct sources_view *view, struct policy **out, struct policy_error *error)
 {
-    char path[PATH_MAX];
     struct policy *p = NULL;
     bool exists = false;
     const struct policy_host host = {
-        .program = program_path(path), .read = source_file_read, .match = source_files_match};
+        .ctx = &view->program, .is_program = program_is, .read = source_file_read, .match = source_files_match};
+    view->program.secure = view->secure;
     view->user_folder[0] = '\0';
     *out = NULL;
     enum result result = add_folder(&p, &host, SYSTEM_FOLDER, true, &exists, error);

@@ -2,6 +2,8 @@
 #ifndef P2PTLS_SOURCES_H
 #define P2PTLS_SOURCES_H
 
+#include "program.h"
+
 #include "policy.h"
 
 #include <limits.h>
@@ -9,6 +11,7 @@
 struct sources_view {
     const char *(*get)(void *ctx, const char *name); /* a variable of the environment, or NULL */
     void *ctx;
+    struct program program;     /* zeroed: this one; program.asked: whose rules are looked for, instead */
     bool secure;                /* AT_SECURE (getauxval(3)): only /etc/p2ptls counts */
     char user_folder[PATH_MAX]; /* out: that of the user's files, if there is one; else empty */
 };

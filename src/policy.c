@@ -10,6 +10,11 @@ bool policy_is_empty(const struct policy *p)
     return !p || (!p->count && !p->for_others);
 }
 
+size_t policy_count_for_others(const struct policy *p)
+{
+    return p ? p->for_others : 0;
+}
+
 size_t policy_count(const struct policy *p)
 {
     return p ? p->count : 0;

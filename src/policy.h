@@ -118,7 +118,8 @@ enum { POLICY_WHY_MAX = 300 };
 /* What the parser asks the embedder for; src/ reads no files of its own accord. */
 struct policy_host {
     void *ctx;
-    const char *program; /* absolute path of the running program, for for=; NULL: rules with for= hold nowhere */
+    /* For for=: is this the program, by the name of its file or an absolute path? */
+    bool (*is_program)(void *ctx, const char *item);
     /* The whole of a file, malloced, at most POLICY_TEXT_MAX bytes, after looking at its owner and mode. trusted: as
      * in struct policy_source. RESULT_CONFIG: why not. */
     enum result (*read)(void *ctx, const char *path, bool trusted, char **text, size_t *len, char why[POLICY_WHY_MAX]);
@@ -152,6 +153,9 @@ MUST_USE enum result policy_parse(struct policy **out, const char *source, const
 
 /* No rule at all was given, not even one for other programs: such a policy is none. */
 bool policy_is_empty(const struct policy *p);
+
+/* How many rules policy_finish left out, since for= names other programs. */
+size_t policy_count_for_others(const struct policy *p);
 
 size_t policy_count(const struct policy *p);
 const struct policy_rule *policy_rule_at(const struct policy *p, size_t i);

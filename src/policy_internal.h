@@ -221,7 +221,7 @@ option_parser policy_parse_ca, policy_parse_pin, policy_parse_known_peers, polic
 
 /* policy_scope.c: for whom, from where. */
 option_parser policy_parse_from, policy_parse_for, policy_parse_mode;
-bool policy_is_for(const struct options *o, const char *program); /* NULL: not known */
+bool policy_is_for(const struct options *o, const struct policy_host *host); /* NULL: no program is known */
 
 /* Has the list of peer= a pattern for PSKs, or for anything else? */
 bool policy_has_psk_pattern(const char *patterns);

@@ -127,7 +127,7 @@ static bool parse_rest(struct parser *p, struct policy_rule *rule)
         return false;
     rule->directions = usable_directions(rule);
     policy_inherit(&options, &p->set, scope);
-    bool concerns_us = policy_is_for(&options, p->from->host ? p->from->host->program : NULL);
+    bool concerns_us = policy_is_for(&options, p->from->host);
     rule->for_others = !concerns_us;
     if (!(options.given & BIT(OPTION_ID)))
         return policy_apply_options(&p->lx, &options, rule);

@@ -2,6 +2,7 @@
  * looks on (mode=). */
 #include "policy_internal.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -51,14 +52,16 @@ bool policy_parse_mode(struct lexer *lx, struct word w, struct options *o)
     return ok;
 }
 
-bool policy_is_for(const struct options *o, const char *program)
+bool policy_is_for(const struct options *o, const struct policy_host *host)
 {
     if (!o->programs)
         return true;
+    char name[POLICY_WORD_MAX + 1];
     struct word rest = {o->programs, strlen(o->programs), {0}, 0}, item;
-    const char *base = program ? strrchr(program, '/') : NULL;
-    while (program && policy_next_item(&rest, &item))
-        if (policy_word_is(item, item.at[0] == '/' || !base ? program : base + 1))
+    while (host && policy_next_item(&rest, &item)) {
+        snprintf(name, sizeof name, "%.*s", (int)item.len, item.at);
+        if (host->is_program(host->ctx, name))
             return true;
+    }
     return false;
 }

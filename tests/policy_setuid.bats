@@ -71,6 +71,16 @@ as_user() { # COMMAND...
     assert_output 'deny secure=0 root=0'
 }
 
+@test "a set-uid program has the name of its file, whatever link its caller made" {
+    system_policy a 'connect *:9 plain for=chosen; connect *:9 deny'
+    as_user ln -s /etc/p2ptls.d/usual /etc/p2ptls.d/home/chosen
+    run as_user /etc/p2ptls.d/home/chosen
+    assert_output 'plain secure=0 root=0'
+    as_user ln -sf /etc/p2ptls.d/set-uid /etc/p2ptls.d/home/chosen
+    run as_user /etc/p2ptls.d/home/chosen
+    assert_contains "$output" 'deny secure=1 root=1'
+}
+
 @test "a set-uid program writes no log where its caller says" {
     system_policy a 'connect *:9 deny'
     run as_user env P2PTLS_LOG=debug:/etc/p2ptls.d/home/log/usual /etc/p2ptls.d/usual

@@ -106,6 +106,44 @@ assert_not_started() { # PART...: of the message
     assert_decision plain
 }
 
+@test "for= knows the link by which a program was started, and no name that leads to another file" {
+    local program
+    program=$(realpath "$PYTHON")
+    PYTHON=$BATS_TEST_TMPDIR/redis-server
+    ln -s "$program" "$PYTHON"
+    mkdir "$BATS_TEST_TMPDIR/other"
+    ln -s "$program" "$BATS_TEST_TMPDIR/other/redis-server"
+    ln -s "$program" "$BATS_TEST_TMPDIR/redis-cli"
+    local -A decisions=([redis-server]=deny ["$PYTHON"]=deny ["${program##*/}"]=deny ["$program"]=deny
+        ["$BATS_TEST_TMPDIR/other/redis-server"]=deny ["$BATS_TEST_TMPDIR/redis-cli"]=plain [redis-cli]=plain
+        ["/bin/redis-server-of-another-kind"]=plain)
+    local name
+    for name in "${!decisions[@]}"; do
+        system_policy a "connect *:9 deny for=$name"
+        assert_decision "${decisions[$name]}" || fail "for=$name" || return
+    done
+    # argv[0] is any text.
+    system_policy a 'connect *:9 deny for=redis-cli'
+    # shellcheck disable=SC2016 # for the inner shell
+    assert_decision plain bash -c 'exec -a redis-cli env "$@"' -
+}
+
+@test "for= knows the interpreter of a script by the link in its first line" {
+    local script=$BATS_TEST_TMPDIR/script
+    ln -s "$(realpath "$PYTHON")" "$BATS_TEST_TMPDIR/snake"
+    cat >"$script" <<END
+#!$BATS_TEST_TMPDIR/snake
+import sys
+exec(sys.argv[2])
+END
+    chmod +x "$script"
+    PYTHON=$script
+    system_policy a 'connect *:9 deny for=snake'
+    assert_decision deny
+    system_policy a 'connect *:9 deny for=script'
+    assert_decision plain
+}
+
 # ---- include ---------------------------------------------------------------------------------------------------------
 
 @test "an included file inherits what is set, and what it sets ends with it" {
