@@ -39,9 +39,22 @@ static const char *believed_variable(void *ctx, const char *name)
     return secure_getenv(name); /* the caller of a set-uid program decides nothing in it */
 }
 
+/* The launcher asks what a policy would be in a program that it has not started: nobody else can tell. */
+static void answer(const struct policy *p) __attribute__((noreturn));
+static void answer(const struct policy *p)
+{
+    char text[80];
+    int n = snprintf(text, sizeof text, "p2ptls: rules %zu, for other programs %zu\n", p ? policy_count(p) : 0,
+                     policy_count_for_others(p));
+    sys3(SYS_write, 1L, text, (long)n);
+    sys1(SYS_exit_group, 0L);
+    __builtin_unreachable();
+}
+
 void init_read_environment(void)
 {
     struct sources_view view = {.get = believed_variable, .secure = getauxval(AT_SECURE)};
+    view.program.asked = secure_getenv("P2PTLS_CHECK");
     struct policy_error error = {0};
     enum result result = sources_load(&view, &policy, &error);
     if (result == RESULT_NOMEM)
@@ -51,6 +64,8 @@ void init_read_environment(void)
     if (result != RESULT_OK)
         stop("p2ptls: %s:%u:%u: %s; the program was not started\n", error.source, error.line, error.column,
              error.message);
+    if (view.program.asked)
+        answer(policy);
     exec_image_remember(view.user_folder);
 }
 

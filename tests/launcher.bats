@@ -59,8 +59,49 @@ teardown_file() { launcher_teardown_file; }
     P2PTLS_POLICY='connect *:1' run "$LAUNCHER" run echo started
     assert_status 0
     assert_output started
-    P2PTLS_CONFIG=/dev/null run "$LAUNCHER" run echo started
+    echo 'connect *:1' >"$BATS_TEST_TMPDIR/policy"
+    P2PTLS_CONFIG=$BATS_TEST_TMPDIR/policy run "$LAUNCHER" run echo started
     assert_status 0
+}
+
+@test "a policy without a rule, whatever its source, would protect nothing: nothing is started" {
+    export P2PTLS_LIBRARY=$LIBRARY
+    cd "$BATS_TEST_TMPDIR"
+    echo '# connect *:1' >comment
+    mkdir -p relative/p2ptls home/.config/p2ptls
+    echo 'connect *:1' >relative/p2ptls/a.conf
+    local -a cases=("-r 'set role=client'" '-f comment' '-r "# connect *:1"')
+    local case
+    for case in "${cases[@]}"; do
+        eval "run '$LAUNCHER' run $case -- echo started"
+        assert_status 125
+        assert_output_has 'nothing would be protected'
+        assert_output_without started$'\n'
+    done
+    # XDG Base Directory Specification: a relative path is ignored.
+    XDG_CONFIG_HOME=relative HOME=$PWD/home run "$LAUNCHER" run -- echo started
+    assert_status 125
+    assert_output_has 'nothing would be protected'
+    XDG_CONFIG_HOME=$PWD/relative HOME=$PWD/home run "$LAUNCHER" run -- echo started
+    assert_status 0
+    assert_output started
+}
+
+@test "a policy whose rules are all for other programs is warned of: the program may start these" {
+    export P2PTLS_LIBRARY=$LIBRARY
+    run "$LAUNCHER" run -r 'connect *:1 for=other' -- echo started
+    assert_status 0
+    assert_output_has 'p2ptls: warning: echo: every rule is for other programs (for=): what this one connects itself'
+    assert_equal "${lines[1]}" started
+    ln -s "$(type -P echo)" "$BATS_TEST_TMPDIR/other"
+    run "$LAUNCHER" run -r 'connect *:1 for=other' -- "$BATS_TEST_TMPDIR/other" started
+    assert_output started
+    run "$LAUNCHER" run -r 'connect *:1 for=echo' -- env echo started
+    assert_output started
+    printf '#!/usr/bin/env sh\necho started\n' >"$BATS_TEST_TMPDIR/script"
+    chmod +x "$BATS_TEST_TMPDIR/script"
+    run "$LAUNCHER" run -r 'connect *:1 for=sh' -- "$BATS_TEST_TMPDIR/script"
+    assert_output started
 }
 
 @test "the rules of -r come in their order, before an inherited policy" {

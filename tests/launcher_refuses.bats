@@ -194,11 +194,12 @@ setup() {
     assert_refused ./loop 'too many scripts'
 }
 
-@test "an env that could take the library out of the environment is refused" {
+@test "an env that could take the library or the policy out of the environment is refused" {
     local words
     # shellcheck disable=SC2016 # env -S would expand it
     for words in '-i' '--ignore-environment' '-S -i sh' '-S -u LD_PRELOAD sh' '-S LD_PRELOAD= sh' '-S "sh"' \
-        '-S ${SHELL}'; do
+        '-S ${SHELL}' '-S P2PTLS_POLICY= sh' '-S A=1 P2PTLS_CONFIG=/dev/null sh' '-S XDG_CONFIG_HOME=/ sh' \
+        '-S HOME=/nowhere sh'; do
         script ./a-script "#!/usr/bin/env $words\necho started\n"
         run launch ./a-script
         assert_status 125
@@ -313,6 +314,14 @@ own_library() { # makes a copy of the stand-ins in the test's folder, for tests 
     assert_status 125
     assert_output_has 'does not load'
     assert_output_has 'cannot be preloaded'
+}
+
+@test "a library that does not answer which rules hold in the program is refused" {
+    own_library
+    shared_library own/libp2ptls.so
+    run launch echo started
+    assert_status 125
+    assert_output_has 'does not say which rules hold in it'
 }
 
 @test "a path that LD_PRELOAD cannot name is refused" {
