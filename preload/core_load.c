@@ -12,9 +12,9 @@
 #include <string.h>
 
 const struct core_api *core;
+int core_load_error = EKEYREJECTED;
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static bool failed;
 
 /* The core lies beside this library. */
 static bool core_path(char *path, size_t room)
@@ -67,6 +67,8 @@ static const struct core_api *open_core(void)
     void *so = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     core_open open_it = so ? (core_open)dlsym(so, "p2ptls_core_open") : NULL;
     const struct core_api *api = open_it ? open_it(&host) : NULL;
+    const bool scarce = errno == EMFILE || errno == ENFILE || errno == ENOMEM;
+    core_load_error = !so && scarce ? errno : EKEYREJECTED;
     if (!api)
         log_event(LOG_LEVEL_ERROR, "cannot load the TLS core, selected sockets are refused: %s",
                   so && open_it ? "libp2ptls-core.so is of another version" : dlerror());
@@ -81,10 +83,8 @@ bool core_load(void)
         return false; /* its memory is its parent's */
     library_enter();
     pthread_mutex_lock(&lock);
-    if (!core && !failed) {
-        core = open_core();
-        failed = !core;
-    }
+    if (!core)
+        core = open_core(); /* what failed for want of descriptors or memory may go well the next time */
     pthread_mutex_unlock(&lock);
     library_leave();
     return core != NULL;

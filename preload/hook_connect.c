@@ -42,7 +42,9 @@ static int connect_protected(int fd, const struct sockaddr *to, socklen_t len, c
     bool fast_open = no_fast_open(fd);
     /* Selected before the first packet leaves, so that no other thread's write slips through in between. */
     streams_adopt(fd);
-    struct desc *d = select_connection(fd, rule, true, leads_to);
+    /* After an attempt in clear, copies of the number may be taken for plain. */
+    struct desc *d = table_word(fd) == WORD_PLAIN ? select_midstream(fd, rule, true, leads_to)
+                                                  : select_connection(fd, rule, true, leads_to);
     if (!d) {
         set_fastopen_connect(fd, fast_open);
         return -1;
@@ -124,13 +126,28 @@ static bool is_unconnected(uintptr_t word)
     return word == WORD_SOCKET || word == WORD_BOUND || word == WORD_BOUND_PLAIN;
 }
 
+static void unconnect_one(int fd, void *cookie)
+{
+    uintptr_t plain = WORD_PLAIN;
+    if ((unsigned)fd < table_size && table_word(fd) == plain && socket_cookie(fd) == *(uint64_t *)cookie)
+        atomic_compare_exchange_strong(&table[fd], &plain, WORD_SOCKET);
+}
+
+/* The next connect decides, for all numbers of the socket. (Without /proc they stay plain, and it will be refused.) */
+static void unconnect(int fd)
+{
+    uint64_t cookie = socket_cookie(fd);
+    if (cookie)
+        each_open_number(unconnect_one, &cookie);
+}
+
 /* Unselected for good: from now on the number is looked at no more. */
 static int connect_plain(int fd, const struct sockaddr *to, socklen_t len)
 {
     int r = real()->connect(fd, to, len);
     uintptr_t word = table_word(fd);
     if (r == 0 && is_unspec(to, len) && table_word(fd) == WORD_PLAIN && !thread.in_vfork_child && is_tcp_stream(fd))
-        table_set(fd, WORD_SOCKET); /* the next connect decides, for its dups too */
+        unconnect(fd);
     if (r == 0 && is_unspec(to, len))
         return r;
     if ((r == 0 || errno == EINPROGRESS || errno == EINTR) && (unsigned)fd < table_size && !thread.in_vfork_child &&
@@ -182,6 +199,13 @@ HOOK int bind(int fd, const struct sockaddr *at, socklen_t len)
         word == WORD_REFUSED || word == WORD_MOVING)
         return r;
     int saved = errno;
+    struct sockaddr_storage bound;
+    socklen_t bound_len = sizeof bound;
+    if (at->sa_family == AF_UNSPEC &&
+        sys3(SYS_getsockname, (long)fd, &bound, &bound_len) == 0) { /* Linux takes 0.0.0.0 */
+        at = (const struct sockaddr *)&bound;
+        len = bound_len;
+    }
     bool match = policy_could_match(policy, POLICY_ACCEPT, at, len) && is_tcp_stream(fd);
     if (match || (word != WORD_PLAIN && (word != WORD_UNKNOWN || is_tcp_stream(fd))))
         table_set(fd, match ? WORD_BOUND : WORD_BOUND_PLAIN);
@@ -194,6 +218,8 @@ HOOK int listen(int fd, int backlog)
     struct desc *d = table_find(fd);
     if (d && desc_special(d))
         return fail(desc_special(d));
+    if (policy && (unsigned)fd >= table_size && policy_has(policy, POLICY_ACCEPT) && is_tcp_stream(fd))
+        return fail(EMFILE); /* nobody would know what is accepted from it */
     if (policy && !thread.in_vfork_child && table_word(fd) != WORD_BOUND_PLAIN)
         admission_defer(fd);
     int r = real()->listen(fd, backlog);

@@ -14,6 +14,7 @@ struct dl_real {
     void *(*dlsym)(void *, const char *);
     void *(*dlvsym)(void *, const char *, const char *);
     void *(*dlmopen)(Lmid_t, const char *, int);
+    void *(*dlopen)(const char *, int);
 };
 __attribute__((visibility("hidden"))) struct dl_real dl_real;
 
@@ -21,6 +22,7 @@ void dl_resolve(void);
 void *dlsym_by_handle(void *handle, const char *name);
 void *dlvsym_by_handle(void *handle, const char *name, const char *version);
 void *dlmopen_new(Lmid_t id, const char *name, int flags);
+int dlopen_flags(int flags);
 
 extern const ElfW(Ehdr) __ehdr_start __attribute__((visibility("hidden"))); /* the linker's: this library */
 
@@ -39,6 +41,7 @@ void dl_resolve(void)
         __builtin_trap(); /* no libc that this library was built for */
     libc_object = libc_now;
     ours = self;
+    dl_real.dlopen = (__typeof__(dl_real.dlopen))in_libc("dlopen");
     dl_real.dlmopen = (__typeof__(dl_real.dlmopen))in_libc("dlmopen");
     dl_real.dlvsym = (__typeof__(dl_real.dlvsym))in_libc("dlvsym");
     dl_real.dlsym = (__typeof__(dl_real.dlsym))in_libc("dlsym");
@@ -66,6 +69,19 @@ void *dlvsym_by_handle(void *handle, const char *name, const char *version)
         dl_resolve();
     void *found = dl_real.dlvsym(handle, name, version);
     return found ? instead_of(found, name) : NULL;
+}
+
+/* RTLD_DEEPBIND has a library find its own dependencies' functions, libc's too, before those of LD_PRELOAD: PHP opens
+ * its extensions so. */
+int dlopen_flags(int flags)
+{
+    static _Atomic bool said;
+    if (!policy)
+        return flags;
+    if (!atomic_exchange(&said, true))
+        log_event(LOG_LEVEL_INFO, "RTLD_DEEPBIND is left out of dlopen while a policy is active: the library's calls "
+                                  "would go past this one");
+    return flags & ~RTLD_DEEPBIND;
 }
 
 /* A new namespace has a libc of its own, whose calls nobody would see. The reason is what dlerror(3) then says. */

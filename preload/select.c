@@ -177,7 +177,7 @@ struct desc *select_connection(int fd, const struct policy_rule *rule, bool conn
     struct conn_params params = {.rule = rule, .connected_side = connected_side};
     params.identity = core_identity_of(rule);
     if (!params.identity) {
-        errno = EKEYREJECTED;
+        errno = core ? EKEYREJECTED : core_load_error;
         return NULL;
     }
     if (!peer) {

@@ -22,7 +22,8 @@ void logsink_before_filter(bool blind); /* blind: it can look at nothing later *
 void logsink_no_filter(void);           /* it was not installed */
 
 /* core_load.c */
-bool core_load(void); /* true if the core is there; logs why not */
+bool core_load(void);       /* true if the core is there; logs why not */
+extern int core_load_error; /* the errno then: EMFILE, ENFILE, ENOMEM may pass; else EKEYREJECTED */
 /* Loads core and identities of all rules that could still match in that direction: before files and libraries go
  * out of reach (chroot, lowered privileges). */
 void core_load_all(void);

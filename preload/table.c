@@ -24,14 +24,20 @@ static struct desc *free_descs, *live_descs;
 static pthread_mutex_t descs_lock = PTHREAD_MUTEX_INITIALIZER;
 _Atomic uint32_t table_gate;
 
+static void *map_table(unsigned size)
+{
+    return mmap(NULL, size * sizeof *table, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+}
+
+/* Also for numbers above the hard limit: the administrator's programs may raise it. Pages that nobody uses cost none.
+ */
 bool table_init(void)
 {
     struct rlimit limit;
     unsigned size = TABLE_MAX;
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_max < TABLE_MAX)
-        size = (unsigned)limit.rlim_max;
-    void *m =
-        mmap(NULL, size * sizeof *table, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void *m = map_table(size);
+    if (m == MAP_FAILED && getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_max < size) /* a small RLIMIT_AS */
+        m = map_table(size = (unsigned)limit.rlim_max);
     if (m == MAP_FAILED)
         return false;
     table = m;
