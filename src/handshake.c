@@ -71,6 +71,7 @@ static enum result start(struct handshake *hs, const struct handshake_config *co
     hs->reflection = identity_uses_psk(config->identity) ? config->reflection : NULL;
     hs->ends = config->ends;
     hs->lifetime_ms = config->lifetime_ms;
+    hs->waits = hs->waits || handshake_reflection_holds_back(hs, config->prefer);
     if (!copy_texts(hs, config)) {
         snprintf(hs->why, sizeof hs->why, "no memory for a handshake");
         return RESULT_NOMEM;

@@ -114,6 +114,7 @@ const char *handshake_names_agreed(struct handshake *hs, uint8_t *alert);
  * "Reflection") */
 MUST_USE enum result handshake_reflection_keep(struct handshake *hs); /* the own hello is built, and has not left */
 void handshake_reflection_forget(struct handshake *hs);               /* it cannot be answered any more */
+bool handshake_reflection_holds_back(const struct handshake *hs, enum role_prefer prefer); /* better wait */
 /* This side is about to answer the peer's hello. RESULT_AGAIN, or it came through handshake_fail. */
 MUST_USE enum result handshake_reflection_judge(struct handshake *hs);
 

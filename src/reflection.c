@@ -16,12 +16,17 @@
 #include <time.h>
 
 enum {
-    PLACES = 8192,
-    WINDOW = 64, /* places in a row where an entry may be: with 4,000 open hellos one is free in all but 1 of 2^60 */
+    PLACES = 16384, /* of each side */
+    WINDOW = 64,    /* places in a row where an entry may be: with 8,000 open hellos one is free in all but 1 of 2^60 */
     LOCK_SPINS = 100,
     LOCK_TRIES = LOCK_SPINS + 300, /* a millisecond each */
     LIFETIME_MAX_MS = 24 * 3600 * 1000,
 };
+
+/* What strangers can open, half open connections, stands apart from what this user opens, and one process has a share
+ * of it alone: who is flooded keeps neither outgoing connections nor other services from working. */
+enum { SIDES = 2 };
+static const unsigned share_of[SIDES] = {[REFLECTION_CONNECTED] = PLACES / 2, [REFLECTION_ACCEPTED] = PLACES / 8};
 
 /* Expiry 0: free. All is little-endian as the machine is: the file is never shared with another one. */
 struct entry {
@@ -31,8 +36,9 @@ struct entry {
 };
 
 struct reflection {
-    _Atomic int file;     /* may be moved to another number */
-    pthread_mutex_t lock; /* record locks are the process's, not the thread's */
+    _Atomic int file;             /* may be moved to another number */
+    _Atomic unsigned open[SIDES]; /* of this process */
+    pthread_mutex_t lock;         /* record locks are the process's, not the thread's */
 };
 
 static _Atomic bool forbidden;
@@ -50,21 +56,29 @@ static uint32_t first_place(const uint8_t *random)
     return ((uint32_t)random[0] << 8 | random[1]) % PLACES;
 }
 
-static off_t offset_of(uint32_t place)
+/* The place that is i behind the first one, around the end of that side's part of the table. */
+static uint32_t place_at(enum reflection_side side, uint32_t first, uint32_t i)
 {
-    return (off_t)(place % PLACES) * (off_t)sizeof(struct entry);
+    return (uint32_t)side * PLACES + (first + i) % PLACES;
 }
 
-/* What lies behind the end of the file is free. The window may go around the table's end. */
-static bool read_window(const struct reflection *r, uint32_t first, struct entry window[WINDOW])
+static off_t offset_of(uint32_t place)
 {
+    return (off_t)place * (off_t)sizeof(struct entry);
+}
+
+/* What lies behind the end of the file is free. The window may go around the end. */
+static bool read_window(const struct reflection *r, enum reflection_side side, uint32_t first,
+                        struct entry window[WINDOW])
+{
+    long file = atomic_load(&r->file);
     size_t before_end = PLACES - first < WINDOW ? PLACES - first : WINDOW;
 
     memset(window, 0, WINDOW * sizeof *window);
-    if (sys4(SYS_pread64, (long)atomic_load(&r->file), window, before_end * sizeof *window, offset_of(first)) < 0)
+    if (sys4(SYS_pread64, file, window, before_end * sizeof *window, offset_of(place_at(side, first, 0))) < 0)
         return false;
-    return before_end == WINDOW || sys4(SYS_pread64, (long)atomic_load(&r->file), window + before_end,
-                                        (WINDOW - before_end) * sizeof *window, 0L) >= 0;
+    return before_end == WINDOW || sys4(SYS_pread64, file, window + before_end, (WINDOW - before_end) * sizeof *window,
+                                        offset_of(place_at(side, 0, 0))) >= 0;
 }
 
 /* SIGXFSZ would end the program. */
@@ -72,7 +86,7 @@ static bool may_write(void)
 {
     struct rlimit limit;
     return sys4(SYS_prlimit64, 0L, (long)RLIMIT_FSIZE, NULL, &limit) == 0 &&
-           limit.rlim_cur >= PLACES * sizeof(struct entry);
+           limit.rlim_cur >= SIDES * PLACES * sizeof(struct entry);
 }
 
 static bool write_entry(const struct reflection *r, uint32_t place, const struct entry *e)
@@ -118,56 +132,95 @@ static bool is_open(const struct entry *e, int64_t now)
     return e->until_ms > now && e->until_ms <= now + LIFETIME_MAX_MS;
 }
 
-static enum result add(struct reflection *r, const struct entry *e, int64_t now, uint32_t *place)
+static enum result add(struct reflection *r, enum reflection_side side, const struct entry *e, int64_t now,
+                       uint32_t *place)
 {
     struct entry window[WINDOW];
     uint32_t first = first_place(e->random);
 
-    if (!read_window(r, first, window))
+    if (!read_window(r, side, first, window))
         return RESULT_IO;
     for (uint32_t i = 0; i < WINDOW; i++) {
         if (is_open(&window[i], now))
             continue;
-        *place = (first + i) % PLACES;
+        *place = place_at(side, first, i);
         return write_entry(r, *place, e) ? RESULT_OK : RESULT_IO;
     }
-    return RESULT_IO;
+    return RESULT_AGAIN;
 }
 
-enum result reflection_keep(struct reflection *r, const uint8_t random[REFLECTION_RANDOM],
+bool reflection_is_crowded(const struct reflection *r, enum reflection_side side)
+{
+    return atomic_load(&r->open[side]) >= share_of[side];
+}
+
+/* Counted before, so that threads do not go beyond it together. */
+static bool take_share(struct reflection *r, enum reflection_side side)
+{
+    if (atomic_fetch_add(&r->open[side], 1) < share_of[side])
+        return true;
+    atomic_fetch_sub(&r->open[side], 1);
+    return false;
+}
+
+static enum result keep(struct reflection *r, enum reflection_side side, const struct entry *e, int64_t now,
+                        uint32_t *place)
+{
+    if (!take_share(r, side))
+        return RESULT_AGAIN;
+    enum result result = RESULT_IO;
+    if (take(r)) {
+        result = add(r, side, e, now, place);
+        give(r);
+    }
+    if (result != RESULT_OK)
+        atomic_fetch_sub(&r->open[side], 1);
+    return result;
+}
+
+enum result reflection_keep(struct reflection *r, enum reflection_side side, const uint8_t random[REFLECTION_RANDOM],
                             const struct reflection_ends *ends, uint32_t lifetime_ms, struct reflection_note *note)
 {
     struct entry e;
     int64_t now = now_ms();
     uint32_t place;
 
-    if (atomic_load(&forbidden) || !take(r))
+    if (atomic_load(&forbidden))
         return RESULT_IO;
     memset(&e, 0, sizeof e); /* padding too */
     e.until_ms = now + (lifetime_ms < LIFETIME_MAX_MS ? lifetime_ms : LIFETIME_MAX_MS);
     memcpy(e.random, random, sizeof e.random);
     if (ends->known)
         memcpy(&e.ends, ends, sizeof e.ends);
-    enum result result = add(r, &e, now, &place);
-    give(r);
+    enum result result = keep(r, side, &e, now, &place);
     if (result == RESULT_OK)
         *note = (struct reflection_note){place + 1, (pid_t)sys0(SYS_getpid), e.until_ms};
     return result;
 }
 
-void reflection_forget(struct reflection *r, const uint8_t random[REFLECTION_RANDOM], struct reflection_note *note)
+static void erase(struct reflection *r, const uint8_t random[REFLECTION_RANDOM], uint32_t place)
 {
     const struct entry nothing = {0};
     struct entry e;
-    uint32_t place = note->place - 1;
 
-    if (!note->place || atomic_load(&forbidden) || note->process != (pid_t)sys0(SYS_getpid) || !take(r))
-        return;
-    note->place = 0;
+    if (!take(r))
+        return; /* it ends with its time */
     if (sys4(SYS_pread64, (long)atomic_load(&r->file), &e, sizeof e, offset_of(place)) == (long)sizeof e &&
         memcmp(e.random, random, sizeof e.random) == 0)
         (void)write_entry(r, place, &nothing);
     give(r);
+}
+
+void reflection_forget(struct reflection *r, const uint8_t random[REFLECTION_RANDOM], struct reflection_note *note)
+{
+    uint32_t place = note->place - 1;
+
+    if (!note->place || note->process != (pid_t)sys0(SYS_getpid))
+        return;
+    note->place = 0;
+    atomic_fetch_sub(&r->open[place / PLACES], 1);
+    if (!atomic_load(&forbidden))
+        erase(r, random, place);
 }
 
 bool reflection_expired(const struct reflection_note *note)
@@ -185,13 +238,13 @@ static bool mirror_each_other(const struct reflection_ends *a, const struct refl
     return a->known && b->known && same_end(&a->local, &b->remote) && same_end(&a->remote, &b->local);
 }
 
-enum result reflection_look(struct reflection *r, const uint8_t random[REFLECTION_RANDOM],
-                            const struct reflection_ends *ends)
+static enum result look_at_side(struct reflection *r, enum reflection_side side,
+                                const uint8_t random[REFLECTION_RANDOM], const struct reflection_ends *ends,
+                                int64_t now)
 {
     struct entry window[WINDOW];
-    int64_t now = now_ms();
 
-    if (atomic_load(&forbidden) || !read_window(r, first_place(random), window))
+    if (!read_window(r, side, first_place(random), window))
         return RESULT_IO;
     for (uint32_t i = 0; i < WINDOW; i++)
         if (is_open(&window[i], now) && memcmp(window[i].random, random, REFLECTION_RANDOM) == 0)
@@ -199,9 +252,20 @@ enum result reflection_look(struct reflection *r, const uint8_t random[REFLECTIO
     return RESULT_OK;
 }
 
+enum result reflection_look(struct reflection *r, const uint8_t random[REFLECTION_RANDOM],
+                            const struct reflection_ends *ends)
+{
+    int64_t now = now_ms();
+
+    if (atomic_load(&forbidden))
+        return RESULT_IO;
+    enum result result = look_at_side(r, REFLECTION_CONNECTED, random, ends, now);
+    return result == RESULT_OK ? look_at_side(r, REFLECTION_ACCEPTED, random, ends, now) : result;
+}
+
 struct reflection *reflection_new(int file)
 {
-    struct reflection *r = malloc(sizeof *r);
+    struct reflection *r = calloc(1, sizeof *r);
 
     if (!r)
         return NULL;
@@ -227,6 +291,8 @@ int reflection_release(struct reflection *r)
 void reflection_relock(struct reflection *r)
 {
     pthread_mutex_init(&r->lock, NULL);
+    for (int side = 0; side < SIDES; side++) /* its parent's handshakes are not its own */
+        atomic_store(&r->open[side], 0);
 }
 
 void reflection_sandbox(bool off)

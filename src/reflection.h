@@ -52,11 +52,17 @@ struct reflection_note {
     int64_t until_ms;
 };
 
-/* Before the hello leaves. Kept until reflection_forget, or for lifetime_ms. RESULT_IO: it could not be kept (no room,
- * a full disk, a sandbox, a busy file): the hello must not leave. */
-MUST_USE enum result reflection_keep(struct reflection *r, const uint8_t random[REFLECTION_RANDOM],
-                                     const struct reflection_ends *ends, uint32_t lifetime_ms,
-                                     struct reflection_note *note);
+/* Each side has its own part of the file, and a process a share of each. */
+enum reflection_side { REFLECTION_CONNECTED = 0, REFLECTION_ACCEPTED = 1 };
+
+/* Before the hello leaves. Kept until reflection_forget, or for lifetime_ms. RESULT_AGAIN: too many are open, of this
+ * process or of all. RESULT_IO: it could not be kept (a full disk, a sandbox, a busy file). Either: the hello must not
+ * leave. */
+MUST_USE enum result reflection_keep(struct reflection *r, enum reflection_side side,
+                                     const uint8_t random[REFLECTION_RANDOM], const struct reflection_ends *ends,
+                                     uint32_t lifetime_ms, struct reflection_note *note);
+/* Has this process so many open that the next one would be refused? */
+bool reflection_is_crowded(const struct reflection *r, enum reflection_side side);
 void reflection_forget(struct reflection *r, const uint8_t random[REFLECTION_RANDOM], struct reflection_note *note);
 /* Has its time passed? Then it may not be in the registry any more, and what answers it may be a reflection. */
 bool reflection_expired(const struct reflection_note *note);
