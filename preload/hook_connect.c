@@ -53,7 +53,8 @@ static int connect_protected(int fd, const struct sockaddr *to, socklen_t len, c
     bare_wait_out(d);
     int r = real()->connect(fd, to, len);
     int error = errno;
-    if (r < 0 && error != EINPROGRESS && error != EINTR && error != EALREADY) {
+    atomic_store(&d->dialling, false);
+    if (r < 0 && error != EINPROGRESS && error != EINTR) { /* EALREADY: another thread has begun one in clear */
         unselect(fd, d);
         return fail(error);
     }
@@ -71,6 +72,34 @@ static int connect_protected(int fd, const struct sockaddr *to, socklen_t len, c
 static bool is_unspec(const struct sockaddr *to, socklen_t len)
 {
     return to && len >= sizeof to->sa_family && memory_readable(to, len) && to->sa_family == AF_UNSPEC;
+}
+
+/* How an attempt goes that is under way, or went: then the kernel looks at no address. Where nothing is under way, one
+ * that is cut off begins nothing (EINVAL): it would go where the rule of the attempt before has not been judged for. */
+static int connect_asks(int fd, const struct sockaddr *to, socklen_t len)
+{
+    if (!to || len < sizeof to->sa_family || len > sizeof(struct sockaddr_storage) || !memory_readable(to, len))
+        return real()->connect(fd, to, len); /* EFAULT, EINVAL */
+    struct sockaddr cut_off = {.sa_family = to->sa_family};
+    return real()->connect(fd, &cut_off, sizeof cut_off.sa_family);
+}
+
+/* Is fd, which d stands for, a socket that has no connection and makes none? Nothing came that could be read from it in
+ * clear. It is an ordinary one from then on. */
+static bool gives_up_attempt(struct desc *d, int fd)
+{
+    if (!desc_enter(d, fd))
+        return true; /* it is by now */
+    bool none =
+        core->conn_unstarted(d->conn) && io_transport.tcp_state(fd) == TCP_CLOSE && io_transport.unread(fd) <= 0;
+    desc_hold(d);
+    if (none)
+        core->conn_disconnect(d->conn);
+    desc_leave(d);
+    if (none)
+        unselect(fd, d);
+    desc_release(d);
+    return none;
 }
 
 /* connect to AF_UNSPEC resets the connection (connect(2)); the socket may be connected again, and is judged anew. */
@@ -98,6 +127,27 @@ static int connect_looks(struct desc *d)
     return error ? fail(error) : 0;
 }
 
+/* An attempt that was begun without waiting has failed, or the connection broke before anybody asked how it went: the
+ * kernel tells so once, and throws away what had come. */
+void connect_failed(struct desc *d, int fd, int error)
+{
+    enum { CLOSED = 7 }; /* TCP_CLOSE (tcp(7), TCP_INFO) */
+    static const int others[] = {EISCONN, EALREADY, EINPROGRESS, EINTR, EAGAIN, EFAULT, EINVAL, EAFNOSUPPORT, EBADF};
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
+        if (error == others[i])
+            return;
+    if (!desc_enter(d, fd))
+        return;
+    bool over = io_transport.tcp_state(fd) == CLOSED;
+    desc_hold(d);
+    if (over)
+        core->conn_disconnect(d->conn);
+    desc_leave(d);
+    if (over)
+        unselect(fd, d);
+    desc_release(d);
+}
+
 /* A second connect on a selected number: how it went, by the kernel. */
 static int connect_again(struct desc *d, int fd, const struct sockaddr *to, socklen_t len)
 {
@@ -110,12 +160,18 @@ static int connect_again(struct desc *d, int fd, const struct sockaddr *to, sock
         return stream_is_blocking(d, fd) ? stream_verdict(d, fd, &before) : connect_looks(d);
     if (no_fast_open(fd))
         d->fastopen_connect = true;
-    int r = real()->connect(fd, to, len), error = errno;
+    int r = connect_asks(fd, to, len), error = errno;
+    if (r < 0 && error == EINVAL && atomic_load(&d->dialling))
+        return fail(EALREADY);
+    if (r < 0 && error == EINVAL && to && len >= sizeof to->sa_family && gives_up_attempt(d, fd))
+        return connect(fd, to, len);
     if (r == 0) {
         stream_touch(d, fd);
     } else if (error == EINPROGRESS && desc_enter(d, fd)) { /* a new attempt after one that failed */
         helper_add(d);
         desc_leave(d);
+    } else {
+        connect_failed(d, fd, error);
     }
     errno = error;
     return r;
@@ -164,6 +220,14 @@ static int refuse_wildcard(void)
     return fail(EACCES);
 }
 
+/* Has it a connection in clear, or one that is being made? The kernel goes on with that, whatever the address. */
+static bool is_taken(int fd)
+{
+    uint8_t state = TCP_CLOSE; /* the first byte of struct tcp_info */
+    socklen_t len = sizeof state;
+    return sys5(SYS_getsockopt, (long)fd, IPPROTO_TCP, TCP_INFO, &state, &len) == 0 && state != TCP_CLOSE;
+}
+
 HOOK int connect(int fd, const struct sockaddr *to, socklen_t len)
 {
     if (!policy)
@@ -183,6 +247,8 @@ HOOK int connect(int fd, const struct sockaddr *to, socklen_t len)
         return fail(sandbox_refuses("connect"));
     if (!rule || rule->action == POLICY_PLAIN || !is_tcp_stream(fd))
         return connect_plain(fd, to, len);
+    if (is_taken(fd))
+        return connect_asks(fd, to, len);
     if (rule->action == POLICY_DENY)
         return deny("connection to", leads_to, rule);
     if (thread.in_vfork_child)

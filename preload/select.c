@@ -203,6 +203,7 @@ struct desc *select_connection(int fd, const struct policy_rule *rule, bool conn
         force_nodelay(fd, d);
         take_cork(fd, d);
         desc_pin_new(d);
+        atomic_store(&d->dialling, connected_side);
         atomic_store(&d->refs, 1);
         table_set(fd, (uintptr_t)d);
         notes_adopt(d, fd);

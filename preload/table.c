@@ -200,6 +200,7 @@ struct desc *desc_new(struct conn *conn, const struct policy_rule *rule)
         d->box = -1;
         atomic_store(&d->nodelay_forced, false);
         atomic_store(&d->cork_due, false);
+        atomic_store(&d->dialling, false);
         d->fastopen_connect = d->verdict_due = false;
         atomic_store(&d->told_started, false);
         atomic_store(&d->helped, false);

@@ -58,6 +58,7 @@ struct desc {
     bool lingers;                /* ... or with a time */
     _Atomic int rcvlowat;        /* SO_RCVLOWAT as the program set it; the kernel's stays 1. Read unpinned. */
     _Atomic bool cork_due;       /* TCP_CORK was asked for, and is set once the handshake is over */
+    _Atomic bool dialling;       /* the first connect has not come back from the kernel */
     bool verdict_due;            /* a signal or a timeout has ended connect before the verdict of connect=wait */
     bool fastopen_connect;       /* TCP_FASTOPEN_CONNECT as the program set it; the kernel's is off */
     _Atomic bool nodelay_forced; /* TCP_NODELAY is on for the handshake, and the program did not ask for it */

@@ -50,3 +50,27 @@ foreign() { # CASE of programs/regressions.py
 @test "sendfile at a negative offset is EINVAL" { foreign sendfile-offset; }
 # bats test_tags=unsanitized
 @test "a child made by the system call clone can change its groups" { foreign cloned-groups; }
+
+retry() { # CASE of programs/retry.py
+    local log=$BATS_TEST_TMPDIR/log
+    run "$PYTHON" "$BATS_TEST_DIRNAME/programs/retry.py" "$1"
+    assert_status 0
+    policy 'any 127.0.0.2:* alpn=first' 'connect 127.0.0.3:* deny' 'any 127.0.0.5:* alpn=second'
+    P2PTLS_LOG=info:$log run p2p "$PYTHON" "$BATS_TEST_DIRNAME/programs/retry.py" "$1" protected
+    assert_status 0
+}
+
+@test "after an attempt that was refused, the policy's deny holds for the next address (law 2)" { retry deny; }
+@test "after an attempt that was refused, the next address is judged by its own rule" {
+    retry plain
+    refute_contains "$(cat "$BATS_TEST_TMPDIR/log")" TLS_
+    retry other
+    assert_contains "$(cat "$BATS_TEST_TMPDIR/log")" 'connected to 127.0.0.5:'
+    assert_contains "$(cat "$BATS_TEST_TMPDIR/log")" 'protocol second'
+    retry asked
+}
+@test "a connection in clear stays in clear when connect asks how it went, with a selected address (law 1)" {
+    retry taken
+    retry queued
+    refute_contains "$(cat "$BATS_TEST_TMPDIR/log" 2>/dev/null)" TLS_
+}
