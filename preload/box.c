@@ -30,14 +30,15 @@ int box_pack(struct box_label *label, const int *items, int count)
     memset(&control, 0, sizeof control);
     control.head = (struct cmsghdr){CMSG_LEN(bytes), SOL_SOCKET, SCM_RIGHTS};
     memcpy(CMSG_DATA(&control.head), items, bytes);
-    if (sys4(SYS_socketpair, (long)AF_UNIX, (long)(SOCK_SEQPACKET | SOCK_CLOEXEC), 0L, ends) != 0)
-        return -1;
+    long made = sys4(SYS_socketpair, (long)AF_UNIX, (long)(SOCK_SEQPACKET | SOCK_CLOEXEC), 0L, ends);
+    if (made != 0)
+        return (int)made;
     long sent = sys3(SYS_sendmsg, (long)ends[1], &m, (long)(MSG_DONTWAIT | MSG_NOSIGNAL));
     sys1(SYS_close, (long)ends[1]);
     if (sent == (long)sizeof *label)
         return ends[0];
     sys1(SYS_close, (long)ends[0]);
-    return -1;
+    return sent < 0 ? (int)sent : -EMSGSIZE;
 }
 
 static bool is_seqpacket(int fd)

@@ -34,7 +34,7 @@ struct box_label {
 };
 
 /* Packs count descriptors, which stay the caller's. label: kind and what belongs to it. Returns a close-on-exec
- * descriptor of the box, -1 if descriptors are out. */
+ * descriptor of the box, or -errno: EMFILE, ENFILE, ETOOMANYREFS (too many in flight, unix(7)). */
 int box_pack(struct box_label *label, const int *items, int count);
 
 /* Is fd a box? Costs one system call for what is no UNIX socket. Nothing is taken out. A box of another version has

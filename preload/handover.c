@@ -22,6 +22,13 @@ bool handover_matters(void)
     return false;
 }
 
+static int pack_hidden(struct box_label *label, const int *items, int count)
+{
+    int box = box_pack(label, items, count);
+    int hidden = box < 0 ? box : hide_descriptor_number(box);
+    return hidden == -1 ? -EMFILE : hidden;
+}
+
 /* One box for each family that this process belongs to: nearly always one. */
 static struct family_box {
     struct family_box *next;
@@ -36,12 +43,10 @@ static int family_box(const uint8_t family[FAMILY_NAME], int file)
             return f->box;
     struct box_label label = {.kind = BOX_FAMILY};
     struct family_box *f = malloc(sizeof *f);
-    int box = f ? box_pack(&label, &file, 1) : -1;
-    if (box >= 0)
-        box = hide_descriptor_number(box);
+    int box = f ? pack_hidden(&label, &file, 1) : -ENOMEM;
     if (box < 0) {
         free(f);
-        return -1;
+        return box;
     }
     memcpy(f->family, family, FAMILY_NAME);
     f->box = box;
@@ -50,8 +55,8 @@ static int family_box(const uint8_t family[FAMILY_NAME], int file)
     return box;
 }
 
-/* Everybody is out of the library. */
-static void make_box(struct desc *d)
+/* Everybody is out of the library. 0, or the errno; what failed for want of something may go well later. */
+static int make_box(struct desc *d)
 {
     struct conn_passport p;
     struct box_label label = {
@@ -61,15 +66,18 @@ static void make_box(struct desc *d)
         .nodelay_forced = atomic_load(&d->nodelay_forced),
     };
     if (!core->conn_export(d->conn, &p))
-        return;
+        return EOPNOTSUPP;
     memcpy(label.family, p.family, sizeof label.family);
     memcpy(label.peer, p.peer, sizeof label.peer);
     label.connected_side = p.connected_side;
     int items[2] = {p.memory, family_box(p.family, p.family_file)};
-    int box = items[1] >= 0 ? box_pack(&label, items, 2) : -1;
+    int box = items[1] < 0 ? items[1] : pack_hidden(&label, items, 2);
     sys1(SYS_close, (long)p.memory);
-    if (box >= 0)
-        d->box = hide_descriptor_number(box);
+    if (box < 0)
+        core->conn_export_failed(d->conn);
+    else
+        d->box = box;
+    return box < 0 ? -box : 0;
 }
 
 static unsigned boxes, seen;
@@ -92,7 +100,7 @@ static void box_at_fork(struct desc *d, void *arg)
     bool newest = seen++ < NEWEST;
     if (d->box >= 0 || (boxes >= BOXES_AT_FORK && !newest))
         return;
-    make_box(d);
+    (void)make_box(d);
     boxes++;
 }
 
@@ -107,18 +115,25 @@ void handover_prepare_fork(void)
 
 int handover_box(struct desc *d)
 {
+    int error = 0;
     if (d->box < 0) {
         fork_close_gate();
         if (d->box < 0)
-            make_box(d);
+            error = make_box(d);
         fork_open_gate();
     }
-    if (d->box < 0)
+    if (error == EOPNOTSUPP)
         log_event(LOG_LEVEL_ERROR,
                   "%s: the connection cannot be handed to another program: its state is shared with a process that "
-                  "was forked before (with more than %d connections), or descriptors are out",
+                  "was forked before (with more than %d connections, or when no descriptor was left), or memory is out",
                   core->conn_peer(d->conn), BOXES_AT_FORK);
-    return d->box;
+    else if (error)
+        log_event(LOG_LEVEL_ERROR, "%s: the connection cannot be handed to another program now: %s",
+                  core->conn_peer(d->conn),
+                  error == ETOOMANYREFS ? "its user has too many descriptors in flight (unix(7), ETOOMANYREFS): raise "
+                                          "RLIMIT_NOFILE"
+                                        : "no descriptor is left");
+    return error ? -error : d->box;
 }
 
 /* The connection in a box, with the rule of this program's policy. fd: the socket. */

@@ -12,7 +12,8 @@ bool handover_matters(void);
 void handover_prepare_fork(void);
 
 /* d's box, made if there is none yet (that waits until every thread is out of the library: the caller must hold d, and
- * be out). -1: it cannot be handed over; a log line said why. */
+ * be out). -errno: it cannot be handed over, and a log line said why: EOPNOTSUPP never again, EMFILE, ENFILE and
+ * ETOOMANYREFS not now. */
 int handover_box(struct desc *d);
 
 /* At start: takes over what this program's predecessor, by exec, has left. */

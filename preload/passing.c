@@ -58,7 +58,7 @@ static int box_of_listener(int fd)
 {
     struct box_label label = {.kind = BOX_LISTENER};
     int box = box_pack(&label, &fd, 1);
-    return box < 0 ? fail(EMFILE) : box;
+    return box < 0 ? fail(-box) : box;
 }
 
 /* The box that travels instead of fd. Takes a hold on its desc. */
@@ -76,10 +76,10 @@ static int box_of(int fd, struct desc **held)
     desc_leave(d);
     int items[2] = {fd, handover_box(d)};
     struct box_label label = {.kind = BOX_PASSED};
-    int box = items[1] < 0 ? -1 : box_pack(&label, items, 2);
+    int box = items[1] < 0 ? items[1] : box_pack(&label, items, 2);
     if (box < 0) {
         desc_release(d);
-        return fail(items[1] < 0 ? EOPNOTSUPP : EMFILE);
+        return fail(-box);
     }
     *held = d;
     core->conn_depart(d->conn);

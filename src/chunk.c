@@ -22,6 +22,7 @@ struct chunk {
     struct slot *slots;
     uint32_t used;     /* one bit for each slot that this process holds */
     uint32_t exported; /* one bit for each that is on a memfd of its own */
+    uint32_t unsent;   /* of those, whose memfd nobody has got */
     bool shared;       /* mapped by another process too */
     bool single;       /* one slot, imported */
 };
@@ -125,6 +126,7 @@ void chunk_drop(struct chunk *chunk, struct slot *slot)
     if (free_again) {
         chunk->used &= ~bit;
         chunk->exported &= ~bit;
+        chunk->unsent &= ~bit;
     }
     if (!chunk->used && chunk->shared)
         chunk_unmap(chunk);
@@ -206,9 +208,11 @@ int chunk_export(struct chunk *chunk, struct slot *slot)
 {
     int fd = -1;
     pthread_mutex_lock(&lock);
-    if (!chunk->shared && !(chunk->exported & bit_of(chunk, slot)) && (fd = new_memfd(sizeof *slot)) >= 0) {
+    if (!chunk->shared && !(chunk->exported & ~chunk->unsent & bit_of(chunk, slot)) &&
+        (fd = new_memfd(sizeof *slot)) >= 0) {
         if (move_to(slot, fd)) {
             chunk->exported |= bit_of(chunk, slot);
+            chunk->unsent &= ~bit_of(chunk, slot);
         } else {
             sys1(SYS_close, (long)fd);
             fd = -1;
@@ -216,6 +220,13 @@ int chunk_export(struct chunk *chunk, struct slot *slot)
     }
     pthread_mutex_unlock(&lock);
     return fd;
+}
+
+void chunk_export_failed(struct chunk *chunk, const struct slot *slot)
+{
+    pthread_mutex_lock(&lock);
+    chunk->unsent |= bit_of(chunk, slot);
+    pthread_mutex_unlock(&lock);
 }
 
 bool chunk_exported(const struct chunk *chunk, const struct slot *slot)

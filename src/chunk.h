@@ -25,6 +25,7 @@ void chunk_drop(struct chunk *chunk, struct slot *slot);
  * if another process maps the slot where it is, it is on one already, or without descriptors or memory. Nobody may use
  * the slot meanwhile; a sleeper on one of its words is woken, and must look again within a bounded time. */
 int chunk_export(struct chunk *chunk, struct slot *slot);
+void chunk_export_failed(struct chunk *chunk, const struct slot *slot); /* nobody has got it: it may move again */
 bool chunk_exported(const struct chunk *chunk, const struct slot *slot);
 
 /* Maps a slot that another process exported. The descriptor stays the caller's. NULL: it is not one, or no memory. */

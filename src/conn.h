@@ -69,6 +69,7 @@ struct conn_passport {
  * it has been exported before, or it cannot be: another process shares the memory already, or descriptors are out.
  * Nobody may be inside the module meanwhile (as around fork). */
 MUST_USE bool conn_export(struct conn *c, struct conn_passport *passport);
+void conn_export_failed(struct conn *c); /* nobody has got the memory: it may be tried again */
 /* Does an import need the family's file? Else pass -1, since a copy of the file must never be closed. */
 bool conn_import_needs_family(const struct conn_passport *passport);
 /* A connection that was exported, in whatever state it is. Consumes family_file, not memory. An unstarted one needs

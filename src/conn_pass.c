@@ -18,6 +18,11 @@ bool conn_export(struct conn *c, struct conn_passport *passport)
     return true;
 }
 
+void conn_export_failed(struct conn *c)
+{
+    chunk_export_failed(c->chunk, c->slot);
+}
+
 bool conn_import_needs_family(const struct conn_passport *passport)
 {
     return family_find(passport->family) == NULL;

@@ -20,6 +20,7 @@
     X(conn_new)                                                                                                        \
     X(conn_free)                                                                                                       \
     X(conn_export)                                                                                                     \
+    X(conn_export_failed)                                                                                              \
     X(conn_import_needs_family)                                                                                        \
     X(conn_import)                                                                                                     \
     X(conn_equip)                                                                                                      \

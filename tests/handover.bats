@@ -39,6 +39,12 @@ only_protected() { # CASE [ARGUMENT]
     only_protected exec_that_fails_late filtered
 }
 @test "exec that is only tried leaves connections as they were" { both exec_that_is_only_tried; }
+@test "with too many descriptors in flight a connection is not handed over, with a clear error, and goes on" {
+    run "$PYTHON" "$BATS_TEST_DIRNAME/programs/handover.py" too_many_in_flight
+    assert_status 0
+    only_protected too_many_in_flight lose
+    assert_contains "$(cat "$BATS_TEST_TMPDIR/log")" 'cannot be handed'
+}
 @test "exec ends connections with close-on-exec in an orderly way (laws 5, 8)" {
     both exec_closes_what_has_close_on_exec
 }

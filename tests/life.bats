@@ -39,7 +39,6 @@ load program_helpers
 @test "a child that scribbles over all shared memory neither crashes nor hangs its parent (plain)" {
     plain hostile_child 1 2
 }
-# bats test_tags=unsanitized
 @test "a child that scribbles over all shared memory neither crashes nor hangs its parent (protected)" {
     protected hostile_child $RANDOM 6
     assert_contains "$output" 'areas 1' # it found what there is to scribble on

@@ -13,6 +13,7 @@ import tempfile
 
 CAT = "/bin/cat"
 WHOLE = 300000
+NOBODY = 64321  # a user who has nothing else in flight
 
 
 def pair():
@@ -200,6 +201,76 @@ def exec_that_is_only_tried():
         talk(here, there)
     there.close()
     expect_end(here)
+
+
+def fill_flight():
+    """As many descriptors in flight as one may have (unix(7), ETOOMANYREFS), until the sockets are closed."""
+    ends = socket.socketpair()
+    ends[0].setblocking(False)
+    try:
+        with open("/dev/null", "rb") as null:
+            while True:
+                socket.send_fds(ends[0], [b"x"], [null.fileno()] * 10)
+    except OSError as error:
+        assert error.errno == errno.ETOOMANYREFS, error
+    return ends
+
+
+def too_many_in_flight():
+    """The library can pack nothing: what cannot go on elsewhere is refused, and the connection goes on here. With an
+    argument, a program that was started with the connection finds that it has none."""
+    here, there = pair()
+    talk(here, there)
+    if os.geteuid() == 0:  # who may do everything has no such limit
+        os.setresgid(NOBODY, NOBODY, NOBODY)
+        os.setresuid(NOBODY, NOBODY, NOBODY)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    one, other = socket.socketpair()
+    flight = fill_flight()
+    try:
+        socket.send_fds(one, [b"x"], [there.fileno()])
+        raise AssertionError("sent")
+    except OSError as error:
+        assert error.errno == errno.ETOOMANYREFS, error
+    talk(here, there)
+    for end in flight:
+        end.close()
+    socket.send_fds(one, [b"x"], [there.fileno()])
+    there.close()
+    there = socket.socket(fileno=socket.recv_fds(other, 1, 1)[1][0])
+    talk(here, there)
+    here.close()
+    there.close()
+
+    here, there = pair()
+    talk(here, there)
+    flight = fill_flight()
+    pid = os.fork()
+    if pid == 0:
+        there.sendall(b"child")
+        os._exit(0)
+    expect(here, b"child")
+    os.waitpid(pid, 0)
+    talk(here, there)
+    there.set_inheritable(True)
+    try:
+        os.execv("/nonexistent", ["x"])
+    except OSError:
+        pass
+    talk(here, there)
+    if sys.argv[2:]:
+        assert subprocess.run([CAT], stdin=there, stdout=there, stderr=subprocess.DEVNULL).returncode == 1
+        talk(here, there)
+        pid = os.fork()
+        if pid == 0:
+            os.dup2(there.fileno(), 0)
+            os.dup2(there.fileno(), 1)
+            os.execv(CAT, [CAT])
+        assert os.waitpid(pid, 0)[1] >> 8 == 1
+        talk(here, there)
+    there.close()
+    expect_end(here)
+    del flight
 
 
 def exec_closes_what_has_close_on_exec():
