@@ -102,6 +102,14 @@ static bool has_dot_segment(const char *text, size_t len)
            (len >= 3 && !memcmp(text + len - 3, "/..", 3)) || (len >= 2 && !memcmp(text + len - 2, "/.", 2));
 }
 
+/* What is read as another path than its bytes say, by those who resolve or decode it: dot segments, percent-encoding, a
+ * query, a fragment, empty segments. SPIFFE IDs have none of these. */
+static bool is_plain_path(const char *rest, size_t len)
+{
+    return *rest != '/' && !memmem(rest, len, "//", 2) && !memchr(rest, '%', len) && !memchr(rest, '?', len) &&
+           !memchr(rest, '#', len) && !memchr(rest, '\\', len) && !memchr(rest, '\0', len);
+}
+
 /* Byte by byte: RFC 3986 section 6.2.1, and SPIFFE IDs are lower case already. */
 static bool uri_matches(const struct wanted_name *want, const gnutls_datum_t *san)
 {
@@ -111,7 +119,8 @@ static bool uri_matches(const struct wanted_name *want, const gnutls_datum_t *sa
         return false;
     if (want->kind == NAME_URI)
         return san->size == want->text_len;
-    return san->size > want->text_len && !memchr(uri, '\0', san->size) && !has_dot_segment(uri, san->size);
+    return san->size > want->text_len && is_plain_path(uri + want->text_len, san->size - want->text_len) &&
+           !has_dot_segment(uri, san->size);
 }
 
 /* RFC 5280 section 7.5: the local part exactly, the host without regard to case. */
@@ -228,14 +237,14 @@ static const char *after(const char *text, const char *prefix)
     return strncmp(text, prefix, len) == 0 ? text + len : NULL;
 }
 
-static bool pattern_matches(gnutls_x509_crt_t cert, const char *pattern)
+static bool pattern_matches(gnutls_x509_crt_t cert, const struct trust_path *path, const char *pattern)
 {
     struct wanted_name want = {0};
     const char *rest;
     bool known;
 
     if ((rest = after(pattern, "cn:")))
-        return common_name_matches(cert, rest);
+        return common_name_matches(cert, rest) && (!path || trust_constraints_allow_name(path, rest));
     if (after(pattern, "psk:"))
         return false; /* of a pre-shared key, which a certificate is not */
     if ((rest = after(pattern, "uri:"))) {
@@ -270,14 +279,24 @@ static bool next_pattern(const char **list, char out[PATTERN_MAX])
     return true;
 }
 
-bool identity_patterns_match(gnutls_x509_crt_t cert, const char *patterns)
+static bool list_matches(gnutls_x509_crt_t cert, const struct trust_path *path, const char *patterns)
 {
     char pattern[PATTERN_MAX];
 
     while (cert && next_pattern(&patterns, pattern))
-        if (pattern[0] && pattern_matches(cert, pattern))
+        if (pattern[0] && pattern_matches(cert, path, pattern))
             return true;
     return false;
+}
+
+bool identity_patterns_match(gnutls_x509_crt_t cert, const char *patterns)
+{
+    return list_matches(cert, NULL, patterns);
+}
+
+bool identity_patterns_match_path(const struct trust_path *path, const char *patterns)
+{
+    return list_matches(path->count ? path->certs[0] : NULL, path, patterns);
 }
 
 bool identity_patterns_match_psk(const char *name, const char *patterns)

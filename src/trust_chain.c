@@ -52,6 +52,8 @@ unsigned trust_path_verify(const struct trust_path *path, gnutls_x509_trust_list
         certs[i] = path->certs[i];
     if (!path->count || gnutls_x509_trust_list_verify_crt(list, certs, path->count, VERIFY_FLAGS, &status, NULL) < 0)
         return GNUTLS_CERT_INVALID;
+    if (status == 0 && !trust_constraints_allow_uris(path))
+        status = GNUTLS_CERT_INVALID | GNUTLS_CERT_SIGNER_CONSTRAINTS_FAILURE;
     return status;
 }
 

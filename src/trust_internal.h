@@ -52,6 +52,11 @@ void trust_path_free(struct trust_path *path);
 unsigned trust_path_verify(const struct trust_path *path, gnutls_x509_trust_list_t list);
 const char *trust_status_words(unsigned status, const char **remedy, uint8_t *alert);
 
+/* trust_constraints.c. Do the CAs of the path allow the URIs that the certificates below them carry? */
+bool trust_constraints_allow_uris(const struct trust_path *path);
+/* Would they allow it as a DNS name? */
+bool trust_constraints_allow_name(const struct trust_path *path, const char *name);
+
 /* trust_files.c: calls each for every certificate or list file behind a comma-separated list of files and folders. */
 typedef enum result (*trust_file_fn)(void *ctx, const struct secret_bytes *bytes, const char *shown, char *why);
 MUST_USE enum result trust_files_read(const char *list, const char *const *suffixes, trust_file_fn each, void *ctx,
@@ -130,6 +135,8 @@ MUST_USE enum result trust_record(const struct trust_question *q, struct trust_v
 
 /* identity_name.c: does one pattern of a comma-separated list (docs/POLICY.md, peer=) fit? cert NULL: no. */
 bool identity_patterns_match(gnutls_x509_crt_t cert, const char *patterns);
+/* The same of the certificate at the beginning of a path, whose CAs have a say in its common name. */
+bool identity_patterns_match_path(const struct trust_path *path, const char *patterns);
 bool identity_patterns_match_psk(const char *name, const char *patterns);
 
 #endif

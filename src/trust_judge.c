@@ -246,6 +246,16 @@ static bool rests_on_a_name(const struct trust_question *q, const struct finding
     return !trust_evaluate(&q->store->expression, f->facts & ~named);
 }
 
+static bool patterns_match(const struct trust_question *q, const char *patterns)
+{
+    struct trust_path path;
+
+    trust_path_find(&path, q->shown, q->store->anchors);
+    const bool match = identity_patterns_match_path(&path, patterns);
+    trust_path_free(&path);
+    return match;
+}
+
 static enum result judge_name(const struct trust_question *q, const struct findings *f, struct trust_verdict *verdict,
                               char *why)
 {
@@ -256,7 +266,7 @@ static enum result judge_name(const struct trust_question *q, const struct findi
 
     verdict->alert = GNUTLS_A_BAD_CERTIFICATE;
     if (name) {
-        if (identity_patterns_match(leaf, name))
+        if (leaf && patterns_match(q, name))
             return RESULT_OK;
     } else {
         name = expect->dialled_name;

@@ -100,7 +100,8 @@ struct certificate_spec {
     const char *purpose;        /* the only extended key usage */
     unsigned usage;
     struct san sans[4];
-    const uint8_t *raw_sans; /* instead: the whole extension, DER, for what GnuTLS would not write */
+    gnutls_x509_name_constraints_t constraints; /* owned */
+    const uint8_t *raw_sans;                    /* instead: the whole extension, DER, for what GnuTLS would not write */
     size_t raw_sans_len;
 };
 
@@ -139,6 +140,10 @@ HELP struct certificate make_certificate(struct certificate_spec spec)
         assert_true(gnutls_x509_crt_set_key_usage(c.cert, spec.usage) >= 0);
     if (spec.purpose)
         assert_true(gnutls_x509_crt_set_key_purpose_oid(c.cert, spec.purpose, 1) >= 0);
+    if (spec.constraints) {
+        assert_true(gnutls_x509_crt_set_name_constraints(c.cert, spec.constraints, 1) >= 0);
+        gnutls_x509_name_constraints_deinit(spec.constraints);
+    }
     add_sans(c.cert, &spec);
     if (spec.raw_sans)
         assert_true(gnutls_x509_crt_set_extension_by_oid(c.cert, GNUTLS_X509EXT_OID_SAN, spec.raw_sans,
