@@ -19,8 +19,9 @@ enum {
     PLACES = 16384, /* of each side */
     WINDOW = 64,    /* places in a row where an entry may be: with 8,000 open hellos one is free in all but 1 of 2^60 */
     LOCK_SPINS = 100,
-    LOCK_TRIES = LOCK_SPINS + 300, /* a millisecond each */
-    LIFETIME_MAX_MS = 24 * 3600 * 1000,
+    LOCK_TRIES = LOCK_SPINS + 300,    /* a millisecond each */
+    LIFETIME_MAX_MS = 15 * 60 * 1000, /* also of what somebody has put there out of malice */
+    DISTRUST_MS = 10 * 1000,
 };
 
 /* What strangers can open, half open connections, stands apart from what this user opens, and one process has a share
@@ -39,6 +40,7 @@ struct reflection {
     _Atomic int file;             /* may be moved to another number */
     _Atomic unsigned open[SIDES]; /* of this process */
     pthread_mutex_t lock;         /* record locks are the process's, not the thread's */
+    int64_t distrust_until_ms;    /* under it: the file's lock is held by somebody who does not give it back */
 };
 
 static _Atomic bool forbidden;
@@ -102,27 +104,32 @@ static bool set_lock(const struct reflection *r, short type)
 }
 
 /* It is held for microseconds, unless its holder has lost the processor. Whoever holds it for longer than this has been
- * stopped, or is no friend. */
+ * stopped, or is no friend: a child that was forked with the file's descriptor and lowered its privileges since. He
+ * must not stop everybody's connections, so all go on without (false); he could as well erase what they write. */
 static bool take(struct reflection *r)
 {
     const struct timespec pause = {0, 1000000};
 
     pthread_mutex_lock(&r->lock);
-    for (int tries = 0; tries < LOCK_TRIES; tries++) {
-        if (set_lock(r, F_WRLCK))
+    const int most = now_ms() < r->distrust_until_ms ? 1 : LOCK_TRIES;
+    for (int tries = 0; tries < most; tries++) {
+        if (set_lock(r, F_WRLCK)) {
+            r->distrust_until_ms = 0;
             return true;
+        }
         if (tries < LOCK_SPINS)
             sys0(SYS_sched_yield);
         else
             sys4(SYS_clock_nanosleep, (long)CLOCK_MONOTONIC, 0L, &pause, NULL);
     }
-    pthread_mutex_unlock(&r->lock);
+    r->distrust_until_ms = now_ms() + DISTRUST_MS;
     return false;
 }
 
-static void give(struct reflection *r)
+static void give(struct reflection *r, bool locked)
 {
-    (void)set_lock(r, F_UNLCK);
+    if (locked)
+        (void)set_lock(r, F_UNLCK);
     pthread_mutex_unlock(&r->lock);
 }
 
@@ -132,7 +139,16 @@ static bool is_open(const struct entry *e, int64_t now)
     return e->until_ms > now && e->until_ms <= now + LIFETIME_MAX_MS;
 }
 
-static enum result add(struct reflection *r, enum reflection_side side, const struct entry *e, int64_t now,
+static bool is_at(const struct reflection *r, uint32_t place, const uint8_t random[REFLECTION_RANDOM])
+{
+    struct entry e;
+
+    return sys4(SYS_pread64, (long)atomic_load(&r->file), &e, sizeof e, offset_of(place)) == (long)sizeof e &&
+           memcmp(e.random, random, sizeof e.random) == 0;
+}
+
+/* Without the lock another process may have taken the place in the same moment: the next one then. */
+static enum result add(struct reflection *r, enum reflection_side side, const struct entry *e, int64_t now, bool locked,
                        uint32_t *place)
 {
     struct entry window[WINDOW];
@@ -144,7 +160,10 @@ static enum result add(struct reflection *r, enum reflection_side side, const st
         if (is_open(&window[i], now))
             continue;
         *place = place_at(side, first, i);
-        return write_entry(r, *place, e) ? RESULT_OK : RESULT_IO;
+        if (!write_entry(r, *place, e))
+            return RESULT_IO;
+        if (locked || is_at(r, *place, e->random))
+            return RESULT_OK;
     }
     return RESULT_AGAIN;
 }
@@ -168,11 +187,9 @@ static enum result keep(struct reflection *r, enum reflection_side side, const s
 {
     if (!take_share(r, side))
         return RESULT_AGAIN;
-    enum result result = RESULT_IO;
-    if (take(r)) {
-        result = add(r, side, e, now, place);
-        give(r);
-    }
+    const bool locked = take(r);
+    const enum result result = add(r, side, e, now, locked, place);
+    give(r, locked);
     if (result != RESULT_OK)
         atomic_fetch_sub(&r->open[side], 1);
     return result;
@@ -201,14 +218,11 @@ enum result reflection_keep(struct reflection *r, enum reflection_side side, con
 static void erase(struct reflection *r, const uint8_t random[REFLECTION_RANDOM], uint32_t place)
 {
     const struct entry nothing = {0};
-    struct entry e;
 
-    if (!take(r))
-        return; /* it ends with its time */
-    if (sys4(SYS_pread64, (long)atomic_load(&r->file), &e, sizeof e, offset_of(place)) == (long)sizeof e &&
-        memcmp(e.random, random, sizeof e.random) == 0)
+    const bool locked = take(r);
+    if (is_at(r, place, random))
         (void)write_entry(r, place, &nothing);
-    give(r);
+    give(r, locked);
 }
 
 void reflection_forget(struct reflection *r, const uint8_t random[REFLECTION_RANDOM], struct reflection_note *note)
