@@ -177,8 +177,8 @@ void fork_child(void)
     if (core)
         core->core_forked(true);
     desc_each_forking(child_one, NULL);
-    waits_forked();
     bare_forked();
+    waits_forked();
     late_forked();
     settle_moves();
     vfork_forked();

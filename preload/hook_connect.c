@@ -50,7 +50,14 @@ static int connect_protected(int fd, const struct sockaddr *to, socklen_t len, c
         return -1;
     }
     d->fastopen_connect = fast_open;
-    bare_wait_out(d);
+    if (!bare_wait_out(d)) {
+        log_event(LOG_LEVEL_ERROR,
+                  "%s: not connected: a call of another thread on this socket does not come back, and what it moves "
+                  "later would go in clear",
+                  core->conn_peer(d->conn));
+        unselect(fd, d);
+        return fail(ETIMEDOUT);
+    }
     int r = real()->connect(fd, to, len);
     int error = errno;
     atomic_store(&d->dialling, false);

@@ -67,7 +67,7 @@ static ssize_t send_file(int out, int in, off64_t *offset, size_t len)
 }
 
 /* Linux splices from a socket if the other end is a pipe, and from nothing else that has no place. */
-static ssize_t from_connection(int out, int in, off64_t *offset, size_t len)
+static ssize_t from_socket(int out, int in, off64_t *offset, size_t len)
 {
     if (offset)
         return stream_special(ESPIPE);
@@ -83,6 +83,8 @@ static ssize_t from_connection(int out, int in, off64_t *offset, size_t len)
 HOOK ssize_t sendfile64(int out, int in, off64_t *offset, size_t len)
 {
     struct desc *d = table_find_data(out), *from = table_find_data(in);
+    if (!d && !from && !table_is_plain(in)) /* the kernel would wait for room in a pipe first */
+        return (ssize_t)len < 0 ? stream_special(EINVAL) : from_socket(out, in, offset, len);
     if (!d && !from)
         return BARE(out, real()->sendfile64(out, in, offset, len), sendfile64(out, in, offset, len));
     if ((d && desc_special(d)) || (from && desc_special(from)))
@@ -90,7 +92,7 @@ HOOK ssize_t sendfile64(int out, int in, off64_t *offset, size_t len)
     if ((ssize_t)len < 0)
         return stream_special(EINVAL);
     if (from)
-        return from_connection(out, in, offset, len);
+        return from_socket(out, in, offset, len);
     return send_file(out, in, offset, len < COUNT_MAX ? len : COUNT_MAX);
 }
 

@@ -188,12 +188,37 @@ static ssize_t splice_protected(struct desc *from, int in, const off64_t *in_off
                 : pipe_to_connection(to, in, out, len, flags, wait_for_pipe);
 }
 
+/* Neither end has a connection. The kernel waits for the pipe before it looks at the socket, and bytes would go in
+ * clear if another thread connected it meanwhile. So it is only asked for what it does at once. */
+static ssize_t splice_bare(int in, off64_t *in_offset, int out, off64_t *out_offset, size_t len, unsigned flags)
+{
+    bool takes = !table_is_plain(out); /* the socket, from the pipe */
+    int fd = takes ? out : in, pipe = takes ? in : out;
+    long status;
+    bool waits = len && !(flags & SPLICE_F_NONBLOCK) &&
+                 check_other_end(pipe, takes, takes ? in_offset : out_offset, takes ? out_offset : in_offset, flags,
+                                 &status) == 0 &&
+                 !(status & O_NONBLOCK);
+    unsigned now = flags | (waits ? SPLICE_F_NONBLOCK : 0);
+    ssize_t n = BARE(fd, real()->splice(in, in_offset, out, out_offset, len, now),
+                     splice(in, in_offset, out, out_offset, len, flags));
+    if (n >= 0 || errno != EAGAIN || !waits)
+        return n;
+    if (await_pipe(pipe, takes ? POLLIN : POLLOUT, false) != EAGAIN && (fcntl(fd, F_GETFL) & O_NONBLOCK))
+        return stream_special(EAGAIN); /* the socket's own */
+    int error = await_pipe(pipe, takes ? POLLIN : POLLOUT, true);
+    if (error == EINTR)
+        return stream_special(EINTR);
+    return splice(in, in_offset, out, out_offset, len, flags);
+}
+
 HOOK ssize_t splice(int in, off64_t *in_offset, int out, off64_t *out_offset, size_t len, unsigned flags)
 {
     struct desc *from = table_find_data(in), *to = table_find_data(out);
+    if (!from && !to && table_is_plain(in) && table_is_plain(out))
+        return real()->splice(in, in_offset, out, out_offset, len, flags);
     if (!from && !to)
-        return BARE(table_is_plain(out) ? in : out, real()->splice(in, in_offset, out, out_offset, len, flags),
-                    splice(in, in_offset, out, out_offset, len, flags));
+        return splice_bare(in, in_offset, out, out_offset, len, flags);
     return splice_protected(from, in, in_offset, to, out, out_offset, len, flags);
 }
 

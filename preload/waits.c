@@ -7,6 +7,7 @@
  * Notes have tokens: whoever comes back from a wait that was taken for left finds his token gone, and owes nothing. */
 #include "waits.h"
 
+#include "bare.h"
 #include "io.h"
 #include "state.h"
 #include "sys.h"
@@ -16,7 +17,7 @@
 
 enum { NOTES = 32 };
 
-enum note_kind { NOTE_WAIT = 1, NOTE_MEMORY, NOTE_HANDLER };
+enum note_kind { NOTE_WAIT = 1, NOTE_BARE, NOTE_MEMORY, NOTE_HANDLER };
 
 struct note {
     enum note_kind kind;
@@ -26,6 +27,7 @@ struct note {
     struct desc *d;
     bool turn;
     int64_t sent_before; /* bytes that the kernel had taken when the turn began, -1: it does not tell */
+    int fd;              /* NOTE_BARE */
     void *memory;        /* NOTE_MEMORY */
     /* NOTE_MEMORY, NOTE_HANDLER */
     uintptr_t frame;
@@ -81,6 +83,9 @@ static void give_back(const struct note *n)
         if (n->turn)
             core->conn_turn_end(n->d->conn, bytes_since(n));
         desc_release(n->d);
+        return;
+    case NOTE_BARE:
+        bare_count(n->fd, -1);
         return;
     case NOTE_MEMORY:
         free(n->memory);
@@ -139,6 +144,19 @@ void wait_turn_end(struct desc *d, unsigned token, bool sent)
     if (n)
         n->turn = false;
     library_leave();
+}
+
+unsigned wait_bare_begin(int fd)
+{
+    return push((struct note){.kind = NOTE_BARE, .fd = fd});
+}
+
+void wait_bare_end(int fd, unsigned token)
+{
+    if (token)
+        pop_down_to(token);
+    else
+        bare_count(fd, -1);
 }
 
 static bool on_altstack(uintptr_t address)
@@ -213,7 +231,8 @@ static void settle(uintptr_t stack_pointer)
     thread_enter();
     while (thread.waits) {
         const struct note *top = &notes[thread.waits - 1];
-        if (top->covered || (top->kind != NOTE_WAIT && inside(top, stack_pointer)))
+        bool left = top->kind == NOTE_WAIT || top->kind == NOTE_BARE;
+        if (top->covered || (!left && inside(top, stack_pointer)))
             break;
         pop();
     }
@@ -252,6 +271,8 @@ void waits_forked(void)
     for (unsigned i = 0; i < thread.waits; i++) {
         if (notes[i].kind == NOTE_WAIT)
             desc_hold(notes[i].d);
+        if (notes[i].kind == NOTE_BARE)
+            bare_count(notes[i].fd, 1);
         notes[i].turn = false;
     }
 }

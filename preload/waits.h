@@ -15,6 +15,10 @@ void wait_end(struct desc *d, unsigned token);
 unsigned wait_turn_begin(const struct desc *d, int fd);
 void wait_turn_end(struct desc *d, unsigned token, bool sent);
 
+/* The call that bare.h has counted on fd is about to be made, and is back. */
+unsigned wait_bare_begin(int fd);
+void wait_bare_end(int fd, unsigned token);
+
 /* Memory that a call needs while others that it makes block (frame: its own). NULL: none is left. */
 void *wait_malloc(size_t len, const void *frame, unsigned *token);
 void wait_free(void *memory, unsigned token);

@@ -74,3 +74,13 @@ retry() { # CASE of programs/retry.py
     retry queued
     refute_contains "$(cat "$BATS_TEST_TMPDIR/log" 2>/dev/null)" TLS_
 }
+
+@test "splice and sendfile that wait for a pipe move nothing in clear when another thread connects the socket (law 2)" {
+    local mode
+    for mode in alone into from sendfile; do
+        run "$PROGRAMS/splice_waits" "$mode" plain
+        assert_status 0
+        P2PTLS_POLICY='connect 127.0.0.2:*' run p2p "$PROGRAMS/splice_waits" "$mode" protected
+        assert_status 0
+    done
+}
