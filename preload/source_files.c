@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/auxv.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 enum { TEXT_MAX = 1 << 20, OVERFLOW_UID = 65534 };
@@ -93,8 +94,13 @@ static enum result check_file(long fd, const char *path, bool trusted, char *why
         return refuse(why, "%s is a folder", path);
     if (trusted && !S_ISREG(s.st_mode))
         return refuse(why, "%s is not a regular file", path);
-    if (S_ISCHR(s.st_mode)) /* /dev/null, which everyone may write to */
+    if (S_ISCHR(s.st_mode) && s.st_rdev == makedev(1, 3)) /* /dev/null, which everyone may write to */
         return RESULT_OK;
+    if (!S_ISREG(s.st_mode))
+        return refuse(why,
+                      "%s is not a regular file: what can be read once would be no policy for the programs that this "
+                      "one starts",
+                      path);
     return check_owner(&s, path, trusted, why);
 }
 

@@ -266,6 +266,21 @@ END
     assert_decision deny
 }
 
+@test "a policy that can be read once only stops the program: those that it starts would have none" {
+    local pipe=$BATS_TEST_TMPDIR/pipe
+    mkfifo "$pipe"
+    exec 8<>"$pipe"
+    echo 'connect *:9 deny' >&8
+    P2PTLS_CONFIG=$pipe assert_not_started \
+        "P2PTLS_CONFIG: $pipe is not a regular file: what can be read once would be no policy for the programs that " \
+        'this one starts'
+    exec 8>&-
+    P2PTLS_CONFIG=/dev/zero run decision
+    assert_status 125
+    assert_output_has '/dev/zero is not a regular file'
+    P2PTLS_CONFIG=/dev/null P2PTLS_POLICY='connect *:9 deny' assert_decision deny
+}
+
 @test "a user's folder that this user may not enter is not this user's, and does not count" {
     chmod 700 "$XDG_CONFIG_HOME"
     user_policy a 'connect *:9 deny'
