@@ -259,3 +259,17 @@ enum exec_image exec_image_of(const char *file, bool search)
     errno = saved;
     return image;
 }
+
+void exec_image_tell_of_loss(const char *what, const char *file, bool search, char *const envp[])
+{
+    int saved = errno;
+    if (file && preloads_us(envp) && !loader_finds_us() && (search || is_executable(file)))
+        log_event(LOG_LEVEL_ERROR,
+                  "%s of %s: it runs without protection, since ld.so will not load %s there: %s (user %u, group %u)",
+                  what, file, own_path(),
+                  getuid() == geteuid() && getgid() == getegid()
+                      ? "it cannot be opened by that user, or in that root directory"
+                      : "real and effective ids differ",
+                  (unsigned)geteuid(), (unsigned)getegid());
+    errno = saved;
+}

@@ -19,6 +19,10 @@ enum exec_image {
 };
 enum exec_image exec_image_of(const char *file, bool search);
 
+/* Logs it where the environment names the library and ld.so will not load it: ld.so itself would only warn. what: the
+ * call. */
+void exec_image_tell_of_loss(const char *what, const char *file, bool search, char *const envp[]);
+
 /* exec_check.c: would an exec fail before the kernel has given up this program, as far as that can be told? file is
  * readable memory. */
 bool exec_image_fails(const char *file, bool search, char *const argv[], char *const envp[]);

@@ -135,6 +135,8 @@ void exec_plan_begin(struct exec_plan *plan, const char *what, const char *file,
 {
     int saved = errno;
     *plan = (struct exec_plan){.active = false};
+    if (policy && !thread.in_vfork_child)
+        exec_image_tell_of_loss(what, file, search, envp);
     if (!policy || thread.in_vfork_child || !handover_matters())
         return;
     pthread_mutex_lock(&lock);

@@ -1,5 +1,6 @@
 /* posix_spawn, system, popen: libc's own exec inside them goes past the hooks. Where something protected could get into
  * the new program, the same is done by fork and the exec that is hooked; otherwise libc does it. */
+#include "exec_image.h"
 #include "exec_plan.h"
 #include "handover.h"
 #include "spawn_actions.h"
@@ -138,8 +139,11 @@ HOOK int posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_action
 {
     struct spawning s = {.file = path, .actions = actions, .attr = attr, .argv = argv, .envp = envp};
     int saved = errno;
-    if (!by_ourselves(actions))
+    if (!by_ourselves(actions)) {
+        if (policy && !thread.in_vfork_child)
+            exec_image_tell_of_loss("posix_spawn", path, false, envp);
         return real()->posix_spawn(pid, path, actions, attr, argv, envp);
+    }
     int error = spawn(pid, &s);
     errno = saved;
     return error;
@@ -150,8 +154,11 @@ HOOK int posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_actio
 {
     struct spawning s = {.file = file, .search = true, .actions = actions, .attr = attr, .argv = argv, .envp = envp};
     int saved = errno;
-    if (!by_ourselves(actions))
+    if (!by_ourselves(actions)) {
+        if (policy && !thread.in_vfork_child)
+            exec_image_tell_of_loss("posix_spawnp", file, true, envp);
         return real()->posix_spawnp(pid, file, actions, attr, argv, envp);
+    }
     int error = spawn(pid, &s);
     errno = saved;
     return error;

@@ -151,3 +151,22 @@ except OSError as error:
     assert_status 0
     assert_output_has 'got "hello" eof'
 }
+
+@test "a program that is started by exec or posix_spawn as a user who cannot open the library is told of in the log" {
+    local way folder=$BATS_TEST_TMPDIR/closed
+    local -A ways=([exec]='os.execv("/bin/true", ["true"])'
+        [posix_spawn]='os.waitpid(os.posix_spawn("/bin/true", ["true"], os.environ), 0)')
+    mkdir -m 700 "$folder"
+    cp "$LIBRARY" "$(dirname "$LIBRARY")/libp2ptls-core.so" "$folder"
+    for way in exec posix_spawn; do
+        P2PTLS_POLICY='connect 127.0.0.0/8:*' LD_PRELOAD=$folder/libp2ptls.so run \
+            "$PYTHON" -c "import os; os.setresuid(54321, 54321, 54321); ${ways[$way]}"
+        assert_contains "$output" "error: $way of /bin/true: it runs without protection, since ld.so will not load" ||
+            return
+        assert_contains "$output" '(user 54321, group 0)' || return
+        # As the same user, it is there.
+        P2PTLS_POLICY="connect 127.0.0.0/8:*" LD_PRELOAD=$folder/libp2ptls.so run \
+            "$PYTHON" -c "import os; ${ways[$way]}"
+        assert_output '' || return
+    done
+}
