@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* One exec at a time: held until it has failed. */
@@ -185,6 +186,33 @@ void exec_plan_undo(struct exec_plan *plan)
     in_progress = false;
     pthread_mutex_unlock(&lock);
     errno = saved;
+}
+
+bool exec_plan_withhold(int **numbers)
+{
+    unsigned end = table_high;
+    int *list = malloc((end + 1) * sizeof *list), count = 0;
+    if (!list)
+        return false;
+    pthread_mutex_lock(&lock);
+    look_at_survivors();
+    for (unsigned fd = 0; fd < end; fd++) {
+        if (!is_concerned(atomic_load_explicit(&table[fd], memory_order_relaxed)) || !survives((int)fd))
+            continue;
+        set_close_on_exec((int)fd, true);
+        list[count++] = (int)fd;
+    }
+    list[count] = -1;
+    *numbers = list;
+    return true;
+}
+
+void exec_plan_give_back(int *numbers)
+{
+    for (int *fd = numbers; *fd >= 0; fd++)
+        set_close_on_exec(*fd, false);
+    pthread_mutex_unlock(&lock);
+    free(numbers);
 }
 
 static void take_back(struct desc *d, void *arg)

@@ -22,6 +22,11 @@ void exec_plan_undo(struct exec_plan *plan);
  * do not count. */
 bool exec_plan_needed(void);
 
+/* For a program that libc starts itself: protected numbers get close-on-exec, until exec_plan_give_back, always to be
+ * called then; no exec is planned meanwhile. False: no memory. */
+bool exec_plan_withhold(int **numbers);
+void exec_plan_give_back(int *numbers);
+
 /* In the child of a fork: whatever another thread was about to exec. */
 void exec_plan_forked(void);
 

@@ -37,6 +37,7 @@
 #include <syslog.h>
 #include <unistd.h>
 #include <utmp.h>
+#include <wordexp.h>
 
 int capset(cap_user_header_t header, cap_user_data_t data);
 /* libc's headers declare these only where they put them in the place of the ones without _chk. */
@@ -61,7 +62,7 @@ int __vasprintf_chk(char **text, int flag, const char *format, va_list args);
     X(backtrace_symbols_fd) X(pidfd_getfd) X(_Fork) X(clone) \
     X(chroot) X(setuid) X(seteuid) X(setreuid) X(setresuid) X(setgid) X(setegid) X(setregid) X(setresgid) X(unshare) \
     X(setns) X(capset) X(prctl) X(epoll_wait) X(epoll_pwait) X(epoll_pwait2) X(daemon) X(_exit) X(execve) X(execv) X(execvp) X(execvpe) X(fexecve) X(execveat) X(posix_spawn) \
-    X(posix_spawnp) X(system) X(popen) X(pclose) X(sigaction) X(syscall) \
+    X(posix_spawnp) X(wordexp) X(system) X(popen) X(pclose) X(sigaction) X(syscall) \
     X(pthread_setcanceltype) X(longjmp) X(_longjmp) X(siglongjmp) X(sigaltstack) X(socketpair) X(pipe) X(pipe2) X(eventfd) X(epoll_create) \
     X(epoll_create1) X(timerfd_create) X(memfd_create) \
     X(signalfd) X(inotify_init) X(inotify_init1) X(fopen) X(fopen64) X(tmpfile) X(tmpfile64) X(opendir) X(mkstemp) X(mkstemp64) X(mkostemp) \

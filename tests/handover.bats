@@ -45,6 +45,9 @@ only_protected() { # CASE [ARGUMENT]
     only_protected too_many_in_flight lose
     assert_contains "$(cat "$BATS_TEST_TMPDIR/log")" 'cannot be handed'
 }
+@test "the shell of wordexp gets no connection, whatever environment it has (law 2)" {
+    only_protected wordexp_gets_no_connection
+}
 @test "exec ends connections with close-on-exec in an orderly way (laws 5, 8)" {
     both exec_closes_what_has_close_on_exec
 }

@@ -273,6 +273,26 @@ def too_many_in_flight():
     del flight
 
 
+def wordexp_gets_no_connection():
+    """The shell of wordexp(3) is started by libc behind the library's back, with whatever environment there is."""
+    here, there = pair()
+    talk(here, there)
+    there.set_inheritable(True)
+    libc = ctypes.CDLL(None, use_errno=True)
+    words = ctypes.create_string_buffer(64)
+    for name in ("", "LD_PRELOAD"):
+        os.environ.pop(name, None)
+        command = f"$(echo into the clear >&{there.fileno()}; echo done)"
+        assert libc.wordexp(command.encode(), words, 0) == 0
+        vector = ctypes.cast(words, ctypes.POINTER(ctypes.c_void_p))
+        count, first = vector[0], ctypes.cast(vector[1], ctypes.POINTER(ctypes.c_char_p))[0]
+        assert (count, first) == (1, b"done"), (count, first)
+        assert there.get_inheritable()
+        talk(here, there)
+    there.close()
+    expect_end(here)
+
+
 def exec_closes_what_has_close_on_exec():
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
