@@ -74,7 +74,8 @@ enum san_type {
     SAN_NONE = 0,
     SAN_DNS = GNUTLS_SAN_DNSNAME + 100,
     SAN_IP = GNUTLS_SAN_IPADDRESS + 100,
-    SAN_URI = GNUTLS_SAN_URI + 100
+    SAN_URI = GNUTLS_SAN_URI + 100,
+    SAN_EMAIL = GNUTLS_SAN_RFC822NAME + 100
 };
 
 struct san {
