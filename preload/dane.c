@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 enum { STACK_BYTES = 32 * 1024, GUARD_BYTES = 4096 * 16 /* a page, also where pages are of 64 KiB */, NAME_ROOM = 256 };
@@ -125,8 +126,27 @@ static bool write_query(struct tlsa_lookup *l, char *why)
     return l->q.query_len != 0;
 }
 
+/* After unshare(CLONE_NEWPID) the next child is process 1 of a new namespace, which ends with it: that must be one of
+ * the program's. */
+static bool would_be_process_one(void)
+{
+    struct stat here, below;
+
+    if (forbidden.files)
+        return false;
+    const long r = sys4(SYS_newfstatat, (long)AT_FDCWD, "/proc/self/ns/pid", &here, 0L);
+    const long s = sys4(SYS_newfstatat, (long)AT_FDCWD, "/proc/self/ns/pid_for_children", &below, 0L);
+    return s == -ENOENT || (r == 0 && s == 0 && here.st_ino != below.st_ino);
+}
+
 static bool ask_anew(struct tlsa_lookup *l, char *why)
 {
+    if (would_be_process_one()) {
+        snprintf(why, TLSA_WHY_MAX,
+                 "dane=on: TLSA records cannot be looked up, as the next child of this process is the first of another "
+                 "pid namespace: connect before unshare(2), or in that child");
+        return false;
+    }
     if (forbidden.lookup) {
         snprintf(why, TLSA_WHY_MAX,
                  "dane=on: this program's sandbox forbids the look-up of TLSA records: connect before it is entered");

@@ -168,3 +168,23 @@ gone with the privileges: True
 hello
 left over: nothing none ['SIGCHLD']"
 }
+
+@test "a process whose next child would be the first of a pid namespace makes none for a look-up" {
+    serve
+    : >"$LOG"
+    # shellcheck disable=SC2016 # for the inner shell
+    P2PTLS_POLICY="connect *:* $SHOW dane=on" P2PTLS_LOG=info:$LOG run "${IN_NET[@]}" unshare --pid "${P2P[@]}" "$PYTHON" -c '
+import os, socket, sys
+s = socket.socket()
+try:
+    s.connect(socket.getaddrinfo("good.dane.test", int(sys.argv[1]), proto=socket.IPPROTO_TCP)[0][4])
+    s.recv(1)
+except OSError as error:
+    print(os.strerror(error.errno))
+child = os.fork()
+if child == 0:
+    os._exit(0 if os.getpid() == 1 else 1)
+print("the first child is process 1:", os.waitpid(child, 0)[1] == 0)' "$PORT"
+    assert_output $'Key was rejected by service\nthe first child is process 1: True'
+    assert_contains "$(<"$LOG")" 'pid namespace'
+}
