@@ -173,7 +173,8 @@ left over: nothing none ['SIGCHLD']"
     serve
     : >"$LOG"
     # shellcheck disable=SC2016 # for the inner shell
-    P2PTLS_POLICY="connect *:* $SHOW dane=on" P2PTLS_LOG=info:$LOG run "${IN_NET[@]}" unshare --pid "${P2P[@]}" "$PYTHON" -c '
+    P2PTLS_POLICY="connect *:* $SHOW dane=on" P2PTLS_LOG=info:$LOG run "${IN_NET[@]}" unshare --pid "${P2P[@]}" \
+        "$PYTHON" -c '
 import os, socket, sys
 s = socket.socket()
 try:
