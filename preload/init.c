@@ -9,6 +9,7 @@
 #include "waits.h"
 
 #include <errno.h>
+#include <link.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <string.h>
@@ -94,10 +95,40 @@ const char *init_state_dir(void)
     return state_dir[0] ? state_dir : NULL;
 }
 
+/* LD_PRELOAD may name one copy, /etc/ld.so.preload another. What one encrypts the other would encrypt again: no peer
+ * can read that, and only this tells why. The copy that is second in the order of look-ups says so. */
+static const char *copy_before(const char *own, const void *base)
+{
+    for (const struct link_map *m = _r_debug.r_map; m && (const void *)m->l_addr != base; m = m->l_next) {
+        const char *slash = m->l_name ? strrchr(m->l_name, '/') : NULL;
+        if (slash && strcmp(slash, strrchr(own, '/')) == 0)
+            return m->l_name;
+    }
+    return NULL;
+}
+
+static void tell_of_second_copy(void)
+{
+    Dl_info self;
+    const char *other = dladdr((void *)init_state_dir, &self) && strchr(self.dli_fname, '/')
+                            ? copy_before(self.dli_fname, self.dli_fbase)
+                            : NULL;
+    if (other)
+        log_event(LOG_LEVEL_ERROR,
+                  "the library is loaded twice, as %s and %s: each encrypts what the other has encrypted, and "
+                  "connections fail; take one of them out of LD_PRELOAD or /etc/ld.so.preload",
+                  other, self.dli_fname);
+}
+
 static bool wants_early_load(void)
 {
     const char *load = secure_getenv("P2PTLS_LOAD");
-    return load && strcmp(load, "early") == 0;
+    if (!load || !*load)
+        return false;
+    if (strcmp(load, "early") == 0)
+        return true;
+    log_event(LOG_LEVEL_WARN, "P2PTLS_LOAD: expected early, found %s: the core is loaded when it is needed", load);
+    return false;
 }
 
 /* exit(3) runs its functions backwards. One that belongs to no library is not run when a library's destructors are; one
@@ -125,6 +156,7 @@ __attribute__((constructor)) static void init(void)
         if (exec_elf_self_past_libc())
             log_event(LOG_LEVEL_ERROR, "this program was built by Go: it makes its system calls past libc, and nothing "
                                        "protects its connections");
+        tell_of_second_copy();
         find_state_dir();
         memory_init();
         fork_init();

@@ -316,6 +316,16 @@ own_library() { # makes a copy of the stand-ins in the test's folder, for tests 
     assert_output_has 'cannot be preloaded'
 }
 
+@test "a second copy of the library, by another path that the loader takes, is refused: two would encrypt twice" {
+    mkdir second other
+    cp "$LIB" second/libp2ptls.so
+    gcc -shared -fPIC -x c -o other/libother.so - -Wl,--no-as-needed,-rpath,"$PWD/second" -Lsecond -l:libp2ptls.so \
+        </dev/null
+    LD_PRELOAD=$PWD/other/libother.so run launch echo started
+    assert_status 125
+    assert_output_has 'another libp2ptls.so is loaded'
+}
+
 @test "a library that does not answer which rules hold in the program is refused" {
     own_library
     shared_library own/libp2ptls.so

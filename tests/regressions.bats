@@ -84,3 +84,35 @@ retry() { # CASE of programs/retry.py
         assert_status 0
     done
 }
+
+@test "two copies of the library in one program: the log says so, and nothing leaves in clear (law 2)" {
+    local copy=$BATS_TEST_TMPDIR/copy code
+    mkdir "$copy"
+    cp "$LIBRARY" "$(dirname "$LIBRARY")/libp2ptls-core.so" "$copy"
+    code='
+import socket, threading
+listener = socket.create_server(("127.0.0.1", 0))
+client = socket.create_connection(listener.getsockname())
+try:
+    client.sendall(b"secret")
+except OSError:
+    pass
+listener.settimeout(20)
+peer = listener.accept()[0]
+peer.settimeout(20)
+print("first byte", peer.recv(100)[:1])'
+    export P2PTLS_POLICY='connect 127.0.0.0/8:* handshake-timeout=2'
+    LD_PRELOAD="$LIBRARY $copy/libp2ptls.so" run "$PYTHON" -c "$code"
+    assert_contains "$output" "the library is loaded twice, as $LIBRARY and $copy/libp2ptls.so" || return
+    assert_contains "$output" "first byte b'\\x16'" || return
+    LD_PRELOAD=$LIBRARY run "$PYTHON" -c "$code"
+    refute_contains "$output" 'loaded twice' || return
+    assert_contains "$output" "first byte b'\\x16'"
+}
+
+@test "a P2PTLS_LOAD that means nothing is warned of" {
+    P2PTLS_LOAD=yes P2PTLS_POLICY='connect 127.0.0.0/8:*' run p2p env true
+    assert_contains "$output" 'P2PTLS_LOAD: expected early, found yes' || return
+    P2PTLS_LOAD=early P2PTLS_POLICY='connect 127.0.0.0/8:*' run p2p env true
+    assert_output ''
+}
