@@ -9,7 +9,7 @@
 
 static struct reflection *registry;
 static struct identity *psk;
-enum { DIALLED = REFLECTION_CONNECTED };
+static const enum reflection_side ours = REFLECTION_CONNECTED;
 
 static const struct reflection_ends there = {1, {{1}, {0, 1}}, {{2}, {0, 2}}}, back = {1, {{2}, {0, 2}}, {{1}, {0, 1}}},
                                     elsewhere = {1, {{3}, {0, 3}}, {{4}, {0, 4}}}, unknown = {0};
@@ -33,7 +33,7 @@ static struct reflection *open_registry(const char *state_dir)
 static struct reflection_note keep(struct reflection *r, uint8_t n, const struct reflection_ends *ends)
 {
     struct reflection_note note = {0};
-    assert_int_equal(reflection_keep(r, DIALLED, random_of(n), ends, 60000, &note), RESULT_OK);
+    assert_int_equal(reflection_keep(r, ours, random_of(n), ends, 60000, &note), RESULT_OK);
     assert_false(reflection_expired(&note));
     return note;
 }
@@ -85,7 +85,7 @@ static void an_entry_ends_with_its_time(void **state)
     struct reflection_note note = {0};
 
     (void)state;
-    assert_int_equal(reflection_keep(registry, DIALLED, random_of(4), &there, 0, &note), RESULT_OK);
+    assert_int_equal(reflection_keep(registry, ours, random_of(4), &there, 0, &note), RESULT_OK);
     assert_true(reflection_expired(&note));
     assert_int_equal(reflection_look(registry, random_of(4), &elsewhere), RESULT_OK);
     reflection_forget(registry, random_of(4), &note);
@@ -107,13 +107,13 @@ static void a_full_window_keeps_no_more_and_old_entries_make_room(void **state)
 
     (void)state;
     while (kept < 65 &&
-           reflection_keep(registry, DIALLED, crowded((uint8_t)kept), &there, 60000, &notes[kept]) == RESULT_OK)
+           reflection_keep(registry, ours, crowded((uint8_t)kept), &there, 60000, &notes[kept]) == RESULT_OK)
         kept++;
     assert_int_equal(kept, 64);
     for (int i = 0; i < kept; i++)
         assert_int_equal(reflection_look(registry, crowded((uint8_t)i), &elsewhere), RESULT_PROTOCOL);
     reflection_forget(registry, crowded(7), &notes[7]);
-    assert_int_equal(reflection_keep(registry, DIALLED, crowded(64), &there, 60000, &notes[7]), RESULT_OK);
+    assert_int_equal(reflection_keep(registry, ours, crowded(64), &there, 60000, &notes[7]), RESULT_OK);
     assert_int_equal(reflection_look(registry, crowded(64), &elsewhere), RESULT_PROTOCOL);
     for (int i = 0; i < kept; i++)
         reflection_forget(registry, crowded((uint8_t)(i == 7 ? 64 : i)), &notes[i]);
@@ -131,7 +131,7 @@ static void a_child_does_not_forget_what_its_parent_has_open(void **state)
         reflection_forget(registry, random_of(5), &note);
         struct reflection_note own = {0};
         bool found = reflection_look(registry, random_of(5), &elsewhere) == RESULT_PROTOCOL;
-        bool kept = reflection_keep(registry, DIALLED, random_of(6), &there, 60000, &own) == RESULT_OK;
+        bool kept = reflection_keep(registry, ours, random_of(6), &there, 60000, &own) == RESULT_OK;
         _exit(found && kept ? 0 : 1); /* dies with an entry open */
     }
     int status;
@@ -156,7 +156,7 @@ static void many_processes_share_it(void **state)
         for (int i = 0; i < ROUNDS; i++) {
             uint8_t random[REFLECTION_RANDOM] = {0xaa, 0xaa, (uint8_t)p, (uint8_t)i, (uint8_t)(i >> 8)};
             struct reflection_note note = {0};
-            bad |= reflection_keep(registry, DIALLED, random, &there, 60000, &note) != RESULT_OK;
+            bad |= reflection_keep(registry, ours, random, &there, 60000, &note) != RESULT_OK;
             bad |= reflection_look(registry, random, &elsewhere) != RESULT_PROTOCOL;
             reflection_forget(registry, random, &note);
             bad |= reflection_look(registry, random, &elsewhere) != RESULT_OK;
@@ -188,7 +188,7 @@ static void whatever_is_in_the_file_does_no_harm(void **state)
             assert_int_equal(ftruncate(fd, i), 0);
         close(fd);
         struct reflection_note note = {0};
-        assert_int_equal(reflection_keep(r, DIALLED, random_of((uint8_t)i), &there, 1000, &note), RESULT_OK);
+        assert_int_equal(reflection_keep(r, ours, random_of((uint8_t)i), &there, 1000, &note), RESULT_OK);
         assert_int_equal(reflection_look(r, random_of((uint8_t)i), &elsewhere), RESULT_PROTOCOL);
         reflection_forget(r, random_of((uint8_t)i), &note);
     }
@@ -213,7 +213,7 @@ static void a_lock_that_is_kept_stops_nobody(void **state)
     assert_true(read(ready[0], &byte, 1) == 1 && byte == 1);
     struct reflection_note note = {0};
     for (uint8_t i = 8; i < 40; i++) { /* the first one waits for a while, the others do not */
-        assert_int_equal(reflection_keep(registry, DIALLED, random_of(i), &there, 60000, &note), RESULT_OK);
+        assert_int_equal(reflection_keep(registry, ours, random_of(i), &there, 60000, &note), RESULT_OK);
         assert_int_equal(reflection_look(registry, random_of(i), &elsewhere), RESULT_PROTOCOL);
         reflection_forget(registry, random_of(i), &note);
         assert_int_equal(reflection_look(registry, random_of(i), &elsewhere), RESULT_OK);
@@ -283,7 +283,7 @@ static void in_a_sandbox_every_question_is_an_error(void **state)
 
     (void)state;
     reflection_sandbox(true);
-    assert_int_equal(reflection_keep(registry, DIALLED, random_of(11), &there, 1000, &none), RESULT_IO);
+    assert_int_equal(reflection_keep(registry, ours, random_of(11), &there, 1000, &none), RESULT_IO);
     assert_int_equal(reflection_look(registry, random_of(11), &there), RESULT_IO);
     reflection_sandbox(false);
     reflection_forget(registry, random_of(10), &note);
