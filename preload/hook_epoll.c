@@ -94,14 +94,6 @@ static enum verdict look_at(const struct epoll_note *n)
     return verdict;
 }
 
-/* What made a socket readable may be another thread's to take, which is about to: do not spin on it. */
-static void pause_briefly(unsigned round)
-{
-    struct timespec t = {0, round < 10 ? 100000 : 1000000};
-    if (round > 1)
-        sys2(SYS_nanosleep, &t, NULL);
-}
-
 static bool kernel_has(int fd)
 {
     struct pollfd p = {.fd = fd, .events = POLLIN};
@@ -155,7 +147,7 @@ static bool is_false_set(int epfd, uint64_t data)
     bool truth = false;
     unsigned looks = 0;
     for (unsigned idle = 0; !truth && looks < LOOKS && idle < LOOKS_FOR_NOTHING; looks++) {
-        pause_briefly(looks / 5);
+        stream_pause(looks / 5);
         idle = look_at_all(found, count, &truth) ? 0 : idle + 1;
         if (!truth && !kernel_has(inner))
             return true;
@@ -288,7 +280,7 @@ static int wait_for_truth(const struct wait *w, int n, int saved)
         if (left > 0 || over)
             return left;
         if (left_ns > 0)
-            pause_briefly(round);
+            stream_pause(round);
         n = wait_again(w, left_ns < 0 ? 0 : left_ns);
         if (n <= 0)
             return n;

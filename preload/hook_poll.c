@@ -15,8 +15,6 @@
 /* glibc declares the array of poll write-only, and so gcc thinks that the hooks pass it uninitialised. */
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 
-enum { FALSE_READY_PAUSE_MS = 1 };
-
 static int fail(int error)
 {
     errno = error;
@@ -113,13 +111,6 @@ static bool is_zero(const struct timespec *t)
     return t && t->tv_sec == 0 && t->tv_nsec == 0;
 }
 
-/* What made the socket readable may be another thread's, or process's, to take: do not spin on it. */
-static void pause_briefly(void)
-{
-    struct timespec t = {0, FALSE_READY_PAUSE_MS * 1000000};
-    sys2(SYS_nanosleep, &t, NULL);
-}
-
 static bool has_leftover(int fd)
 {
     return touch(fd, true) & TOUCH_LEFTOVER;
@@ -144,7 +135,7 @@ static int poll_protected(struct pollfd *fds, nfds_t n, const struct timespec *t
 {
     struct timespec start, room, slice, *left = NULL;
     clock_gettime(CLOCK_MONOTONIC, &start);
-    for (;;) {
+    for (unsigned round = 1;; round++) {
         left = left_of(timeout, &start, &room);
         int r = poll_kernel(fds, n, stream_wait_slice(left, touched, &slice), mask);
         if (r < 0)
@@ -155,8 +146,7 @@ static int poll_protected(struct pollfd *fds, nfds_t n, const struct timespec *t
         r = count_ready(fds, n);
         if (r || is_zero(left) || !(corrected || (touched & TOUCH_BUSY)))
             return r;
-        if (corrected)
-            pause_briefly();
+        stream_pause(corrected ? round : 0);
         touched = touch_polled(fds, n);
     }
 }
@@ -299,7 +289,7 @@ static int select_protected(int n, fd_set *r, fd_set *w, fd_set *e, const struct
         return fail(ENOMEM);
     clock_gettime(CLOCK_MONOTONIC, &start);
     int ready;
-    for (;;) {
+    for (unsigned round = 1;; round++) {
         left = left_of(timeout, &start, &room);
         ready = real()->pselect(n, r, w, e, stream_wait_slice(left, touched, &slice), mask);
         if (ready < 0)
@@ -311,8 +301,7 @@ static int select_protected(int n, fd_set *r, fd_set *w, fd_set *e, const struct
         if (ready || is_zero(left) || !(taken || (touched & TOUCH_BUSY)))
             break;
         restore_sets(&kept);
-        if (taken)
-            pause_briefly();
+        stream_pause(taken ? round : 0);
         touched = touch_selected(n, r, w, e);
     }
     int saved = errno;

@@ -301,6 +301,13 @@ bool stream_writable(struct desc *d, int fd)
     return !blocked;
 }
 
+void stream_pause(unsigned round)
+{
+    struct timespec t = {0, round < 10 ? 100000 : 1000000};
+    if (round > 1)
+        sys2(SYS_nanosleep, &t, NULL);
+}
+
 bool stream_readable(struct desc *d, int fd)
 {
     if (!desc_enter(d, fd))

@@ -33,6 +33,9 @@ const struct timespec *stream_wait_slice(const struct timespec *left, unsigned t
 /* Is there something for the program to read, or an end or error to see? For blocking descriptors, whose readers trust
  * poll(2). */
 bool stream_readable(struct desc *d, int fd);
+/* Before readiness that meant nothing is asked for again. What made a socket readable may be another thread's, or
+ * process's, to take, which is about to: do not spin on it. The first look has usually taken it. */
+void stream_pause(unsigned round);
 /* Or is the handshake still going on, with all kept that may be kept? */
 bool stream_writable(struct desc *d, int fd);
 
