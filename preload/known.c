@@ -226,6 +226,8 @@ static int get_value(struct desc *d, int name, void *value, socklen_t *len)
         return fail(ENOPROTOOPT);
     if (!core->conn_about(d->conn, &about))
         return fail(ENOTCONN);
+    if (name == P2PTLS_PEER && !about.subject[0])
+        return fail(ERANGE); /* longer than a slot keeps */
     return give_text(name == P2PTLS_PEER     ? about.subject
                      : name == P2PTLS_CIPHER ? about.suite
                      : about.is_client       ? "client"

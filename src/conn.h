@@ -97,12 +97,12 @@ void conn_free(struct conn *c);
 const char *conn_peer(const struct conn *c);
 
 /* What an open connection is; false before it is open, and afterwards if it failed. */
-enum { CONN_SUBJECT = 200, CONN_NAME = 256 };
+enum { CONN_SUBJECT = 1024, CONN_NAME = 256 };
 struct conn_about {
     bool is_client;              /* this side's TLS role */
     const char *suite;           /* record_suite_name */
     bool proven;                 /* the peer showed an identity, and it was accepted */
-    char subject[CONN_SUBJECT];  /* that identity, or "(unauthenticated)" */
+    char subject[CONN_SUBJECT];  /* that identity, or "(unauthenticated)"; empty: too long */
     char alpn[CONN_NAME];        /* the agreed application protocol, or empty */
     char server_name[CONN_NAME]; /* what the peer dialled, if it said so */
 };

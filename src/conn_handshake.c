@@ -118,10 +118,10 @@ enum result conn_start(struct conn *c, int fd)
 
 static void log_open(const struct conn *c, const struct handshake_secrets *s)
 {
-    log_event(LOG_LEVEL_INFO, "%s %s as %s, %s, peer \"%s\"%s%s%s%s",
+    log_event(LOG_LEVEL_INFO, "%s %s as %s, %s, peer \"%.400s\"%s%s%s%s",
               c->connected_side ? "connected to" : "accepted from", c->peer, s->is_client ? "client" : "server",
-              record_suite_name(s->suite), s->subject, s->alpn[0] ? ", protocol " : "", s->alpn,
-              s->server_name[0] ? ", dialled " : "", s->server_name);
+              record_suite_name(s->suite), s->subject[0] ? s->subject : "(a long subject)",
+              s->alpn[0] ? ", protocol " : "", s->alpn, s->server_name[0] ? ", dialled " : "", s->server_name);
 }
 
 static enum result install_keys(struct conn *c, const struct handshake_secrets *s)

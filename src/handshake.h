@@ -42,7 +42,7 @@ struct handshake_config {
 
 struct handshake; /* about 20 KiB while it lives; one thread at a time */
 
-enum { HANDSHAKE_WHY_MAX = 512, HANDSHAKE_SUBJECT_MAX = 200, HANDSHAKE_NAME_MAX = 256 };
+enum { HANDSHAKE_WHY_MAX = 512, HANDSHAKE_SUBJECT_MAX = 1024, HANDSHAKE_NAME_MAX = 256 };
 
 /* Draws the value, and if speaks_first builds the client hello into the output. */
 MUST_USE enum result handshake_new(const struct handshake_config *config, struct handshake **out,
@@ -81,7 +81,8 @@ struct handshake_secrets {
     uint8_t write[RECORD_SECRET_MAX];     /* of ours */
     uint8_t exporter[RECORD_SECRET_MAX];  /* exporter_secret (RFC 8446 section 7.5) */
     bool proven;                          /* the peer showed an identity, and it was accepted */
-    char subject[HANDSHAKE_SUBJECT_MAX];  /* that identity, printable; "(unauthenticated)" if not proven */
+    char subject[HANDSHAKE_SUBJECT_MAX];  /* that identity, whole and printable, or empty: too long; "(unauthenticated)"
+                                             if not proven */
     char alpn[HANDSHAKE_NAME_MAX];        /* the agreed application protocol; empty: none was asked for here */
     char server_name[HANDSHAKE_NAME_MAX]; /* the name that the peer dialled, if it said one; also where its hello lost
                                              the tie-break */

@@ -96,10 +96,10 @@ struct identity_expectation {
     const struct tlsa_set *tlsa; /* what DNSSEC has proven of the dialled name and port; may be NULL */
 };
 
-enum { IDENTITY_SUBJECT_MAX = 200 };
+enum { IDENTITY_SUBJECT_MAX = 1024 };
 
 struct identity_peer {
-    char subject[IDENTITY_SUBJECT_MAX]; /* printable; only after RESULT_OK */
+    char subject[IDENTITY_SUBJECT_MAX]; /* whole, printable and unambiguous; empty: too long; only after RESULT_OK */
     uint8_t alert;                      /* after a refusal: what the peer is told */
 };
 

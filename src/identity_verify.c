@@ -99,12 +99,12 @@ static enum result verify_psk(const struct identity *id, gnutls_session_t sessio
                       "the remote side did not take part with a pre-shared key: set the same psk= there");
     if (!name)
         name = id->psks[id->psk_sent].name;
-    char printable[PSK_NAME_MAX + 1];
-    trust_print_clean(printable, sizeof printable, name, strlen(name));
+    char printable[4 * PSK_NAME_MAX + 1];
+    (void)trust_print_escaped(printable, sizeof printable, name, strlen(name), false);
     if (expect->peer_patterns && !identity_patterns_match_psk(name, expect->peer_patterns)) {
         peer->alert = GNUTLS_A_HANDSHAKE_FAILURE;
         snprintf(why, IDENTITY_WHY_MAX,
-                 "the pre-shared key %s is none of peer=%.100s: only psk:NAME can be checked with one", printable,
+                 "the pre-shared key %.150s is none of peer=%.100s: only psk:NAME can be checked with one", printable,
                  expect->peer_patterns);
         return RESULT_IDENTITY;
     }

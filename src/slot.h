@@ -17,8 +17,8 @@ enum {
     /* The rest of one record that the kernel took a part of. */
     SLOT_TX_ROOM = 5 * 4096,
     SLOT_HOLDERS = 64,
-    SLOT_LAYOUT = 0x70320003, /* the last digits count changes of struct slot or of what they mean */
-    SLOT_SUBJECT = 200,
+    SLOT_LAYOUT = 0x70320004, /* the last digits count changes of struct slot or of what they mean */
+    SLOT_SUBJECT = 1024,
     SLOT_NAME = 256,
 };
 

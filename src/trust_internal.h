@@ -24,7 +24,7 @@ struct shown_peer {
     unsigned count;
     struct secret_bytes key; /* SubjectPublicKeyInfo, DER */
     uint8_t key_hash[KEY_HASH_BYTES];
-    char subject[PRINTABLE_MAX];
+    char subject[IDENTITY_SUBJECT_MAX];            /* empty: longer than that */
     char certificate_hash[2 * KEY_HASH_BYTES + 1]; /* hexadecimal; of the key where there is no certificate */
     char fingerprint[FINGERPRINT_TEXT];            /* of the key */
     gnutls_datum_t staple;                         /* OCSP answer about the leaf; belongs to the session */
@@ -38,6 +38,10 @@ void trust_print_fingerprint(const uint8_t hash[KEY_HASH_BYTES], char out[FINGER
 /* "sha256:" with base64 or hexadecimal. */
 bool trust_parse_fingerprint(const char *text, size_t len, uint8_t hash[KEY_HASH_BYTES]);
 void trust_print_clean(char *out, size_t room, const void *text, size_t len);
+/* Whole and unambiguous: bytes that are not printable ASCII as a backslash and two hexadecimal digits (RFC 4514). In
+ * escaped text what follows a backslash is as it must be; else a backslash is such a byte as well. False, and empty:
+ * too little room. */
+bool trust_print_escaped(char *out, size_t room, const void *text, size_t len, bool escaped);
 
 /* trust_chain.c: the certificates from the leaf on, each followed by its issuer, as far as they were shown and are no
  * anchors. The certificates stay the shown peer's. */

@@ -187,8 +187,8 @@ static int print_subject(const struct shown_peer *shown, char *why)
 {
     if (shown->raw)
         return snprintf(why, IDENTITY_WHY_MAX, "the raw public key of the remote side");
-    return snprintf(why, IDENTITY_WHY_MAX, "the certificate of %.100s (SHA-256 %s)", shown->subject,
-                    shown->certificate_hash);
+    return snprintf(why, IDENTITY_WHY_MAX, "the certificate of %.100s (SHA-256 %s)",
+                    shown->subject[0] ? shown->subject : "(a long subject)", shown->certificate_hash);
 }
 
 static enum result refuse(const struct trust_question *q, const char *reason, char *why)

@@ -18,6 +18,30 @@ void trust_print_clean(char *out, size_t room, const void *text, size_t len)
         out[n] = '\0';
 }
 
+bool trust_print_escaped(char *out, size_t room, const void *text, size_t len, bool escaped)
+{
+    static const char digits[] = "0123456789abcdef";
+    const uint8_t *in = text;
+    size_t n = 0;
+    bool after_backslash = false;
+
+    for (size_t i = 0; i < len; i++) {
+        const bool plain = in[i] >= 0x20 && in[i] < 0x7f && (escaped || in[i] != '\\');
+        if (n + 4 > room) {
+            out[0] = '\0';
+            return false;
+        }
+        if (!plain && !after_backslash)
+            out[n++] = '\\';
+        if (!plain)
+            out[n++] = digits[in[i] >> 4];
+        out[n++] = plain ? (char)in[i] : digits[in[i] & 15];
+        after_backslash = escaped && !after_backslash && in[i] == '\\';
+    }
+    out[n] = '\0';
+    return true;
+}
+
 void trust_print_fingerprint(const uint8_t hash[KEY_HASH_BYTES], char out[FINGERPRINT_TEXT])
 {
     const gnutls_datum_t bytes = {(uint8_t *)hash, KEY_HASH_BYTES};
@@ -116,7 +140,7 @@ static void describe(struct shown_peer *shown)
     if (gnutls_x509_crt_get_fingerprint(shown->chain[0], GNUTLS_DIG_SHA256, digest, &len) >= 0)
         print_hex(digest, len, shown->certificate_hash);
     if (gnutls_x509_crt_get_dn3(shown->chain[0], &dn, 0) >= 0 && dn.size > 0)
-        trust_print_clean(shown->subject, sizeof shown->subject, dn.data, dn.size);
+        (void)trust_print_escaped(shown->subject, sizeof shown->subject, dn.data, dn.size, true);
     else
         snprintf(shown->subject, sizeof shown->subject, "(no subject)");
     gnutls_free(dn.data);
