@@ -46,6 +46,45 @@ static bool word_at(const char *text, size_t len, const char *word)
     return len >= n && memcmp(text, word, n) == 0 && (len == n || text[n] == ' ' || text[n] == '\t');
 }
 
+/* The end of a quoted value that begins at text[at], or len. As src/policy_lex.c reads it. */
+static size_t quote_end(const char *text, size_t len, size_t at)
+{
+    for (at++; at < len && text[at] != '"'; at++)
+        if (text[at] == '\\')
+            at++;
+    return at < len ? at : len;
+}
+
+/* One statement, and all of it: a separator counts but in quotes, which begin behind the first '=' of a word. */
+static bool is_one_list(const char *text, size_t len)
+{
+    size_t equals = 0; /* in this word */
+
+    if (memchr(text, '\n', len) || memchr(text, 0, len))
+        return false;
+    for (size_t i = 0; i < len; i++) {
+        if (text[i] == ';' || text[i] == '#')
+            return false;
+        if (text[i] == '"' && equals == 1 && text[i - 1] == '=')
+            i = quote_end(text, len, i);
+        else if (text[i] == '=')
+            equals++;
+        else if (text[i] == ' ' || text[i] == '\t')
+            equals = 0;
+    }
+    return true;
+}
+
+/* What would be accepted and not honoured: which connection this is, and that it is protected, the call has said. */
+static const char *find_idle(const struct policy_rule *rule)
+{
+    return !rule                ? "for=, which names another program,"
+           : rule->from_count   ? "from="
+           : rule->observe      ? "mode=observe"
+           : rule->accept_plain ? "insecure-accept-plain="
+                                : NULL;
+}
+
 /* "connect" or "accept", then options: the rule that says the same of every address. */
 static struct policy *parse_request(const char *text, size_t len)
 {
@@ -55,16 +94,23 @@ static struct policy *parse_request(const char *text, size_t len)
     size_t skip = accepts ? strlen("accept") : says ? strlen("connect") : 0;
     struct policy *parsed = NULL;
     struct policy_error error;
-    if (memchr(text, ';', len) || memchr(text, '\n', len) || memchr(text, '#', len)) {
-        log_event(LOG_LEVEL_ERROR, "%s: expected one list of options, found ';', '#' or a newline", source);
+    if (!is_one_list(text, len)) {
+        log_event(LOG_LEVEL_ERROR, "%s: expected one list of options, found ';', '#', a newline or a zero byte",
+                  source);
         return NULL;
     }
     int n =
         snprintf(rule, sizeof rule, "%s *:* tls %.*s", accepts ? "accept" : "connect", (int)(len - skip), text + skip);
     /* id= may name what the process's own policy knows. */
     const struct policy_source request = {.name = source, .text = rule, .len = (size_t)n, .known = policy};
-    if (policy_add(&parsed, &request, &error) == RESULT_OK && policy_finish(parsed, &error) == RESULT_OK)
-        return parsed;
+    if (policy_add(&parsed, &request, &error) == RESULT_OK && policy_finish(parsed, &error) == RESULT_OK) {
+        const char *idle = find_idle(policy_rule_at(parsed, 0));
+        if (!idle)
+            return parsed;
+        policy_free(parsed);
+        log_event(LOG_LEVEL_ERROR, "%s: in \"%s\": %s has no meaning here: leave it out", source, rule, idle);
+        return NULL;
+    }
     policy_free(parsed);
     log_event(LOG_LEVEL_ERROR, "%s: in \"%s\", column %u: %s", source, rule, error.column, error.message);
     return NULL;
@@ -241,6 +287,8 @@ int known_set(int fd, int name, const void *value, socklen_t len)
 {
     if (len && !memory_readable(value, len))
         return fail(EFAULT);
+    if (name == P2PTLS_STARTTLS && len && ((const char *)value)[len - 1] == 0)
+        len--; /* sizeof a literal */
     if (name == P2PTLS_STARTTLS)
         return len > STARTTLS_TEXT_MAX ? fail(EINVAL) : start_tls(fd, len ? value : "", len);
     if (name != P2PTLS_EXPORTER_LABEL)

@@ -83,7 +83,8 @@ assert_conversed() {
         converse C C "$word" "$word"
         assert_equal "$LISTENED/$DIALLED" 3/3 "with: $word"
     done
-    assert_contains "$(<"$BATS_TEST_TMPDIR/library.log")" "expected one list of options, found ';', '#' or a newline"
+    assert_contains "$(<"$BATS_TEST_TMPDIR/library.log")" \
+        "expected one list of options, found ';', '#', a newline or a zero byte"
 }
 
 @test "two sides that can only be client refuse each other, and neither hears a word" {
@@ -177,4 +178,30 @@ assert_conversed() {
     assert_contains "$(<"$BATS_TEST_TMPDIR/library.log")" \
         'without /proc other numbers of this socket, which would stay in clear, cannot be found: refused'
     refute_contains "$(cat "$(log_of dialler)" "$(log_of listener)")" SECRET
+}
+
+@test "a text that would not be honoured whole is EINVAL, and quoted separators are part of it" {
+    # shellcheck disable=SC2016 # Python's
+    P2PTLS_LOG=error P2PTLS_POLICY='any *:* plain' run p2p "$PYTHON" -c '
+import ctypes, errno, socket
+libc = ctypes.CDLL(None, use_errno=True)
+def start(text):
+    with socket.create_server(("127.0.0.1", 0)) as l:
+        with socket.create_connection(l.getsockname()) as a, l.accept()[0]:
+            ctypes.set_errno(0)
+            r = libc.setsockopt(a.fileno(), 0x7032, 1, text, len(text))
+            print(text[:40], errno.errorcode.get(ctypes.get_errno(), "-") if r else "started", flush=True)
+for text in (b"connect", b"connect\0", b"connect alpn=\"a;b#c\"", b"connect for=nothing",
+             b"connect mode=observe", b"accept from=10.0.0.0/8", b"accept insecure-accept-plain=on",
+             b"connect auth=insecure-none\0 auth=require",
+             b"connect\0\0", b"connect;", b"connect # x", b"connect alpn=a\"b;c\"", b"connect alpn=a=\"b;c\"",
+             b"connect alpn=\"a;b\" ;", b"connect alpn=\"a;b", b"connect\nplain"):
+    start(text)'
+    assert_status 0
+    assert_output_has "b'connect' started"
+    assert_output_has "b'connect\\x00' started"
+    assert_output_has "b'connect alpn=\"a;b#c\"' started"
+    assert_equal "$(grep -c ' EINVAL$' <<<"$output")" 13 'texts that are refused'
+    assert_output_has 'mode=observe has no meaning here: leave it out'
+    assert_output_has 'for=, which names another program, has no meaning here'
 }
