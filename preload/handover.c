@@ -1,5 +1,6 @@
 #include "handover.h"
 
+#include "io.h"
 #include "sys.h"
 
 #include <errno.h>
@@ -169,6 +170,14 @@ static bool belongs(int fd, const struct box_label *label)
     return label->cookie && socket_cookie(fd) == label->cookie && is_tcp_stream(fd);
 }
 
+/* The word for a connection that cannot be taken over. Where an attempt to connect has failed, no byte moves any more:
+ * it is a socket like any other, and the kernel knows what to say of it. */
+static uintptr_t word_without_connection(int fd)
+{
+    enum { CLOSED = 7 }; /* TCP_CLOSE (tcp(7), TCP_INFO) */
+    return io_transport.tcp_state(fd) == CLOSED ? WORD_UNKNOWN : WORD_REFUSED;
+}
+
 /* All numbers of the socket that came with the box. */
 static void adopt(int box, const struct box_label *label)
 {
@@ -180,12 +189,13 @@ static void adopt(int box, const struct box_label *label)
         if (!tried)
             d = import((int)fd, box, label, CONN_BY_EXEC);
         tried = true;
+        uintptr_t word = d ? (uintptr_t)d : word_without_connection((int)fd);
         if (d)
             atomic_fetch_add(&d->refs, 1);
-        else
+        else if (word == WORD_REFUSED)
             log_event(LOG_LEVEL_ERROR, "inherited connection %u with %s cannot be taken over: every use of it fails",
                       fd, label->peer);
-        table_set((int)fd, d ? (uintptr_t)d : WORD_REFUSED);
+        table_set((int)fd, word);
         streams_adopt((int)fd);
     }
 }
@@ -222,7 +232,7 @@ static uintptr_t unwrapped(int socket, int box, bool peeked)
     d = import(socket, box, &label, peeked ? CONN_BY_PEEK : CONN_BY_MESSAGE);
     if (d)
         atomic_store(&d->refs, 1);
-    return d ? (uintptr_t)d : WORD_REFUSED;
+    return d ? (uintptr_t)d : word_without_connection(socket);
 }
 
 bool handover_receive(int fd, bool close_on_exec, bool peeked)

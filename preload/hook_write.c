@@ -7,11 +7,11 @@
 
 #include <string.h>
 
-/* That nothing can be sent any more comes before the error of a bad buffer. */
-static ssize_t send_nothing(struct desc *d, int fd, int flags)
+/* That nothing can be sent any more comes before the error of a bad buffer, or of what is not sent. */
+static ssize_t send_nothing(struct desc *d, int fd, int flags, int error)
 {
     struct iovec none = {NULL, 0};
-    return stream_send(d, fd, &none, 1, flags) < 0 ? -1 : stream_special(EFAULT);
+    return stream_send(d, fd, &none, 1, flags) < 0 ? -1 : stream_special(error);
 }
 
 /* Has it been told to connect, and is it not connected (yet)? */
@@ -20,26 +20,37 @@ static bool is_connecting(struct desc *d, int fd)
     return core->conn_unstarted(d->conn) && core->conn_is_connector(d->conn) && stream_is_connecting(d, fd);
 }
 
-/* MSG_FASTOPEN without an address, or on a connection. The kernel knows how an attempt to connect goes, or went. */
+/* MSG_FASTOPEN without an address, or on a connection. The kernel knows how an attempt to connect goes, or went; one
+ * that was begun without waiting has not been asked for its end yet, and then this flag asks (0). */
 static int fast_open_error(struct desc *d, int fd)
 {
-    if (!is_connecting(d, fd))
+    bool connecting = is_connecting(d, fd);
+    if (forbidden.send)
         return EISCONN;
     long r = sys6(SYS_sendto, fd, SYS_ARG(""), 0, MSG_FASTOPEN | MSG_DONTWAIT | MSG_NOSIGNAL, 0, 0);
-    return r < 0 ? (int)-r : EALREADY;
+    if (r == -EISCONN) /* with TCP_FASTOPEN_CONNECT, Linux keeps a request that was not needed */
+        return d->fastopen_connect ? EALREADY : EISCONN;
+    if (r < 0) {
+        connect_failed(d, fd, (int)-r);
+        return (int)-r;
+    }
+    return connecting ? EALREADY : 0;
 }
 
 static ssize_t send_vector(struct desc *d, int fd, const struct iovec *iov, int count, int flags)
 {
     if (desc_special(d))
         return stream_special(desc_special(d));
-    if (flags & MSG_OOB)
-        return stream_special(EOPNOTSUPP); /* urgent data cannot be protected */
-    if (flags & MSG_FASTOPEN)
-        return stream_special(fast_open_error(d, fd));
+    int error = flags & MSG_FASTOPEN ? fast_open_error(d, fd) : 0;
+    if (error)
+        return stream_write_failed(fd, 0, error, flags, errno);
     if (!memory_buffers_of_user(iov, count))
         return stream_special(EFAULT);
-    return memory_buffers_readable(iov, count) ? stream_send(d, fd, iov, count, flags) : send_nothing(d, fd, flags);
+    if (!memory_buffers_readable(iov, count))
+        return send_nothing(d, fd, flags, EFAULT);
+    if ((flags & MSG_OOB) && memory_vector_bytes(iov, count))
+        return send_nothing(d, fd, flags, EOPNOTSUPP); /* urgent data cannot be protected */
+    return stream_send(d, fd, iov, count, flags);
 }
 
 static ssize_t send_one(struct desc *d, int fd, const void *buffer, size_t len, int flags)

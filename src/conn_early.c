@@ -107,6 +107,14 @@ static enum result keep(struct conn *c, const struct supply *s, size_t *put, int
     return RESULT_OK;
 }
 
+/* What broke during the handshake is told to one call, and writes say EPIPE afterwards, as on a plain socket. Why the
+ * other end was refused is told to all. */
+static int error_when_failed(struct conn *c)
+{
+    int error = conn_error(c), untold = conn_take_untold(c);
+    return error == ECONNRESET && !untold ? EPIPE : error;
+}
+
 static enum result write_supply(struct conn *c, int fd, const struct supply *s, bool more, bool roomy, size_t *put,
                                 int *error)
 {
@@ -116,7 +124,7 @@ static enum result write_supply(struct conn *c, int fd, const struct supply *s, 
     if (state == RESULT_OK && !(owns_handshake(c) && atomic_load(&c->slot->early_kept)))
         return write_open(c, fd, s, more, roomy, put, error);
     if (state != RESULT_OK && state != RESULT_AGAIN) {
-        *error = conn_error(c);
+        *error = error_when_failed(c);
         return RESULT_IO;
     }
     pthread_mutex_lock(&c->hs_lock);

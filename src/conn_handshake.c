@@ -196,6 +196,8 @@ static enum result refuse(struct conn *c, int fd, enum result reason, int error)
     drop_handshake(c);
     drop_early(c);
     conn_fail(c, reason, error);
+    if (reason == RESULT_IO)
+        conn_note_untold(c, error);
     hang_up(c, fd, reason == RESULT_IO || !len);
     return reason;
 }
