@@ -27,7 +27,7 @@ struct step {
     unsigned op, end, via, variant, len, flags, by; /* by: enum maker */
 };
 
-enum maker { BY_SELF = 0, BY_FORK, BY_RAW_FORK, MAKERS };
+enum maker { BY_SELF = 0, BY_FORK, BY_RAW_FORK, BY_SYSCALL /* clone, as fork makes it */, MAKERS };
 
 struct value {
     char name[28];
@@ -58,6 +58,8 @@ struct side {
     bool restless;      /* the present step did not come to rest */
     bool guarded;       /* the guard ended a call of the present step */
     bool closed_unread; /* an end was closed with bytes in it that nobody had read */
+    bool was_unread;    /* and that was so when the present step began, which may have made a new connection */
+    bool early_lost;    /* an end with bytes under way was aborted while the handshake may have been going on */
 };
 
 struct call {
@@ -69,11 +71,10 @@ struct call {
 };
 
 enum {
-    CAN_END = 1,    /* may end the connection: rare in random sequences */
-    SLOW = 2,       /* takes milliseconds: rare in random sequences */
-    CHILD = 4,      /* may be made by a forked child: changes no numbers */
-    DIRECTED = 8,   /* not in random sequences */
-    NEEDS_PEER = 16 /* works on the other end as well */
+    CAN_END = 1,   /* may end the connection: rare in random sequences */
+    SLOW = 2,      /* takes milliseconds: rare in random sequences */
+    CHILD = 4,     /* may be made by a forked child: changes no numbers */
+    NEEDS_PEER = 8 /* works on the other end as well */
 };
 
 struct operation {
@@ -91,7 +92,8 @@ enum { LAST = 0x7fffffff };
 /* The table, in several files: each ends with an operation without a name. */
 extern const struct operation read_operations[], write_operations[], file_operations[], ready_operations[],
     control_operations[], option_operations[], life_operations[], odd_operations[], stream_operations[],
-    start_operations[], full_operations[];
+    start_operations[], full_operations[], aio_operations[], syscall_operations[], process_operations[],
+    urgent_operations[];
 const struct operation *operation_at(unsigned index); /* NULL behind the last */
 unsigned operation_count(void);
 
@@ -140,7 +142,12 @@ void side_open(struct side *s);
 enum opening { BY_CONNECT = 0, BY_CONNECT_LATER /* non-blocking */, BY_FASTOPEN, BY_FASTOPEN_CONNECT, OPENINGS };
 void side_open_fresh(struct side *s, enum opening how);
 void side_answer(struct side *s);
+/* The same for a step that cannot do without: its number may be there only then. */
+void call_answered(struct call *c);
 void side_close(struct side *s);
+/* Answers, and waits for the end of a handshake that may be going on: it is its process's own, and another one that
+ * shares the connection can write only when it is over. */
+void side_finish_handshake(struct side *s);
 /* Waits until what was sent, ends included, has arrived in the other end's kernel. False: it does not, since that has
  * no room. */
 bool side_settle(struct side *s);
@@ -169,6 +176,11 @@ bool known_difference(const struct scene *s, const char *field, long long plain,
 /* Takes one from the list: to see that a test fails without it. */
 void known_forget(const char *name);
 void known_list(FILE *out);
+
+/* ---- process_operations.c ---- */
+
+/* What this program does where it is the other one: its exit status. */
+int process_exchange(char **argv);
 
 /* ---- script.c ---- */
 

@@ -65,6 +65,7 @@ static bool rest_is_same(const struct scene *s, unsigned a_at, unsigned b_at, co
     }
 }
 
+static const char *const but_none[] = {NULL};
 static const char *const signal_sent[] = {"SIGPIPE", "SIGPIPE of the child", NULL};
 
 /* A write that says EPIPE, with its signal, in place of ECONNRESET. */
@@ -75,7 +76,8 @@ static bool pipe_for_reset(const struct scene *s)
     for (unsigned i = 0; i < b->count; i++)
         if (name_is(b->values[i].name, signal_sent) && b->values[i].number != 1)
             return false;
-    return strcmp(p.plain->name, "errno") == 0 && strcmp(p.protected->name, "errno") == 0 &&
+    static const char *const errors[] = {"errno", "aio_error", NULL};
+    return name_is(p.plain->name, errors) && strcmp(p.plain->name, p.protected->name) == 0 &&
            p.plain->number == ECONNRESET && p.protected->number == EPIPE &&
            rest_is_same(s, p.at + 1, p.at + 1, signal_sent);
 }
@@ -110,7 +112,9 @@ static bool reset_stays(const struct scene *s, const char *field, long long plai
                rest_is_same(s, p.at + 1, p.at + 1, of_stream);
     if (strcmp(p.plain->name, "result") != 0)
         return false;
-    if (step_is(present(s), "recvmmsg") && p.at == 0 && p.plain->number > p.protected->number) {
+    bool messages = step_is(present(s), "recvmmsg") ||
+                    (step_is(present(s), "syscall") && strcmp(value_at(&s->sides[PLAIN].out, 1)->name, "msg_len") == 0);
+    if (messages && p.at == 0 && p.plain->number > p.protected->number) {
         /* empty messages, which say the end, are missing, and then all of them: an error */
         bool fails = p.protected->number == -1 && value_at(b, 1)->number == ECONNRESET;
         return (fails || p.protected->number > 0) && rest_is_same(s, 1, fails ? 2 : 1, of_success);
@@ -154,6 +158,20 @@ static bool reset_taken(const struct scene *s, const char *field, long long plai
     if (!taken)
         return false;
     return tells_readiness(field) && plain == (protected | POLLERR) && plain != protected && (protected & POLLHUP);
+}
+
+/* What was met so is forgotten when the program dissolves its own end: the socket is the kernel's alone then. */
+static bool reset_forgotten(const struct scene *s, const char *field, long long plain, long long protected)
+{
+    struct parting p = parting_of(s);
+    unsigned end = present(s)->end;
+    (void)field, (void)plain, (void)protected;
+    if (!s->sides[PLAIN].ends[end].dissolved || !is_gone(s, 1 - end) || !looked_ahead(s, end))
+        return false;
+    bool not_connected = strcmp(p.plain->name, "errno") == 0 && strcmp(p.protected->name, "errno") == 0 &&
+                         p.plain->number == ECONNRESET && p.protected->number == ENOTCONN &&
+                         rest_is_same(s, p.at + 1, p.at + 1, but_none);
+    return not_connected || pipe_for_reset(s);
 }
 
 /* What is moved from a pipe is sealed and sent in pieces: a peer that is gone may answer before the last of them. */
@@ -218,19 +236,41 @@ static bool timestamps(const struct scene *s, const char *field, long long plain
     return strcmp(field, "msg_flags") == 0 && plain == (protected | MSG_CTRUNC) && plain != protected;
 }
 
+/* Sending with MSG_OOB is refused, where plain TCP has sent bytes. */
+static bool urgent_data(const struct scene *s, const char *field, long long plain, long long protected)
+{
+    struct parting p = parting_of(s);
+    (void)field, (void)plain, (void)protected;
+    return step_is(present(s), "urgent") && p.at == 0 && p.plain->number > 0 && p.protected->number == -1 &&
+           value_at(&s->sides[PROTECTED].out, 1)->number == EOPNOTSUPP && rest_is_same(s, 1, 2, but_none);
+}
+
+/* Where bytes were lost at one of the two, those that come are right all the same. */
+static bool bytes_are_right(const struct scene *s)
+{
+    const struct outcome *out = &s->sides[PROTECTED].out;
+    bool receives = strncmp(operation_at(present(s)->op)->name, "recv", 4) == 0;
+    if (receives && (present(s)->flags & MSG_TRUNC)) /* on TCP: bytes are counted and thrown away */
+        return true;
+    for (unsigned i = 0; i < out->count; i++)
+        if (strncmp(out->values[i].name, "differs", 7) == 0 && out->values[i].number != -1)
+            return false;
+    return true;
+}
+
 /* A protected end that is closed with bytes unread ends the stream in order, and resets when more comes; plain TCP
  * resets at once, and what was under way is lost. */
 static bool close_unread(const struct scene *s, const char *field, long long plain, long long protected)
 {
     (void)field, (void)plain, (void)protected;
-    const struct outcome *out = &s->sides[PROTECTED].out;
-    bool receives = strncmp(operation_at(present(s)->op)->name, "recv", 4) == 0;
-    if (receives && (present(s)->flags & MSG_TRUNC)) /* on TCP: bytes are counted and thrown away */
-        return s->sides[PLAIN].closed_unread;
-    for (unsigned i = 0; i < out->count; i++) /* bytes that come are right all the same */
-        if (strncmp(out->values[i].name, "differs", 7) == 0 && out->values[i].number != -1)
-            return false;
-    return s->sides[PLAIN].closed_unread;
+    return (s->sides[PLAIN].closed_unread || s->sides[PLAIN].was_unread) && bytes_are_right(s);
+}
+
+/* What is written before the handshake is over waits for it, and an abort throws away what waits. */
+static bool early_aborted(const struct scene *s, const char *field, long long plain, long long protected)
+{
+    (void)field, (void)plain, (void)protected;
+    return s->sides[PLAIN].early_lost && bytes_are_right(s);
 }
 
 static struct known {
@@ -243,10 +283,13 @@ static struct known {
     {"reset-stays", reset_stays, true, false},
     {"close-unread", close_unread, true, false},
     {"reset-taken", reset_taken, false, false},
+    {"reset-forgotten", reset_forgotten, true, false},
     {"pieces", pieces, true, false},
     {"end-met-shutdown", end_met_shutdown, false, false},
     {"both-shut", both_shut, true, false},
     {"timestamps", timestamps, false, false},
+    {"urgent-data", urgent_data, true, false},
+    {"early-aborted", early_aborted, true, false},
     {NULL, NULL, false, false},
 };
 

@@ -39,7 +39,7 @@ static void await_hang_up(struct call *c)
 static void run_shutdown(struct call *c)
 {
     static const int how[] = {SHUT_RD, SHUT_WR, SHUT_RDWR, 3, -1};
-    side_answer(c->side); /* or the end would be acknowledged when the handshake times out */
+    call_answered(c); /* or the end would be acknowledged when the handshake times out */
     if (RUN(c, shutdown(c->fd, how[c->step->variant])) != 0)
         return;
     c->end->shut_wr |= how[c->step->variant] != SHUT_RD;
@@ -63,7 +63,7 @@ enum { BY_CLOSE = 0, BY_RANGE, BY_DUP2, BY_CLOSEFROM, CLOSE_VARIANTS };
 static void run_close(struct call *c)
 {
     int other;
-    side_answer(c->side);
+    call_answered(c);
     switch (c->step->variant) {
     case BY_RANGE:
         if (c->fd >= 0)
@@ -90,11 +90,18 @@ static void run_close(struct call *c)
     closed(c);
 }
 
+/* Before a call that breaks the connection off at once. */
+static void note_early(struct call *c)
+{
+    call_answered(c);
+    c->side->early_lost |= c->side->fresh && c->end->sent > c->peer->received;
+}
+
 /* SO_LINGER with no time: close resets. */
 static void run_abort(struct call *c)
 {
     struct linger l = {1, 0};
-    side_answer(c->side);
+    note_early(c);
     RUN(c, setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &l, sizeof(l)));
     RUN(c, close(c->fd));
     closed(c);
@@ -104,7 +111,7 @@ static void run_abort(struct call *c)
 static void run_linger(struct call *c)
 {
     struct linger l = {1, 2};
-    side_answer(c->side);
+    call_answered(c);
     RUN(c, setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &l, sizeof(l)));
     RUN(c, close(c->fd));
     closed(c);
@@ -228,7 +235,7 @@ static void run_connect(struct call *c)
 static void run_dissolve(struct call *c)
 {
     struct sockaddr none = {.sa_family = AF_UNSPEC};
-    side_answer(c->side);
+    note_early(c);
     if (RUN(c, connect(c->fd, &none, sizeof(none))) == 0)
         c->end->dissolved = true;
 }

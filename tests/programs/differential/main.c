@@ -105,6 +105,8 @@ static int run_directed(const char *only, bool complete)
 
 int main(int argc, char **argv)
 {
+    if (argc == 8 && strcmp(argv[1], "--exchange") == 0)
+        return process_exchange(argv + 2);
     uint64_t seed = 1, steps = 0, times = 1;
     const char *script = NULL, *only = NULL;
     bool directed = false, verbose = false, complete = false;

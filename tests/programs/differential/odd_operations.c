@@ -1,7 +1,6 @@
 /* Calls that do not belong on sockets, and steps that threads and children make. */
 #include "differential.h"
 
-#include <aio.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 
@@ -121,64 +120,13 @@ static void run_wait(struct call *c)
     fcntl(c->fd, F_SETFL, flags);
 }
 
-/* ---- aio ---- */
-
-static struct aiocb block_of(const struct call *c)
-{
-    return (struct aiocb){
-        .aio_fildes = c->fd, .aio_buf = area, .aio_nbytes = c->step->len, .aio_sigevent.sigev_notify = SIGEV_NONE};
-}
-
-static void await_block(struct call *c, struct aiocb *cb)
-{
-    const struct aiocb *list[1] = {cb};
-    while (aio_error(cb) == EINPROGRESS)
-        aio_suspend(list, 1, NULL);
-    note(c, "aio_error", aio_error(cb));
-    errno = NO_ERRNO;
-    ssize_t n = aio_return(cb);
-    note(c, "aio_return", n);
-}
-
-static void run_aio_write(struct call *c)
-{
-    struct aiocb cb = block_of(c), *list[1] = {&cb};
-    stream_fill((uint64_t)(1 - c->number), c->end->sent, area, c->step->len);
-    cb.aio_lio_opcode = LIO_WRITE;
-    if (RUN(c, c->step->variant ? lio_listio(LIO_WAIT, list, 1, NULL) : aio_write(&cb)) < 0 && !c->step->variant)
-        return;
-    await_block(c, &cb);
-    if (aio_error(&cb) == 0)
-        c->end->sent += c->step->len;
-}
-
-static void run_aio_read(struct call *c)
-{
-    struct aiocb cb = block_of(c), *list[1] = {&cb};
-    int available = 0;
-    ioctl(c->fd, FIONREAD, &available);
-    if (available <= 0) /* it would wait for ever */
-        return;
-    memset(area, FILL, c->step->len + TAIL);
-    cb.aio_lio_opcode = LIO_READ;
-    if (RUN(c, c->step->variant ? lio_listio(LIO_WAIT, list, 1, NULL) : aio_read(&cb)) < 0 && !c->step->variant)
-        return;
-    await_block(c, &cb);
-    size_t n = aio_error(&cb) == 0 ? ((unsigned)available < c->step->len ? (unsigned)available : c->step->len) : 0;
-    note(c, "differs at", stream_differs((uint64_t)c->number, c->end->received, area, n));
-    c->end->received += n;
-}
-
 static const unsigned no_flags[] = {0, LAST};
 static const unsigned ways[] = {0, 1, 2, 3, 4, LAST};
 static const unsigned no_lengths[] = {0, LAST};
-static const unsigned lengths[] = {0, 1, 100, 20000, LAST};
 
 const struct operation odd_operations[] = {
     {"file_calls", run_file_calls, 1, CHILD, no_flags, no_lengths, 1},
     {"wait", run_wait, 2, SLOW | NEEDS_PEER, ways, no_lengths, 1},
     {"wait_end", run_wait, 3, SLOW | NEEDS_PEER | CAN_END, ways, no_lengths, 1},
-    {"aio_write", run_aio_write, 2, SLOW, no_flags, lengths, 1},
-    {"aio_read", run_aio_read, 2, SLOW, no_flags, lengths, 1},
     {NULL},
 };

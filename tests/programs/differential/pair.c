@@ -142,7 +142,7 @@ static int connected(struct side *s, enum opening how)
 
 static void side_begin(struct side *s)
 {
-    s->closed_unread = false;
+    s->closed_unread = s->early_lost = false;
     s->fresh = s->unanswered = false;
     s->level = (int)SYS(epoll_create1(EPOLL_CLOEXEC));
     s->edge = (int)SYS(epoll_create1(EPOLL_CLOEXEC));
@@ -176,6 +176,12 @@ void side_answer(struct side *s)
     s->ends[1].fd[0] = tcp_accept(s->listener);
     s->unanswered = false;
     set_option(s->ends[1].fd[0], IPPROTO_TCP, TCP_NODELAY, 1);
+}
+
+void call_answered(struct call *c)
+{
+    side_answer(c->side);
+    c->fd = c->end->fd[c->step->via];
 }
 
 void side_close(struct side *s)
@@ -268,7 +274,10 @@ static bool bytes_came(const struct side *s, int end)
 {
     const struct end *from = &s->ends[1 - end], *to = &s->ends[end];
     int available = 0;
+    struct long_info info;
     if (from->sent <= to->received || to->shut_rd || to->dissolved || from->dissolved)
+        return true;
+    if (s->closed_unread || s->early_lost || !long_info_of(to, &info) || info.head.tcpi_state == TCP_STATE_CLOSE)
         return true;
     for (int k = 0; k < NUMBERS; k++)
         if (to->fd[k] >= 0)
@@ -284,6 +293,28 @@ static void settle_fresh(struct side *s)
             side_acknowledge(s);
             poll(NULL, 0, 1);
         }
+    if (s->ends[0].sent && s->ends[1].sent && bytes_came(s, 0) && bytes_came(s, 1))
+        s->fresh = false;
+}
+
+/* A byte in each direction that is open: whatever becomes of them, the handshake is over then. */
+void side_finish_handshake(struct side *s)
+{
+    if (!s->fresh)
+        return;
+    side_answer(s);
+    for (int end = 0; end < ENDS; end++) {
+        struct end *e = &s->ends[end];
+        uint8_t byte;
+        stream_fill((uint64_t)(1 - end), e->sent, &byte, 1);
+        for (int k = 0; k < NUMBERS; k++)
+            if (e->fd[k] >= 0 && !e->dissolved && send(e->fd[k], &byte, 1, MSG_DONTWAIT | MSG_NOSIGNAL) == 1) {
+                e->sent++;
+                break;
+            }
+    }
+    settle_fresh(s);
+    s->fresh = false;
 }
 
 bool side_settle(struct side *s)

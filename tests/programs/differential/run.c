@@ -2,6 +2,7 @@
 #include "differential.h"
 
 #include <sys/mman.h>
+#include <sys/syscall.h>
 
 struct side *sides;
 static bool talkative, always_spoiled;
@@ -56,7 +57,11 @@ const char *run_difference(void)
 /* The outcome is in shared memory. Timers are not inherited: the guard is the child's own. */
 static void run_in_child(struct call *c, const struct operation *o)
 {
-    pid_t pid = c->step->by == BY_FORK ? fork() : _Fork();
+    side_finish_handshake(c->side);
+    call_answered(c);
+    pid_t pid = c->step->by == BY_FORK       ? fork()
+                : c->step->by == BY_RAW_FORK ? _Fork()
+                                             : (pid_t)syscall(SYS_clone, (long)SIGCHLD, 0L, NULL, NULL, 0L);
     SYS(pid);
     if (pid == 0) {
         o->run(c);
@@ -78,6 +83,7 @@ static void run_step(struct side *s, const struct step *step)
                      .number = (int)step->end,
                      .fd = s->ends[step->end].fd[step->via]};
     s->out.count = 0;
+    s->was_unread = s->closed_unread;
     s->busy = true;
     sigpipes_taken();
     sigalrms_taken();

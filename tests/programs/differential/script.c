@@ -5,8 +5,9 @@
 enum { UNREAD_MAX = 60000 };
 
 static const struct operation *const tables[] = {
-    read_operations, write_operations, file_operations,   ready_operations, control_operations, option_operations,
-    life_operations, odd_operations,   stream_operations, start_operations, full_operations};
+    read_operations,   write_operations, file_operations,    ready_operations,   control_operations,
+    option_operations, life_operations,  odd_operations,     stream_operations,  start_operations,
+    full_operations,   aio_operations,   syscall_operations, process_operations, urgent_operations};
 enum { TABLES = sizeof(tables) / sizeof(tables[0]) };
 
 const struct operation *operation_at(unsigned index)
@@ -111,7 +112,9 @@ static uint64_t unread_at(const struct side *s, unsigned end)
 static bool tedious(const struct step *s, const struct side *plain)
 {
     const struct operation *o = operation_at(s->op);
-    if (is_of(o, write_operations) || is_of(o, file_operations))
+    bool writes = is_of(o, write_operations) || is_of(o, file_operations) || is_of(o, stream_operations) ||
+                  is_of(o, aio_operations) || is_of(o, syscall_operations);
+    if (writes)
         return unread_at(plain, 1 - s->end) + s->len > UNREAD_MAX;
     return is_of(o, read_operations) && !unread_at(plain, s->end) && !(s->flags & MSG_DONTWAIT);
 }
@@ -127,7 +130,7 @@ static void step_once(struct step *s, struct rng *r)
     if (s->len > 5 && rng_range(r, 0, 1))
         s->len = (unsigned)rng_range(r, 1, s->len);
     s->flags = is_of(o, read_operations) && rng_range(r, 0, 1) ? 0 : one_of(o->flags, r);
-    s->by = (o->traits & CHILD) && rng_range(r, 0, 199) == 0 ? (unsigned)rng_range(r, BY_FORK, BY_RAW_FORK) : BY_SELF;
+    s->by = (o->traits & CHILD) && rng_range(r, 0, 199) == 0 ? (unsigned)rng_range(r, BY_FORK, MAKERS - 1) : BY_SELF;
 }
 
 void step_random(struct step *s, struct rng *r, const struct side *plain)

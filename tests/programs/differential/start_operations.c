@@ -24,7 +24,7 @@ static const unsigned no_flags[] = {0, LAST};
 static const unsigned no_lengths[] = {0, LAST};
 
 const struct operation start_operations[] = {
-    {"fresh", run_fresh, START_VARIANTS, NEEDS_PEER | CAN_END | DIRECTED, no_flags, no_lengths, 0},
-    {"answer", run_answer, 1, NEEDS_PEER | DIRECTED, no_flags, no_lengths, 0},
+    {"fresh", run_fresh, START_VARIANTS, NEEDS_PEER | CAN_END, no_flags, no_lengths, 2},
+    {"answer", run_answer, 1, NEEDS_PEER, no_flags, no_lengths, 2},
     {NULL},
 };
