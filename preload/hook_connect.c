@@ -135,24 +135,33 @@ static int connect_looks(struct desc *d)
 }
 
 /* An attempt that was begun without waiting has failed, or the connection broke before anybody asked how it went: the
- * kernel tells so once, and throws away what had come. */
-void connect_failed(struct desc *d, int fd, int error)
+ * kernel tells so once, and throws away what had come. Where our own shutdown of a handshake that broke has come before
+ * the question, it says EINVAL, for good. */
+int connect_failed(struct desc *d, int fd, int error)
 {
     enum { CLOSED = 7 }; /* TCP_CLOSE (tcp(7), TCP_INFO) */
-    static const int others[] = {EISCONN, EALREADY, EINPROGRESS, EINTR, EAGAIN, EFAULT, EINVAL, EAFNOSUPPORT, EBADF};
+    static const int others[] = {EISCONN, EALREADY, EINPROGRESS, EINTR, EAGAIN, EFAULT, EAFNOSUPPORT, EBADF};
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
         if (error == others[i])
-            return;
+            return error;
     if (!desc_enter(d, fd))
-        return;
-    bool over = io_transport.tcp_state(fd) == CLOSED;
+        return error;
+    bool broke = error == EINVAL && core->conn_state(d->conn) == RESULT_IO;
+    bool over = (error != EINVAL || broke) && io_transport.tcp_state(fd) == CLOSED;
     desc_hold(d);
+    if (over && broke) {
+        struct sockaddr none = {.sa_family = AF_UNSPEC};
+        int untold = core->conn_take_untold(d->conn);
+        error = untold ? untold : ECONNABORTED;
+        sys3(SYS_connect, (long)fd, &none, (long)sizeof none);
+    }
     if (over)
         core->conn_disconnect(d->conn);
     desc_leave(d);
     if (over)
         unselect(fd, d);
     desc_release(d);
+    return error;
 }
 
 /* A second connect on a selected number: how it went, by the kernel. */
@@ -177,8 +186,8 @@ static int connect_again(struct desc *d, int fd, const struct sockaddr *to, sock
     } else if (error == EINPROGRESS && desc_enter(d, fd)) { /* a new attempt after one that failed */
         helper_add(d);
         desc_leave(d);
-    } else {
-        connect_failed(d, fd, error);
+    } else if (to && len >= sizeof(struct sockaddr_in)) {
+        error = connect_failed(d, fd, error);
     }
     errno = error;
     return r;

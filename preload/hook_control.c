@@ -205,8 +205,6 @@ static void add_own_error(struct desc *d, int fd, int *error)
     if (core->conn_end_refused(d->conn, *error))
         *error = 0;
     int untold = core->conn_take_untold(d->conn);
-    if (untold)
-        core->conn_take_error(d->conn); /* the same one */
     if (!*error)
         *error = untold;
     if (!*error && d->rule->connect_waits && core->conn_is_connector(d->conn) &&

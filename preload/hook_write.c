@@ -30,10 +30,8 @@ static int fast_open_error(struct desc *d, int fd)
     long r = sys6(SYS_sendto, fd, SYS_ARG(""), 0, MSG_FASTOPEN | MSG_DONTWAIT | MSG_NOSIGNAL, 0, 0);
     if (r == -EISCONN) /* with TCP_FASTOPEN_CONNECT, Linux keeps a request that was not needed */
         return d->fastopen_connect ? EALREADY : EISCONN;
-    if (r < 0) {
-        connect_failed(d, fd, (int)-r);
-        return (int)-r;
-    }
+    if (r < 0)
+        return connect_failed(d, fd, (int)-r);
     return connecting ? EALREADY : 0;
 }
 

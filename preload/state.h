@@ -79,8 +79,8 @@ void select_twins(int fd, struct desc *d);
 void unselect(int fd, struct desc *d);
 void unselect_late(int fd, uintptr_t word); /* the number has just got that word: was it unselected meanwhile? */
 /* The kernel has told that connecting has failed with error: if it has ended the connection thereby, d is unselected.
- */
-void connect_failed(struct desc *d, int fd, int error);
+ * The errno for the program. Nothing is pinned. */
+int connect_failed(struct desc *d, int fd, int error);
 void restore_nagle(int fd, struct desc *d); /* after the first write on an open connection; pinned */
 void set_fastopen_connect(int fd, int on);
 void restore_cork(int fd, struct desc *d); /* before it; pinned */

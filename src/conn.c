@@ -119,6 +119,7 @@ int conn_take_untold(struct conn *c)
     if (!error)
         return 0;
     error = atomic_exchange(&c->slot->untold, 0);
+    atomic_store(&c->slot->fail_shown, 1); /* if it was the handshake that broke, that is the same error */
     return error > 0 && error < 4096 ? error : 0;
 }
 

@@ -134,6 +134,10 @@ static enum result write_supply(struct conn *c, int fd, const struct supply *s, 
     pthread_mutex_unlock(&c->hs_lock);
     if (result == RESULT_OK && !*put && !atomic_load(&c->slot->early_kept) && conn_state(c) == RESULT_OK)
         return write_open(c, fd, s, more, roomy, put, error);
+    if (result == RESULT_OK && !*put && conn_state(c) == RESULT_IO) { /* whoever had the lock has found it broken */
+        *error = error_when_failed(c);
+        return RESULT_IO;
+    }
     return result;
 }
 
