@@ -53,6 +53,7 @@ struct side {
     struct sockaddr_in address[ENDS];
     struct outcome out;
     bool fresh;         /* the handshake may still be going on */
+    bool began_fresh;   /* and the test has looked at it, to see when it is over */
     bool unanswered;    /* end 1 is still to be accepted */
     bool busy;          /* in a step */
     bool restless;      /* the present step did not come to rest */

@@ -126,13 +126,15 @@ static bool reset_stays(const struct scene *s, const char *field, long long plai
 /* Has this end been looked at or read from, which may have met a reset behind what was there? */
 static bool looked_ahead(const struct scene *s, unsigned end)
 {
-    static const char *const looks[] = {"fionread", "drain",   "rcvlowat",   "rcvtimeo", "splice_in", "sendfile_in",
-                                        "aio_read", "wait",    "wait_end",   "read",     "recv",      "recvfrom",
-                                        "readv",    "preadv2", "preadv64v2", "recvmsg",  "recvmmsg",  NULL};
+    static const char *const looks[] = {"fionread",    "drain",           "rcvlowat",    "rcvtimeo",    "splice_in",
+                                        "sendfile_in", "aio_read",        "wait",        "wait_end",    "read",
+                                        "recv",        "recvfrom",        "readv",       "preadv2",     "preadv64v2",
+                                        "recvmsg",     "recvmmsg",        "stream_read", "two_streams", "lio_several",
+                                        "syscall",     "syscall_control", "spawn",       "pass",        NULL};
     for (unsigned i = 0; i < s->count; i++)
         if (s->steps[i].end == end && name_is(operation_at(s->steps[i].op)->name, looks))
             return true;
-    return false;
+    return s->sides[PLAIN].began_fresh; /* a handshake reads, too */
 }
 
 /* The end that a value of readiness is about: "revents of end 1", and the step's own end for the others. */
@@ -174,19 +176,23 @@ static bool reset_forgotten(const struct scene *s, const char *field, long long 
     return not_connected || pipe_for_reset(s);
 }
 
-/* What is moved from a pipe is sealed and sent in pieces: a peer that is gone may answer before the last of them. */
+/* What is moved from a pipe is sealed and sent in pieces, and so is a vector of more parts than fit a window: a peer
+ * that is gone may answer before the last of them. */
 static bool pieces(const struct scene *s, const char *field, long long plain, long long protected)
 {
-    enum { PIECE = 16384 };
+    enum { PIECE = 16384, MANY_PARTS = 5 };
+    static const char *const vectors[] = {"writev", "pwritev2", "pwritev64v2", "sendmsg", NULL};
     static const char *const left[] = {"left in the pipe", NULL};
     struct parting p = parting_of(s);
     (void)field, (void)plain, (void)protected;
-    if (!is_gone(s, 1 - present(s)->end) || !step_is(present(s), "splice_out") || p.at != 0)
-        return false;
     long long lost = p.plain->number - p.protected->number;
+    if (!is_gone(s, 1 - present(s)->end) || p.at != 0 || p.protected->number <= 0 || lost <= 0)
+        return false;
+    if (name_is(operation_at(present(s)->op)->name, vectors))
+        return present(s)->variant == MANY_PARTS && rest_is_same(s, 1, 1, but_none);
     /* A piece that was taken from the pipe may be lost. */
     long long remains = value_at(&s->sides[PROTECTED].out, 1)->number;
-    return p.protected->number > 0 && p.protected->number % PIECE == 0 && remains >= 0 && lost > 0 && remains <= lost &&
+    return step_is(present(s), "splice_out") && p.protected->number % PIECE == 0 && remains >= 0 && remains <= lost &&
            lost - remains <= PIECE && rest_is_same(s, 1, 1, left);
 }
 
@@ -205,9 +211,14 @@ static bool end_met_shutdown(const struct scene *s, const char *field, long long
 /* The library cannot tell such a reset from one that the program made: writes then say EPIPE for both. */
 static bool both_shut(const struct scene *s, const char *field, long long plain, long long protected)
 {
+    static const char *const streams[] = {"stream_write", "two_streams", "freopen", NULL}; /* which show no errno */
     const struct end *e = &s->sides[PLAIN].ends[present(s)->end];
+    struct parting p = parting_of(s);
     (void)field, (void)plain, (void)protected;
-    return e->shut_rd && e->shut_wr && pipe_for_reset(s);
+    bool signal_alone = name_is(operation_at(present(s)->op)->name, streams) && !p.plain->name[0] &&
+                        name_is(p.protected->name, signal_sent) && p.protected->number == 1 &&
+                        rest_is_same(s, p.at, p.at + 1, but_none);
+    return e->shut_rd && e->shut_wr && (pipe_for_reset(s) || signal_alone);
 }
 
 /* Does this end ask for time stamps? */

@@ -26,11 +26,13 @@ static void run_drain(struct call *c)
 }
 
 /* A protected end that is shut down for both shows it when the peer has acknowledged the end of the stream, which it
- * may put off for 40 ms; on plain TCP it shows it at once. */
+ * may put off for 40 ms, and one that is shut down for reading during the handshake when that is over; on plain TCP
+ * each shows it at once. */
 static void await_hang_up(struct call *c)
 {
-    struct pollfd p = {.fd = c->fd};
-    for (int i = 0; i < 2000 && c->end->shut_rd && c->end->shut_wr && !(p.revents & POLLHUP); i++) {
+    short wanted = c->end->shut_rd && c->end->shut_wr ? POLLHUP : c->end->shut_rd && c->side->fresh ? POLLRDHUP : 0;
+    struct pollfd p = {.fd = c->fd, .events = POLLRDHUP};
+    for (int i = 0; i < 2000 && wanted && !(p.revents & wanted); i++) {
         side_acknowledge(c->side);
         poll(&p, 1, 1); /* a signal of the operation before may end it */
     }
@@ -39,7 +41,8 @@ static void await_hang_up(struct call *c)
 static void run_shutdown(struct call *c)
 {
     static const int how[] = {SHUT_RD, SHUT_WR, SHUT_RDWR, 3, -1};
-    call_answered(c); /* or the end would be acknowledged when the handshake times out */
+    call_answered(c);     /* or the end would be acknowledged when the handshake times out */
+    side_settle(c->side); /* what was written during the handshake comes behind it, and then before the end */
     if (RUN(c, shutdown(c->fd, how[c->step->variant])) != 0)
         return;
     c->end->shut_wr |= how[c->step->variant] != SHUT_RD;
@@ -117,12 +120,9 @@ static void run_linger(struct call *c)
     closed(c);
 }
 
-/* CLOSE_RANGE_UNSHARE gives the calling thread a table of descriptors of its own (close_range(2)). */
-static void run_close_range_unshare(struct call *c)
+static void unshare_and_close(struct call *c)
 {
-    int copy = c->fd < 0 ? -1 : fcntl(c->fd, F_DUPFD_CLOEXEC, 700);
-    if (copy < 0)
-        return;
+    int copy = (int)SYS(fcntl(c->fd, F_DUPFD_CLOEXEC, 700));
     unsigned flags = CLOSE_RANGE_UNSHARE | (c->step->variant ? CLOSE_RANGE_CLOEXEC : 0);
     RUN(c, fcntl(copy, F_SETFD, 0));
     RUN(c, close_range((unsigned)copy, (unsigned)copy, (int)flags));
@@ -130,6 +130,22 @@ static void run_close_range_unshare(struct call *c)
     note(c, "F_GETFD of the other", fcntl(c->fd, F_GETFD));
     if (c->step->variant)
         RUN(c, close(copy));
+}
+
+/* CLOSE_RANGE_UNSHARE gives the calling thread a table of descriptors of its own (close_range(2)). It is refused where
+ * there are others: aio has some in this process, for a while, and none in a child. */
+static void run_close_range_unshare(struct call *c)
+{
+    side_finish_handshake(c->side);
+    call_answered(c);
+    if (c->fd < 0)
+        return;
+    pid_t pid = (pid_t)SYS(fork());
+    if (pid == 0) {
+        unshare_and_close(c);
+        _exit(0);
+    }
+    reap(pid, "close_range");
 }
 
 /* pidfd_getfd(2) is one more way to copy a number. */

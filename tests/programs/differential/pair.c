@@ -143,7 +143,7 @@ static int connected(struct side *s, enum opening how)
 static void side_begin(struct side *s)
 {
     s->closed_unread = s->early_lost = false;
-    s->fresh = s->unanswered = false;
+    s->fresh = s->began_fresh = s->unanswered = false;
     s->level = (int)SYS(epoll_create1(EPOLL_CLOEXEC));
     s->edge = (int)SYS(epoll_create1(EPOLL_CLOEXEC));
 }
@@ -166,7 +166,7 @@ void side_open_fresh(struct side *s, enum opening how)
     number_end(&s->ends[1], -1);
     set_option(s->ends[0].fd[0], IPPROTO_TCP, TCP_NODELAY, 1);
     side_begin(s);
-    s->fresh = s->unanswered = true;
+    s->fresh = s->began_fresh = s->unanswered = true;
 }
 
 void side_answer(struct side *s)

@@ -187,8 +187,8 @@ static void run_freopen(struct call *c)
     static const char *const files[] = {"/dev/null", "/nothing/here", NULL /* the same, in another mode */};
     FILE *again = freopen(files[c->step->variant], "w", f);
     note(c, "opened again", again != NULL);
-    if (taken && !c->end->shut_wr && !c->end->dissolved && !c->peer->dissolved && end_is_open(c->peer) &&
-        !c->peer->shut_rd)
+    bool takes = (end_is_open(c->peer) || c->side->unanswered) && !(c->peer->shut_rd && c->peer->shut_wr);
+    if (taken && !c->end->shut_wr && !c->end->dissolved && !c->peer->dissolved && takes)
         c->end->sent += 3; /* it was flushed */
     if (!again)
         return;

@@ -85,7 +85,7 @@ static void run_syscall_control(struct call *c)
     socklen_t len = sizeof(value);
     if (!c->end->dissolved) /* or it would connect */
         RUN(c, syscall(SYS_connect, fd, &to, size));
-    RUN(c, syscall(SYS_bind, fd, &to, size));
+    RUN(c, syscall(SYS_bind, fd, &to, 4L));
     RUN(c, syscall(SYS_accept4, fd, NULL, NULL, 0x1234L));
     RUN(c, syscall(SYS_shutdown, fd, 77L));
     RUN(c, syscall(SYS_setsockopt, fd, level, (long)SO_KEEPALIVE, &value, (long)len));
