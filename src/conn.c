@@ -130,6 +130,10 @@ bool conn_end_refused(const struct conn *c, int error)
 
 int conn_take_error(struct conn *c)
 {
+    if (conn_state(c) == RESULT_AGAIN && owns_handshake(c)) { /* whoever drives it may have met its end just now */
+        pthread_mutex_lock(&c->hs_lock);
+        pthread_mutex_unlock(&c->hs_lock);
+    }
     if (conn_state(c) != RESULT_IO || atomic_exchange(&c->slot->fail_shown, 1))
         return 0;
     return conn_error(c);
