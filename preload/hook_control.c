@@ -213,7 +213,7 @@ static void add_own_error(struct desc *d, int fd, int *error)
             before = stream_signals_now();
         while (stream_wait_handshake(d, fd, INT64_MAX, &before) == EINTR);
     if (core->conn_state(d->conn) == RESULT_IO)
-        *error = core->conn_take_error(d->conn);
+        *error = untold ? untold : core->conn_take_error(d->conn);
 }
 
 /* TCP options that the kernel does not have as the program set them. */
