@@ -202,8 +202,11 @@ HOOK int setsockopt(int fd, int level, int name, const void *value, socklen_t le
 static void add_own_error(struct desc *d, int fd, int *error)
 {
     struct stream_signals before;
+    bool failed = core->conn_state(d->conn) == RESULT_IO;
     if (core->conn_end_refused(d->conn, *error))
         *error = 0;
+    if (*error && !failed)
+        core->conn_error_told(d->conn); /* and the handshake will meet what it leaves behind */
     int untold = core->conn_take_untold(d->conn);
     if (!*error)
         *error = untold;
@@ -212,8 +215,10 @@ static void add_own_error(struct desc *d, int fd, int *error)
         do /* no signal ends getsockopt, and no error would say that all is well */
             before = stream_signals_now();
         while (stream_wait_handshake(d, fd, INT64_MAX, &before) == EINTR);
-    if (core->conn_state(d->conn) == RESULT_IO)
-        *error = untold ? untold : core->conn_take_error(d->conn);
+    if (!failed && *error)
+        return;
+    int own = core->conn_take_error(d->conn), late = core->conn_take_untold(d->conn);
+    *error = untold ? untold : own ? own : late;
 }
 
 /* TCP options that the kernel does not have as the program set them. */

@@ -113,6 +113,11 @@ void conn_note_untold(struct conn *c, int error)
     atomic_store(&c->slot->untold, error);
 }
 
+void conn_error_told(struct conn *c)
+{
+    atomic_store(&c->slot->fail_shown, 1);
+}
+
 int conn_take_untold(struct conn *c)
 {
     int error = atomic_load_explicit(&c->slot->untold, memory_order_relaxed);

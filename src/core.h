@@ -40,6 +40,7 @@
     X(conn_wait_state)                                                                                                 \
     X(conn_error)                                                                                                      \
     X(conn_take_error)                                                                                                 \
+    X(conn_error_told)                                                                                                 \
     X(conn_note_untold)                                                                                                \
     X(conn_take_untold)                                                                                                \
     X(conn_end_refused)                                                                                                \
