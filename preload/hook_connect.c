@@ -186,7 +186,7 @@ static int connect_again(struct desc *d, int fd, const struct sockaddr *to, sock
     } else if (error == EINPROGRESS && desc_enter(d, fd)) { /* a new attempt after one that failed */
         helper_add(d);
         desc_leave(d);
-    } else if (to && len >= sizeof(struct sockaddr_in)) {
+    } else if (to && len >= sizeof(struct sockaddr_in) && len <= sizeof(struct sockaddr_storage)) {
         error = connect_failed(d, fd, error);
     }
     errno = error;

@@ -94,6 +94,8 @@ static int socket_error(int fd)
     int error = r < 0 ? (int)-r : 0, untold = core->conn_take_untold(d->conn);
     if (core->conn_end_refused(d->conn, error))
         error = 0;
+    if (error)
+        core->conn_error_told(d->conn);
     desc_leave(d);
     return error ? error : untold;
 }

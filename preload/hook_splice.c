@@ -2,6 +2,7 @@
  * direction, so that none is lost, doubled or out of order whoever else reads and writes. tee and vmsplice know pipes
  * alone. */
 #include "bare.h"
+#include "memory.h"
 #include "pipe_end.h"
 #include "stream.h"
 
@@ -28,7 +29,9 @@ static int check_other_end(int pipe, bool pipe_reads, const off64_t *pipe_offset
         return EINVAL; /* one end must be a pipe */
     if (pipe_offset)
         return ESPIPE;
-    return socket_offset ? EINVAL : 0;
+    if (!socket_offset)
+        return 0;
+    return memory_readable(socket_offset, sizeof *socket_offset) ? EINVAL : EFAULT;
 }
 
 /* Is the pipe ready for it? 0; EAGAIN; EPIPE; EINTR. */
@@ -235,5 +238,8 @@ HOOK ssize_t vmsplice(int fd, const struct iovec *iov, size_t count, unsigned fl
 {
     if (!table_find_data(fd))
         return real()->vmsplice(fd, iov, count, flags);
-    return count ? stream_special(EBADF) : 0;
+    int error = flags & ~known_flags ? EINVAL : memory_vector_error(iov, (long)count);
+    if (!error && !memory_vector_bytes(iov, (int)count))
+        return 0;
+    return stream_special(error ? error : EBADF);
 }

@@ -234,8 +234,9 @@ static enum result take_input(struct conn *c, int fd, int send_error, int *error
         *error = EAGAIN;
         return RESULT_AGAIN;
     }
-    if (k < 0 || (k == 0 && send_error)) {
-        *error = k < 0 ? (int)-k : send_error;
+    bool told = atomic_load(&c->slot->fail_shown); /* by the kernel, to the program: what is left is an end */
+    if (k < 0 || (k == 0 && (send_error || told))) {
+        *error = k < 0 ? (int)-k : send_error ? send_error : ECONNRESET;
         return RESULT_IO;
     }
     enum result result = k ? handshake_feed(c->hs, buffer, (size_t)k) : handshake_feed_end(c->hs);
