@@ -157,6 +157,7 @@ void side_acknowledge(struct side *s);
 /* Waits until a closed end has no owner any more: what comes then is answered by a reset. */
 void side_await_close(struct side *s, int end);
 bool end_is_open(const struct end *e);
+bool end_is_reset(const struct end *e); /* or at the end of both streams, or never connected */
 extern uint8_t area[AREA + TAIL];
 void *bad_pointer(void); /* a page that nobody may touch */
 

@@ -138,6 +138,37 @@ static void run_odd_splice(struct call *c)
     SYS(close(file));
 }
 
+/* Nothing to move, flags that do not exist, bad pointers, and both ends the same. */
+static void run_odd_copies(struct call *c)
+{
+    int pipe_end[2], file = file_of(c, 100);
+    struct iovec iov = {area, 10};
+    off64_t from = 0, to = 0;
+    SYS(pipe2(pipe_end, O_CLOEXEC | O_NONBLOCK));
+    RUN(c, splice(c->fd, NULL, pipe_end[1], NULL, 0, 0));
+    RUN(c, splice(pipe_end[0], NULL, c->fd, NULL, 0, 0));
+    RUN(c, splice(pipe_end[0], NULL, c->fd, NULL, 10, 0x80));
+    RUN(c, splice(c->fd, bad_pointer(), pipe_end[1], NULL, 10, 0));
+    RUN(c, tee(c->fd, c->fd, 10, 0));
+    RUN(c, tee(c->fd, pipe_end[1], 0, 0));
+    RUN(c, tee(c->fd, pipe_end[1], 10, 0x80));
+    RUN(c, vmsplice(c->fd, NULL, 0, 0));
+    RUN(c, vmsplice(c->fd, bad_pointer(), 1, 0));
+    RUN(c, vmsplice(c->fd, &iov, 1, SPLICE_F_GIFT));
+    RUN(c, vmsplice(c->fd, &iov, 1, 0x80));
+    RUN(c, copy_file_range(c->fd, NULL, c->fd, NULL, 10, 0));
+    RUN(c, copy_file_range(file, NULL, c->fd, NULL, 0, 0));
+    RUN(c, copy_file_range(file, NULL, c->fd, NULL, 10, 1));
+    RUN(c, copy_file_range(file, &from, c->fd, &to, 10, 0));
+    RUN(c, copy_file_range(c->fd, bad_pointer(), file, NULL, 10, 0));
+    RUN(c, sendfile(c->fd, file, NULL, 0));
+    RUN(c, sendfile(c->fd, c->side->level, NULL, 10));
+    note(c, "position", lseek(file, 0, SEEK_CUR));
+    SYS(close(pipe_end[0]));
+    SYS(close(pipe_end[1]));
+    SYS(close(file));
+}
+
 static const unsigned no_flags[] = {0, LAST};
 static const unsigned splice_flags[] = {SPLICE_F_NONBLOCK, 0, SPLICE_F_MOVE, SPLICE_F_NONBLOCK | SPLICE_F_MORE, LAST};
 static const unsigned lengths[] = {0, 1, 100, 1000, 16384, 16385, 40000, LAST};
@@ -149,5 +180,6 @@ const struct operation file_operations[] = {
     {"splice_out", run_splice_out, 3, CHILD, splice_flags, lengths, 4},
     {"sendfile_in", run_to_pipe, 1, CHILD, no_flags, lengths, 1},
     {"odd_splice", run_odd_splice, 1, CHILD, no_flags, no_lengths, 1},
+    {"odd_copies", run_odd_copies, 1, CHILD, no_flags, no_lengths, 1},
     {NULL},
 };

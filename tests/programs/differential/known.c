@@ -162,6 +162,16 @@ static bool reset_taken(const struct scene *s, const char *field, long long plai
     return tells_readiness(field) && plain == (protected | POLLERR) && plain != protected && (protected & POLLHUP);
 }
 
+/* A stream shows no errno of a write: nothing but the signal. */
+static bool signal_alone(const struct scene *s)
+{
+    static const char *const streams[] = {"stream_write", "two_streams", "freopen", NULL};
+    struct parting p = parting_of(s);
+    return name_is(operation_at(present(s)->op)->name, streams) && !p.plain->name[0] &&
+           name_is(p.protected->name, signal_sent) && p.protected->number == 1 &&
+           rest_is_same(s, p.at, p.at + 1, but_none);
+}
+
 /* What was met so is forgotten when the program dissolves its own end: the socket is the kernel's alone then. */
 static bool reset_forgotten(const struct scene *s, const char *field, long long plain, long long protected)
 {
@@ -173,7 +183,7 @@ static bool reset_forgotten(const struct scene *s, const char *field, long long 
     bool not_connected = strcmp(p.plain->name, "errno") == 0 && strcmp(p.protected->name, "errno") == 0 &&
                          p.plain->number == ECONNRESET && p.protected->number == ENOTCONN &&
                          rest_is_same(s, p.at + 1, p.at + 1, but_none);
-    return not_connected || pipe_for_reset(s);
+    return not_connected || pipe_for_reset(s) || signal_alone(s);
 }
 
 /* What is moved from a pipe is sealed and sent in pieces, and so is a vector of more parts than fit a window: a peer
@@ -211,14 +221,9 @@ static bool end_met_shutdown(const struct scene *s, const char *field, long long
 /* The library cannot tell such a reset from one that the program made: writes then say EPIPE for both. */
 static bool both_shut(const struct scene *s, const char *field, long long plain, long long protected)
 {
-    static const char *const streams[] = {"stream_write", "two_streams", "freopen", NULL}; /* which show no errno */
     const struct end *e = &s->sides[PLAIN].ends[present(s)->end];
-    struct parting p = parting_of(s);
     (void)field, (void)plain, (void)protected;
-    bool signal_alone = name_is(operation_at(present(s)->op)->name, streams) && !p.plain->name[0] &&
-                        name_is(p.protected->name, signal_sent) && p.protected->number == 1 &&
-                        rest_is_same(s, p.at, p.at + 1, but_none);
-    return e->shut_rd && e->shut_wr && (pipe_for_reset(s) || signal_alone);
+    return e->shut_rd && e->shut_wr && (pipe_for_reset(s) || signal_alone(s));
 }
 
 /* Does this end ask for time stamps? */
@@ -269,6 +274,16 @@ static bool bytes_are_right(const struct scene *s)
     return true;
 }
 
+/* A read that waits on a number which another thread closes does not go on. */
+static bool closed_under(const struct scene *s, const char *field, long long plain, long long protected)
+{
+    struct parting p = parting_of(s);
+    (void)field, (void)plain, (void)protected;
+    return step_is(present(s), "close_under") && p.plain->number >= 0 && p.protected->number == -1 &&
+           value_at(&s->sides[PROTECTED].out, p.at + 1)->number == EBADF &&
+           rest_is_same(s, p.at + 1, p.at + 2, but_none);
+}
+
 /* A protected end that is closed with bytes unread ends the stream in order, and resets when more comes; plain TCP
  * resets at once, and what was under way is lost. */
 static bool close_unread(const struct scene *s, const char *field, long long plain, long long protected)
@@ -300,6 +315,7 @@ static struct known {
     {"both-shut", both_shut, true, false},
     {"timestamps", timestamps, false, false},
     {"urgent-data", urgent_data, true, false},
+    {"closed-under", closed_under, true, false},
     {"early-aborted", early_aborted, true, false},
     {NULL, NULL, false, false},
 };

@@ -224,7 +224,8 @@ static void run_connect(struct call *c)
 {
     struct sockaddr_in to = c->side->address[1 - c->number], elsewhere = to;
     elsewhere.sin_port = htons(9);
-    if (c->end->dissolved) /* would make a connection that nobody accepts, or that the next pair takes for its own */
+    if (c->end->dissolved ||
+        end_is_reset(c->end)) /* would make a connection that nobody accepts, or that the next pair takes for its own */
         to = elsewhere;
     switch (c->step->variant) {
     case 0:

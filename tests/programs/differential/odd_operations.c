@@ -120,6 +120,68 @@ static void run_wait(struct call *c)
     fcntl(c->fd, F_SETFL, flags);
 }
 
+/* One thread closes the number on which another waits: the read goes on, since it holds the socket. */
+struct reader {
+    int fd;
+    _Atomic int thread;
+    _Atomic bool done;
+    ssize_t result;
+    int error;
+    uint8_t bytes[100];
+};
+
+static void *read_later(void *argument)
+{
+    struct reader *r = argument;
+    r->thread = gettid();
+    errno = NO_ERRNO;
+    r->result = read(r->fd, r->bytes, sizeof(r->bytes));
+    r->error = errno;
+    r->done = true;
+    return NULL;
+}
+
+/* In a call of the kernel that waits (proc(5), stat: the state is behind the name). */
+static bool sleeps(int thread)
+{
+    char path[60], text[100] = "";
+    snprintf(path, sizeof(path), "/proc/self/task/%d/stat", thread);
+    FILE *f = fopen(path, "re");
+    bool asleep = f && fgets(text, sizeof(text), f) && strstr(text, ") S ");
+    if (f)
+        fclose(f);
+    return asleep;
+}
+
+static void run_close_under(struct call *c)
+{
+    struct partner p = {c->side, c->peer, 1 - c->number, SENDS_MORE};
+    struct reader r = {.fd = -1};
+    int there = 0;
+    if (!can_wait(c) || ioctl(c->fd, FIONREAD, &there) != 0 || there)
+        return;
+    int flags = fcntl(c->fd, F_GETFL);
+    fcntl(c->fd, F_SETFL, flags & ~O_NONBLOCK);
+    r.fd = (int)SYS(fcntl(c->fd, F_DUPFD_CLOEXEC, 300));
+    pthread_t thread = thread_start(read_later, &r);
+    for (int asleep = 0; asleep < 3 && !r.done;) { /* for some time: it may also wait for a lock */
+        asleep = r.thread && sleeps(r.thread) ? asleep + 1 : 0;
+        poll(NULL, 0, 1);
+    }
+    RUN(c, close(r.fd));
+    act_later(&p);
+    pthread_join(thread, NULL);
+    errno = r.error;
+    note_result(c, "result", r.result);
+    size_t n = r.result > 0 ? (size_t)r.result : 0;
+    note(c, "differs at", stream_differs((uint64_t)c->number, c->end->received, r.bytes, n));
+    c->end->received += n;
+    side_settle(c->side);
+    while ((r.result = recv(c->fd, area, 1000, MSG_DONTWAIT)) > 0) /* what it has not read */
+        c->end->received += (uint64_t)r.result;
+    fcntl(c->fd, F_SETFL, flags);
+}
+
 static const unsigned no_flags[] = {0, LAST};
 static const unsigned ways[] = {0, 1, 2, 3, 4, LAST};
 static const unsigned no_lengths[] = {0, LAST};
@@ -127,6 +189,7 @@ static const unsigned no_lengths[] = {0, LAST};
 const struct operation odd_operations[] = {
     {"file_calls", run_file_calls, 1, CHILD, no_flags, no_lengths, 1},
     {"wait", run_wait, 2, SLOW | NEEDS_PEER, ways, no_lengths, 1},
+    {"close_under", run_close_under, 1, SLOW | NEEDS_PEER, no_flags, no_lengths, 1},
     {"wait_end", run_wait, 3, SLOW | NEEDS_PEER | CAN_END, ways, no_lengths, 1},
     {NULL},
 };

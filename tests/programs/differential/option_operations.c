@@ -88,6 +88,8 @@ static const struct {
     {SOL_SOCKET, 2000, "no such option of sockets", STABLE},
     {1234, 1, "no such level", STABLE},
     {IPPROTO_UDP, 1, "level of UDP", STABLE},
+    TCP(TCP_FASTOPEN_CONNECT, STABLE),
+    TCP(TCP_FASTOPEN_NO_COOKIE, STABLE),
 };
 
 enum { OPTIONS = sizeof(options) / sizeof(options[0]), ROOM = 300 };
@@ -205,6 +207,54 @@ static void run_restored(struct call *c)
     RUN(c, setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)));
 }
 
+/* SO_LINGER in all sizes; off in the end. */
+static void run_linger_values(struct call *c)
+{
+    static const struct linger values[] = {{1, 5}, {1, -1}, {-1, 0x7fffffff}, {0, 0}};
+    static const socklen_t lengths[] = {0, 1, 4, 7, 8, 16};
+    struct linger value[2] = {{0, 0}, {0, 0}};
+    for (unsigned i = 0; i < sizeof(values) / sizeof(values[0]); i++)
+        for (unsigned k = 0; k < sizeof(lengths) / sizeof(lengths[0]); k++) {
+            value[0] = values[i];
+            if (i > 0 && lengths[k] < sizeof(value[0]))
+                continue;
+            RUN(c, setsockopt(c->fd, SOL_SOCKET, SO_LINGER, value, lengths[k]));
+        }
+    for (unsigned k = 0; k < sizeof(lengths) / sizeof(lengths[0]); k++) {
+        socklen_t len = lengths[k];
+        memset(value, FILL, sizeof(value));
+        RUN(c, getsockopt(c->fd, SOL_SOCKET, SO_LINGER, value, &len));
+        note(c, "length", len);
+        note(c, "touched from", fill_differs((uint8_t *)value, sizeof(value)));
+    }
+}
+
+static bool kernel_has_ulp(const char *name)
+{
+    char text[200] = "";
+    FILE *f = fopen("/proc/sys/net/ipv4/tcp_available_ulp", "re");
+    bool has = f && fgets(text, sizeof(text), f) && strstr(text, name);
+    if (f)
+        fclose(f);
+    return has;
+}
+
+/* A program's own TCP_ULP. Where the kernel has TLS, it would change the plain connection and not the protected one. */
+static void run_ulp(struct call *c)
+{
+    char text[20] = "tls";
+    socklen_t len = sizeof(text);
+    RUN(c, setsockopt(c->fd, IPPROTO_TCP, TCP_ULP, "nothing such", 12));
+    if (!kernel_has_ulp(text)) {
+        RUN(c, setsockopt(c->fd, IPPROTO_TCP, TCP_ULP, text, 3));
+        RUN(c, setsockopt(c->fd, IPPROTO_TCP, TCP_ULP, text, 4));
+    }
+    RUN(c, setsockopt(c->fd, IPPROTO_TCP, TCP_ULP, text, 0));
+    RUN(c, setsockopt(c->fd, IPPROTO_TCP, TCP_ULP, bad_pointer(), 4));
+    RUN(c, getsockopt(c->fd, IPPROTO_TCP, TCP_ULP, text, &len));
+    note(c, "length", len);
+}
+
 /* SO_RCVTIMEO: a read of nothing ends with EAGAIN after that time. */
 static void run_rcvtimeo(struct call *c)
 {
@@ -232,16 +282,18 @@ static const unsigned no_flags[] = {0, LAST};
 static const unsigned no_lengths[] = {0, LAST};
 static const unsigned low_marks[] = {0, 1, 50, 3000, LAST};
 static const unsigned numbers[] = {0, 1, 7, (unsigned)-1, LAST};
-static const unsigned rows[] = {0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 14,  15, 16,
-                                17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31,  32, 33,
-                                34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47, 48,  49, 50,
-                                51, 52, 53, 54, 55, 56, 57, 58, 59, 60, 61, 62, 63, 64, LAST};
+static const unsigned rows[] = {0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 14, 15, 16,
+                                17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33,
+                                34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49, 50,
+                                51, 52, 53, 54, 55, 56, 57, 58, 59, 60, 61, 62, 63, 64, 65, 66, LAST};
 _Static_assert(sizeof(rows) / sizeof(rows[0]) == OPTIONS + 1, "a step for each option");
 
 const struct operation option_operations[] = {
     {"getsockopt", run_getsockopt, 8, CHILD, rows, no_lengths, 6},
     {"getsockopt_bad", run_getsockopt_bad, 1, CHILD, rows, no_lengths, 2},
     {"setsockopt", run_setsockopt, 7, CHILD, rows, numbers, 3},
+    {"linger_values", run_linger_values, 1, CHILD, no_flags, no_lengths, 1},
+    {"ulp", run_ulp, 1, CHILD, no_flags, no_lengths, 1},
     {"options_restored", run_restored, 1, CHILD, no_flags, no_lengths, 1},
     {"rcvtimeo", run_rcvtimeo, 1, CHILD | SLOW, no_flags, no_lengths, 1},
     {"rcvlowat", run_rcvlowat, 1, CHILD, no_flags, low_marks, 2},

@@ -229,6 +229,12 @@ static bool long_info_of(const struct end *e, struct long_info *info)
     return false;
 }
 
+bool end_is_reset(const struct end *e)
+{
+    struct long_info info;
+    return long_info_of(e, &info) && info.head.tcpi_state == TCP_STATE_CLOSE;
+}
+
 /* Has all that `from` sent arrived at `to`? Its end too: a FIN takes the receiver to CLOSE_WAIT or beyond. */
 static bool arrived(const struct end *from, const struct end *to)
 {

@@ -210,7 +210,7 @@ const char *run_script(struct script *s, bool (*next)(struct script *s, void *ar
 {
     unsigned count = s->count;
     const char *text = run_once(s, next, arg);
-    for (int i = 0; i < 3 && text && !run_spoils() && sides[PLAIN].guarded != sides[PROTECTED].guarded; i++) {
+    for (int i = 0; i < 10 && text && !run_spoils() && sides[PLAIN].guarded != sides[PROTECTED].guarded; i++) {
         if (!next)
             s->count = count;
         text = run_once(s, NULL, NULL);

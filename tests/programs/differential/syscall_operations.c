@@ -83,7 +83,7 @@ static void run_syscall_control(struct call *c)
     long fd = c->fd, level = SOL_SOCKET, size = sizeof(to);
     int value = 1, there = -77;
     socklen_t len = sizeof(value);
-    if (!c->end->dissolved) /* or it would connect */
+    if (!c->end->dissolved && !end_is_reset(c->end)) /* or it may connect */
         RUN(c, syscall(SYS_connect, fd, &to, size));
     RUN(c, syscall(SYS_bind, fd, &to, 4L));
     RUN(c, syscall(SYS_accept4, fd, NULL, NULL, 0x1234L));
