@@ -140,6 +140,21 @@ static void note_linger(struct desc *d, const struct linger *l)
     d->lingers = l->l_onoff && l->l_linger != 0;
 }
 
+/* Linux raises an edge when SO_RCVLOWAT is set and as many bytes are there, or the end (tcp_set_rcvlowat). Pinned. */
+static void tell_again(struct desc *d, int fd)
+{
+    static const int one = 1;
+    size_t there = 0;
+    int queued = 0;
+    enum result result = RESULT_OK;
+    if (d->rcvlowat > 1 && !forbidden.queues) {
+        sys3(SYS_ioctl, (long)fd, FIONREAD, &queued);
+        result = core->conn_count(d->conn, fd, (size_t)queued, &there);
+    }
+    if (d->rcvlowat <= 1 || result == RESULT_EOF || result == RESULT_IO || there >= (size_t)d->rcvlowat)
+        sys5(SYS_setsockopt, (long)fd, SOL_SOCKET, SO_RCVLOWAT, &one, (long)sizeof one);
+}
+
 static int set_option(struct desc *d, int fd, int level, int name, const void *value, socklen_t len)
 {
     int error = refusal(level, name);
@@ -156,6 +171,7 @@ static int set_option(struct desc *d, int fd, int level, int name, const void *v
         int low;
         memcpy(&low, value, sizeof low);
         d->rcvlowat = low < 0 ? INT_MAX : low ? low : 1; /* socket(7): kept here, the kernel's stays 1 */
+        tell_again(d, fd);
         return 0;
     }
     if (level == IPPROTO_TCP && name == TCP_NODELAY && is_number && atomic_load(&d->nodelay_forced)) {
