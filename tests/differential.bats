@@ -48,7 +48,8 @@ EOF
     # Linux begins to stamp segments some time after the first socket has asked.
     printf 'timestamps|setsockopt:0:0:0:1:0xd'
     printf ' poll_wait:0:0:1:0:0x4 send:1:0:0:101 recvmsg:0:0:0:101%.0s' {1..20}
-    printf '\n%s\n' 'urgent-data|urgent:1:0:0:1' 'closed-under|close_under:1' \
+    echo
+    printf '%s\n' 'urgent-data|urgent:1:0:0:1' 'closed-under|close_under:1' \
         'early-aborted|fresh:0:0:5 dissolve:0 preadv2:1:0:0:2:0x1'
 }
 
@@ -89,7 +90,7 @@ EOF
     run "$PROGRAMS/differential" --directed --only read --spoil-once 7
     assert_status 1
     assert_contains "$output" 'once, and not again'
-    run "$PROGRAMS/differential" --seed 3 --steps 2000 --spoil-once 700
+    run "$PROGRAMS/differential" --seed 3 --steps 2000 --spoil-once 7
     assert_status 1
     assert_contains "$output" 'seed 3, episode '
     assert_contains "$output" "script: --script '"
@@ -117,6 +118,8 @@ fresh:0:0:2 abort:1 connect:0 connect:0:0:1
 fresh dissolve:1 syscall:0:0:10:20000 send:0:0:0:1:0x40
 fresh dissolve:0 stream_read:1 connect:1:0:5
 odd_copies:1
+shutdown:1:0:1 epoll_add:0:0:1:0:0x1 epoll_wait:0:0:1 rcvlowat:0:0:0:3000 epoll_wait:0:0:1
+epoll_add:0:0:1:0:0x1 send:1:0:0:100 epoll_wait:0:0:1 rcvlowat:0:0:0:50 epoll_wait:0:0:1 rcvlowat:0:0:0:3000
 EOF
 }
 

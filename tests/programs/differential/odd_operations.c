@@ -101,7 +101,8 @@ static void wait_in(struct call *c, unsigned way)
 
 static bool can_wait(const struct call *c)
 {
-    return c->fd >= 0 && c->peer->fd[0] >= 0 && !c->peer->shut_wr && !c->end->shut_rd;
+    return c->fd >= 0 && c->peer->fd[0] >= 0 && !c->peer->shut_wr && !c->end->shut_rd && !c->end->dissolved &&
+           !c->peer->dissolved && !end_is_reset(c->end) && !end_is_reset(c->peer);
 }
 
 static void run_wait(struct call *c)

@@ -190,8 +190,10 @@ static const char *run_once(struct script *s, bool (*next)(struct script *s, voi
             break;
         run_step(&sides[PROTECTED], &s->steps[at]);
         struct outcome *out = &sides[PROTECTED].out;
-        if (steps_run++ == spoiled && out->count)
+        if (steps_run++ >= spoiled && out->count) { /* the first from there on that has a value */
             out->values[out->count - 1].number += 1000;
+            spoiled = UINT64_MAX;
+        }
         progress();
         if (talkative)
             tell(s, at);
