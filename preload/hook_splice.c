@@ -109,8 +109,8 @@ static ssize_t connection_to_pipe(struct desc *d, int fd, int pipe, size_t len, 
     }
 }
 
-static enum result move_in(struct desc *d, int fd, struct pipe_end *p, size_t len, bool more, bool roomy, size_t *put,
-                           unsigned *wait, int *error)
+static enum result move_in(struct desc *d, int fd, struct pipe_end *p, size_t len, bool more, bool roomy, bool in_part,
+                           size_t *put, unsigned *wait, int *error)
 {
     enum result result = RESULT_IO;
     *put = 0;
@@ -121,6 +121,8 @@ static enum result move_in(struct desc *d, int fd, struct pipe_end *p, size_t le
     *error = stream_not_connected(d, fd);
     if (!*error)
         result = core->conn_write_from(d->conn, fd, len, pipe_take, p, more, roomy, put, error);
+    if (result == RESULT_IO && in_part)
+        core->conn_note_untold(d->conn, *error);
     if (result == RESULT_AGAIN)
         *wait = wait_begin(d);
     helper_kick(d);
@@ -145,7 +147,7 @@ static ssize_t pipe_to_connection(struct desc *d, int pipe, int fd, size_t len, 
             return stream_write_failed(fd, done, error, 0, saved);
         if (!done && stream_send(d, fd, &nothing, 1, 0) < 0)
             return -1; /* before anything is taken from the pipe */
-        enum result result = move_in(d, fd, &p, len - done, flags & SPLICE_F_MORE, roomy, &put, &wait, &error);
+        enum result result = move_in(d, fd, &p, len - done, flags & SPLICE_F_MORE, roomy, done, &put, &wait, &error);
         done += put;
         roomy = false;
         if (result == RESULT_OK && !p.ended && !p.error)

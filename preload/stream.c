@@ -203,8 +203,8 @@ int stream_not_connected(struct desc *d, int fd)
 }
 
 /* One try, as receive_once. */
-static enum result send_once(struct desc *d, int fd, struct vec *v, bool more, bool roomy, size_t *put, unsigned *wait,
-                             int *error)
+static enum result send_once(struct desc *d, int fd, struct vec *v, bool more, bool roomy, bool in_part, size_t *put,
+                             unsigned *wait, int *error)
 {
     enum result result = RESULT_IO;
     *put = 0;
@@ -219,6 +219,8 @@ static enum result send_once(struct desc *d, int fd, struct vec *v, bool more, b
         result = core->conn_write(d->conn, fd, v->at, v->left, more, roomy, put, error);
     if (atomic_load(&d->nodelay_forced) && *put && core->conn_state(d->conn) == RESULT_OK)
         restore_nagle(fd, d);
+    if (result == RESULT_IO)
+        keep_error(d, *error, in_part);
     if (result == RESULT_AGAIN)
         *wait = wait_begin(d);
     helper_kick(d);
@@ -239,9 +241,10 @@ ssize_t stream_send(struct desc *d, int fd, const struct iovec *iov, int count, 
         size_t put = 0;
         unsigned wait = 0;
         int error = 0;
+        bool in_part = done || (flags & STREAM_IN_PART);
         bool more = (flags & MSG_MORE) || done + total_of(v.at, v.left) < want;
         thread.pipe_wanted = !(flags & MSG_NOSIGNAL);
-        enum result result = send_once(d, fd, &v, more, roomy, &put, &wait, &error);
+        enum result result = send_once(d, fd, &v, more, roomy, in_part, &put, &wait, &error);
         thread.pipe_wanted = false;
         roomy = false;
         done += put;
@@ -252,7 +255,7 @@ ssize_t stream_send(struct desc *d, int fd, const struct iovec *iov, int count, 
             return stream_write_failed(fd, done, error, flags, saved);
         if (deadline_ms == INT64_MAX)
             deadline_ms = stream_deadline_of(d, fd, SO_SNDTIMEO);
-        bool in_part = done || (flags & STREAM_IN_PART);
+        in_part |= done > 0;
         error = stream_wait_writable(d, fd, flags, stream_deadline_in_part(deadline_ms, in_part), &before, &roomy);
         keep_error(d, error, in_part);
         wait_end(d, wait);

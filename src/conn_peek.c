@@ -219,13 +219,13 @@ static int why_gone(struct conn *c, int fd, int error)
     return verdict == EKEYREJECTED || verdict == EPROTO ? verdict : error;
 }
 
-/* What was met before and not told, by reading ahead or in the background, comes first; but not on a socket that is
- * shut down for both (write_closed). */
+/* What was met before and not told, by reading ahead or in the background, comes first; on a socket that is shut
+ * down for both, EPIPE stands for it (write_closed). */
 int rx_error_of_write(struct conn *c, int fd, int error, bool closed)
 {
     bool both_shut = closed && atomic_load(&c->slot->rd_shut);
-    int untold = error == ENOBUFS || error == ENOMEM || both_shut ? 0 : conn_take_untold(c);
-    if (untold && error == EPIPE)
+    int untold = error == ENOBUFS || error == ENOMEM ? 0 : conn_take_untold(c);
+    if (untold && error == EPIPE && !both_shut)
         error = untold;
     return closed ? error : why_gone(c, fd, error);
 }
