@@ -47,7 +47,7 @@ both-shut|shutdown:1:0:2 abort:0 send:1:0:0:1
 EOF
     # Linux begins to stamp segments some time after the first socket has asked.
     printf 'timestamps|setsockopt:0:0:0:1:0xd'
-    printf ' poll_wait:0:0:1:0:0x4 send:1:0:0:101 recvmsg:0:0:0:101%.0s' {1..20}
+    printf ' rcvtimeo:0 send:1:0:0:101 recvmsg:0:0:0:101%.0s' {1..100}
     echo
     printf '%s\n' 'urgent-data|urgent:1:0:0:1' 'closed-under|close_under:1' \
         'early-aborted|fresh:0:0:5 dissolve:0 preadv2:1:0:0:2:0x1'
