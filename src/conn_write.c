@@ -331,6 +331,8 @@ static enum result run_write(struct writing *w, const struct iovec *iov, int cou
         tx_end(w);
     }
     *error = w->error ? w->error : w->tx.error ? w->tx.error : ECONNABORTED;
+    if (result == RESULT_IO && *put && w->error)
+        conn_note_untold(c, w->error); /* EPIPE too: what was sent before has drawn a reset */
     if (result == RESULT_IO && !*put)
         *error = rx_error_of_write(c, w->fd, *error, w->tx.closed);
     if (*put) {
