@@ -123,6 +123,14 @@ static bool reset_stays(const struct scene *s, const char *field, long long plai
            value_at(b, p.at + 1)->number == ECONNRESET && rest_is_same(s, p.at + 1, p.at + 2, of_success);
 }
 
+/* A vector of more parts than fit a window is sent in pieces, the last of which may meet the answer to the first. */
+static bool is_long_vector(const struct step *s)
+{
+    enum { MANY_PARTS = 5 };
+    static const char *const vectors[] = {"writev", "pwritev2", "pwritev64v2", "sendmsg", NULL};
+    return s->variant == MANY_PARTS && name_is(operation_at(s->op)->name, vectors);
+}
+
 /* Has this end been looked at or read from, which may have met a reset behind what was there? */
 static bool looked_ahead(const struct scene *s, unsigned end)
 {
@@ -130,9 +138,11 @@ static bool looked_ahead(const struct scene *s, unsigned end)
                                         "sendfile_in", "aio_read",        "wait",        "wait_end",    "read",
                                         "recv",        "recvfrom",        "readv",       "preadv2",     "preadv64v2",
                                         "recvmsg",     "recvmmsg",        "stream_read", "two_streams", "lio_several",
-                                        "syscall",     "syscall_control", "spawn",       "pass",        NULL};
+                                        "syscall",     "syscall_control", "spawn",       "pass",        "splice_out",
+                                        NULL};
     for (unsigned i = 0; i < s->count; i++)
-        if (s->steps[i].end == end && name_is(operation_at(s->steps[i].op)->name, looks))
+        if (s->steps[i].end == end &&
+            (name_is(operation_at(s->steps[i].op)->name, looks) || is_long_vector(&s->steps[i])))
             return true;
     return s->sides[PLAIN].began_fresh; /* a handshake reads, too */
 }
@@ -190,16 +200,15 @@ static bool reset_forgotten(const struct scene *s, const char *field, long long 
  * that is gone may answer before the last of them. */
 static bool pieces(const struct scene *s, const char *field, long long plain, long long protected)
 {
-    enum { PIECE = 16384, MANY_PARTS = 5 };
-    static const char *const vectors[] = {"writev", "pwritev2", "pwritev64v2", "sendmsg", NULL};
+    enum { PIECE = 16384 };
     static const char *const left[] = {"left in the pipe", NULL};
     struct parting p = parting_of(s);
     (void)field, (void)plain, (void)protected;
     long long lost = p.plain->number - p.protected->number;
     if (!is_gone(s, 1 - present(s)->end) || p.at != 0 || p.protected->number <= 0 || lost <= 0)
         return false;
-    if (name_is(operation_at(present(s)->op)->name, vectors))
-        return present(s)->variant == MANY_PARTS && rest_is_same(s, 1, 1, but_none);
+    if (is_long_vector(present(s)))
+        return rest_is_same(s, 1, 1, but_none);
     /* A piece that was taken from the pipe may be lost. */
     long long remains = value_at(&s->sides[PROTECTED].out, 1)->number;
     return step_is(present(s), "splice_out") && p.protected->number % PIECE == 0 && remains >= 0 && remains <= lost &&
