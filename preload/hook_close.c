@@ -261,7 +261,7 @@ static int replace(int from, int to, int flags, bool is_dup3)
     /* Nothing is given up for a copy that fails. An unselected target has nothing to give up (law 1). */
     bool fails = from != to && table_word(to) != WORD_PLAIN && copy_fails(from, to, flags);
     bool plain = table_word(from) == WORD_PLAIN && table_word(to) == WORD_PLAIN;
-    if (mine_to_track() && (unsigned)to >= table_size && table_word(from) != WORD_PLAIN)
+    if (mine_to_track() && (unsigned)to >= table_size && table_word(from) != WORD_PLAIN && !copy_fails(from, to, flags))
         return fail(EMFILE); /* nobody would know what it is */
     if (!mine_to_track() || from == to || fails || plain || (unsigned)to >= table_size)
         return is_dup3 ? real()->dup3(from, to, flags) : real()->dup2(from, to);

@@ -44,7 +44,10 @@ enum result rx_receive(struct reading *r, uint8_t *to, size_t ask, size_t *n)
         conn_note_untold(r->c, (int)-k);
     if (k == 0 && atomic_load(&r->c->slot->rd_shut)) { /* the program's own SHUT_RD, which says nothing of the peer */
         r->rx.error = conn_take_untold(r->c);
-        return r->rx.error ? RESULT_IO : RESULT_EOF;
+        if (!r->rx.error)
+            return RESULT_EOF;
+        conn_note_untold(r->c, r->rx.error); /* this may be a look: whoever tells the program takes it */
+        return RESULT_IO;
     }
     if (k == 0 && r->c->rule->eof == EOF_INSECURE_FIN && !r->rx.half_len) {
         log_event(LOG_LEVEL_INFO, "%s: the stream ended without close_notify, which eof=insecure-fin takes for its end",
