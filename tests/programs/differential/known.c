@@ -164,7 +164,7 @@ static bool reset_taken(const struct scene *s, const char *field, long long plai
 {
     unsigned end = end_of(s, field);
     bool any = strcmp(field, "events") == 0 || strcmp(field, "revents afterwards") == 0; /* they name no end */
-    bool taken = is_gone(s, 1 - end) && looked_ahead(s, end);
+    bool taken = (is_gone(s, 0) || is_gone(s, 1)) && looked_ahead(s, end);
     if (any)
         taken |= is_gone(s, end) && looked_ahead(s, 1 - end);
     if (!taken)
