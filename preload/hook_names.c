@@ -30,6 +30,30 @@ HOOK struct hostent *gethostbyname(const char *name)
     return found;
 }
 
+/* The file of hosts, one after the other (gethostent(3)): each name that it gives for an address. */
+static void note_entry(const struct hostent *found)
+{
+    names_note_host(found->h_name, found);
+    for (char **alias = found->h_aliases; alias && *alias; alias++)
+        names_note_host(*alias, found);
+}
+
+HOOK struct hostent *gethostent(void)
+{
+    struct hostent *found = real()->gethostent();
+    if (policy && found)
+        note_entry(found);
+    return found;
+}
+
+HOOK int gethostent_r(struct hostent *room, char *buffer, size_t size, struct hostent **found, int *error)
+{
+    int r = real()->gethostent_r(room, buffer, size, found, error);
+    if (policy && r == 0 && *found)
+        note_entry(*found);
+    return r;
+}
+
 HOOK struct hostent *gethostbyname2(const char *name, int family)
 {
     struct hostent *found = real()->gethostbyname2(name, family);

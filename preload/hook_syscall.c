@@ -246,9 +246,13 @@ static bool is_fork(long n, const long a[6])
 /* Linux's own aio writes to sockets as well: a batch with a selected one in it is refused whole. */
 static bool submits_selected(long count, struct iocb **batch)
 {
-    for (long i = 0; i < count; i++)
+    for (long i = 0; i < count;
+         i++) { /* up to what the kernel cannot read either: it takes those before (io_submit(2)) */
+        if (!memory_readable(&batch[i], sizeof batch[i]) || !memory_readable(batch[i], sizeof *batch[i]))
+            return false;
         if (selected(batch[i]->aio_fildes))
             return true;
+    }
     return false;
 }
 

@@ -69,7 +69,7 @@ int __vasprintf_chk(char **text, int flag, const char *format, va_list args);
     X(mkostemp64) X(mkstemps) X(mkstemps64) X(mkostemps) X(mkostemps64) X(shm_open) X(posix_openpt) X(getpt) X(openpty) \
     X(open) X(open64) X(openat) X(openat64) X(creat) X(creat64) X(__open_2) X(__open64_2) X(__openat_2) X(__openat64_2) \
     X(getaddrinfo) X(gai_error) X(gethostbyname) X(gethostbyname2) \
-    X(gethostbyname_r) X(gethostbyname2_r)
+    X(gethostbyname_r) X(gethostbyname2_r) X(gethostent) X(gethostent_r)
 /* clang-format on */
 
 struct real {

@@ -89,3 +89,16 @@ EOT
 }
 @test "addresses, lengths, sets and timeouts in memory that may not be touched (plain)" { plain bad_pointers; }
 @test "addresses, lengths, sets and timeouts in memory that may not be touched (protected)" { protected bad_pointers; }
+
+@test "io_submit by its number with addresses that may not be read says EFAULT, as without the library" {
+    local script='import ctypes
+libc = ctypes.CDLL(None, use_errno=True)
+context = ctypes.c_ulong(0)
+assert libc.syscall(206, 1, ctypes.byref(context)) == 0
+for batch in ctypes.byref(ctypes.c_void_p(8)), ctypes.c_void_p(8):
+    print(libc.syscall(209, context, 1, batch), ctypes.get_errno())'
+    run "$PYTHON" -c "$script"
+    assert_output $'-1 14\n-1 14'
+    P2PTLS_POLICY='connect 192.0.2.1:1' run p2p "$PYTHON" -c "$script"
+    assert_output $'-1 14\n-1 14'
+}

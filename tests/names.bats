@@ -161,3 +161,24 @@ EOT
         dial=127.0.0.1
     assert_output hello
 }
+
+@test "names that gethostent gives count too" {
+    listen_in_clear
+    cat >"$BATS_TEST_TMPDIR/walk.py" <<'EOT'
+import ctypes, os, socket, sys
+class Entry(ctypes.Structure):
+    _fields_ = [("name", ctypes.c_char_p), ("rest", ctypes.c_void_p * 3)]
+libc = ctypes.CDLL(None)
+libc.gethostent.restype = ctypes.POINTER(Entry)
+while libc.gethostent():
+    pass
+s = socket.socket()
+try:
+    s.connect(("127.0.0.1", int(sys.argv[1])))
+    print("connected")
+except OSError as e:
+    print(os.strerror(e.errno))
+EOT
+    P2PTLS_LOG=silent P2PTLS_POLICY='connect localhost:* deny' run p2p "$PYTHON" "$BATS_TEST_TMPDIR/walk.py" "$PORT"
+    assert_output 'Permission denied'
+}
