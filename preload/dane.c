@@ -197,7 +197,7 @@ static enum result explain_silence(const struct tlsa_lookup *l, char *why)
         snprintf(why, TLSA_WHY_MAX,
                  "dane=on: no answer from the resolver of /etc/resolv.conf for the TLSA records _%u._tcp.%.100s (%s): "
                  "is it running?",
-                 l->port, l->name, strerror((int)-e));
+                 l->port, l->name, e ? strerror((int)-e) : "an empty one came");
     return RESULT_IDENTITY;
 }
 

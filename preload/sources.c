@@ -12,7 +12,10 @@
 
 static enum result unreadable(struct policy_error *error, const char *source, const char *why)
 {
+    size_t len = strlen(source);
     *error = (struct policy_error){0};
+    if (strncmp(why, source, len) == 0 && why[len] == ' ') /* the path would stand there twice */
+        why += len + 1;
     snprintf(error->source, sizeof error->source, "%s", source);
     snprintf(error->message, sizeof error->message, "%s", why);
     return RESULT_CONFIG;

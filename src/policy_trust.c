@@ -201,6 +201,14 @@ static bool is_dns_pattern(struct word w)
     return policy_is_host_name(w.at + star, w.len - star);
 }
 
+static bool is_port(const char *at, const char *end)
+{
+    const char *digit = at;
+    while (digit < end && *digit >= '0' && *digit <= '9')
+        digit++;
+    return digit > at && digit == end;
+}
+
 /* At least a scheme, and a wildcard only for all that is below a folder: spiffe://td/.. must not take spiffe://tdx. */
 static bool is_uri_pattern(struct word w)
 {
@@ -273,7 +281,9 @@ static bool check_pattern(struct lexer *lx, struct word item, struct word *prefi
         hint = "leave the last dot out";
     else if (w.len && memchr(w.at, '*', w.len))
         hint = "a wildcard stands for one label in front: *.example.org";
-    if (colon)
+    if (colon && is_port(colon + 1, w.at + w.len))
+        hint = "the port of a peer says nothing: leave it out";
+    else if (colon)
         w.len = (size_t)(colon - w.at);
     return policy_expected(lx, "a DNS name, an IP address, or one of dns: ip: uri: email: cn: psk: and its value", w,
                            names, *hint ? hint : NULL);

@@ -145,7 +145,7 @@ enum dane_match dane_match(const struct tlsa_set *set, const struct shown_peer *
                  "has no TLSA record that could be used, as DNSSEC proves: publish one for the key %s",
                  shown->fingerprint);
     else
-        snprintf(reason, REASON_MAX, "fits none of the %u TLSA records of its name: publish a new one for the key %s",
-                 usable, shown->fingerprint);
+        snprintf(reason, REASON_MAX, "fits none of the %u TLSA records of its name%s: publish a new one for the key %s",
+                 usable, set->count == TLSA_RECORDS_MAX ? " (more are not looked at)" : "", shown->fingerprint);
     return found;
 }

@@ -196,25 +196,25 @@ END
     system_policy a 'connect *:9 deny'
     chown nobody "$ETC/p2ptls/a.conf"
     assert_not_started \
-        "/etc/p2ptls/a.conf: /etc/p2ptls/a.conf belongs to user id $nobody: chown root /etc/p2ptls/a.conf"
+        "/etc/p2ptls/a.conf: belongs to user id $nobody: chown root /etc/p2ptls/a.conf"
     chown root "$ETC/p2ptls/a.conf"
     chmod 646 "$ETC/p2ptls/a.conf"
     assert_not_started \
-        '/etc/p2ptls/a.conf: /etc/p2ptls/a.conf can be changed by everyone (mode 0646): chmod o-w ' \
+        '/etc/p2ptls/a.conf: can be changed by everyone (mode 0646): chmod o-w ' \
         '/etc/p2ptls/a.conf'
     chmod 664 "$ETC/p2ptls/a.conf"
     assert_decision deny # of group root
     chgrp nogroup "$ETC/p2ptls/a.conf"
     assert_not_started \
-        "/etc/p2ptls/a.conf: /etc/p2ptls/a.conf can be changed by group id $group (mode 0664): " \
+        "/etc/p2ptls/a.conf: can be changed by group id $group (mode 0664): " \
         'chmod g-w /etc/p2ptls/a.conf'
     chmod 644 "$ETC/p2ptls/a.conf"
     assert_decision deny
     chmod 777 "$ETC/p2ptls"
-    assert_not_started '/etc/p2ptls: /etc/p2ptls can be changed by everyone (mode 0777): chmod o-w /etc/p2ptls'
+    assert_not_started '/etc/p2ptls: can be changed by everyone (mode 0777): chmod o-w /etc/p2ptls'
     chmod 755 "$ETC/p2ptls"
     chown nobody "$ETC/p2ptls"
-    assert_not_started "/etc/p2ptls: /etc/p2ptls belongs to user id $nobody: chown root /etc/p2ptls"
+    assert_not_started "/etc/p2ptls: belongs to user id $nobody: chown root /etc/p2ptls"
 }
 
 @test "files of the user that another could have written stop the program, root's and the own do not" {
@@ -224,21 +224,21 @@ END
     assert_decision deny
     chown nobody "$file"
     assert_not_started \
-        "$file: $file belongs to user id $nobody, who could change it: it must belong to root or to user id 0"
+        "$file: belongs to user id $nobody, who could change it: it must belong to root or to user id 0"
     P2PTLS_CONFIG=$file assert_not_started \
         "P2PTLS_CONFIG: $file belongs to user id $nobody, who could change it: it must belong to root or to " \
         'user id 0'
     chown root "$file"
     chmod 606 "$file"
-    assert_not_started "$file: $file can be changed by everyone (mode 0606): chmod o-w $file"
+    assert_not_started "$file: can be changed by everyone (mode 0606): chmod o-w $file"
 }
 
 @test "a folder or file that cannot be read stops the program" {
     mkdir "$ETC/p2ptls/a.conf"
-    assert_not_started '/etc/p2ptls/a.conf: /etc/p2ptls/a.conf is a folder'
+    assert_not_started '/etc/p2ptls/a.conf: is a folder'
     rmdir "$ETC/p2ptls/a.conf"
     mkfifo "$ETC/p2ptls/a.conf"
-    assert_not_started '/etc/p2ptls/a.conf: /etc/p2ptls/a.conf is not a regular file'
+    assert_not_started '/etc/p2ptls/a.conf: is not a regular file'
 }
 
 @test "the administrator's files stop the program of a user who cannot read them" {
@@ -246,16 +246,16 @@ END
     system_policy a 'connect *:9 deny'
     chmod 600 "$ETC/p2ptls/a.conf"
     run decision setpriv --reuid nobody --regid nogroup --clear-groups --
-    assert_output_has 'p2ptls: /etc/p2ptls/a.conf: /etc/p2ptls/a.conf cannot be opened: Permission denied; the'
+    assert_output_has 'p2ptls: /etc/p2ptls/a.conf: cannot be opened: Permission denied; the'
     chmod 700 "$ETC/p2ptls"
     run decision setpriv --reuid nobody --regid nogroup --clear-groups --
-    assert_output_has 'p2ptls: /etc/p2ptls: /etc/p2ptls cannot be read: Permission denied; the program was not started'
+    assert_output_has 'p2ptls: /etc/p2ptls: cannot be read: Permission denied; the program was not started'
 }
 
 @test "limits: a file of more than 1 MiB, a path of more than 4096 bytes, more than 1000 files" {
     local long i
     head -c 1048577 /dev/zero | tr '\0' '\n' >"$ETC/p2ptls/a.conf"
-    assert_not_started '/etc/p2ptls/a.conf: /etc/p2ptls/a.conf is larger than 1 MiB'
+    assert_not_started '/etc/p2ptls/a.conf: is larger than 1 MiB'
     printf -v long '%04090d' 0
     system_policy a "include $long"
     assert_not_started '/etc/p2ptls/a.conf:1:9: expected a path of at most 4096 bytes, found more'
