@@ -12,7 +12,12 @@
 #include <string.h>
 #include <sys/eventfd.h>
 
-enum { STACK_BYTES = 256 * 1024, LINGER_MS = 200, UNTOLD_MS = 10 /* between two looks without wake_fd */ };
+enum {
+    MANY_ORPHANS = 64,
+    STACK_BYTES = 256 * 1024,
+    LINGER_MS = 200,
+    UNTOLD_MS = 10 /* between two looks without wake_fd */
+};
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* never held over a tick */
 static struct desc **inbox; /* new work; guarded by lock. Each entry, here and in list, is a hold. */
@@ -21,6 +26,7 @@ static struct desc **list; /* the helper's own */
 static size_t count, room;
 static _Atomic bool running, stopping;
 static _Atomic unsigned paused;  /* callers of helper_pause */
+static _Atomic unsigned orphans; /* closed connections in the list */
 static _Atomic bool refused;     /* the last attempt to make a thread failed */
 static _Atomic int helper_tid;   /* of the last one, 0 when it is known to be gone */
 static _Atomic int wake_fd = -1; /* -1: there was no descriptor left. Moves only while no helper runs (hidden.c) */
@@ -79,6 +85,7 @@ static void drop(size_t i, bool through)
         return;
     }
     if (through) {
+        atomic_fetch_sub(&orphans, 1);
         hidden_close(atomic_load(&d->number));
         desc_release(d); /* the table's hold, which the orphan kept */
     } else if (atomic_load(&d->refs) && core->conn_needs_tick(d->conn)) {
@@ -308,6 +315,11 @@ bool helper_running(void)
     return atomic_load(&running);
 }
 
+bool helper_has_many_orphans(void)
+{
+    return atomic_load(&orphans) >= MANY_ORPHANS;
+}
+
 /* If d is in the helper's list already, it may be through as soon as it is an orphan; drop waits for the lock before it
  * frees it. Nothing of d is touched after that. False: d is still the caller's. */
 bool helper_orphan(struct desc *d, int fd)
@@ -322,7 +334,9 @@ bool helper_orphan(struct desc *d, int fd)
         atomic_store(&d->again, true);
         atomic_store(&d->orphan, true);
         ok = put_in_inbox(d);
-        if (!ok)
+        if (ok)
+            atomic_fetch_add(&orphans, 1);
+        else
             atomic_store(&d->orphan, false);
     }
     pthread_mutex_unlock(&lock);
@@ -341,6 +355,7 @@ void helper_forked(void)
     atomic_store(&helper_tid, 0);
     atomic_store(&asleep, false);
     count = inbox_count = 0;
+    atomic_store(&orphans, 0);
     if (wake_fd >= 0) {
         sys1(SYS_close, (long)wake_fd);
         table_set(wake_fd, WORD_PLAIN);

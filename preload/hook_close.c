@@ -46,6 +46,13 @@ static void close_here(struct desc *d, int fd)
     }
 }
 
+/* A stranger who says nothing is not waited for here. */
+static void close_unless_abandoned(struct desc *d, int fd)
+{
+    if (!core->conn_abandon(d->conn, fd))
+        close_here(d, fd);
+}
+
 /* SO_LINGER with a time: close waits for the acknowledgement, as socket(7) says, and no longer than until a signal
  * comes (tcp_close). */
 static void linger(struct desc *d, int fd)
@@ -71,16 +78,18 @@ static void last_number(struct desc *d, int fd)
     bool keep = core->conn_leave(d->conn, fd, d->linger_abort);
     if (keep && d->lingers)
         linger(d, fd);
+    if (keep && helper_has_many_orphans() && core->conn_abandon(d->conn, fd))
+        keep = false;
     if (keep) {
         int ours = helper_absent() || forbidden.control ? -1 : hidden_dup(fd);
         if (ours >= 0) {
             leave_epolls(d, fd);
             if (helper_orphan(d, ours))
                 return;
-            close_here(d, ours);
+            close_unless_abandoned(d, ours);
             hidden_close(ours);
         } else {
-            close_here(d, fd);
+            close_unless_abandoned(d, fd);
         }
     }
     desc_release(d);

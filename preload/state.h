@@ -109,6 +109,8 @@ void helper_finish_handshakes(void);        /* before a fork whose parent ends *
 void helper_finish_orphans(void);           /* closed connections that the helper still works on; for a second */
 bool helper_orphan(struct desc *d, int fd); /* takes over an orphan; false: no helper can be made */
 
+bool helper_has_many_orphans(void); /* each keeps a descriptor: strangers' are to give way */
+
 /* aio_jobs.c */
 void aio_forked(void);
 

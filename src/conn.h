@@ -200,6 +200,9 @@ void conn_disconnect(struct conn *c);
  * kept and ticked until conn_need.idle (closing, or an open handshake); false: it may be closed now.
  * abort: SO_LINGER 0, nothing is flushed. */
 bool conn_leave(struct conn *c, int fd, bool abort);
+/* After conn_leave: ends it at once, where nothing is lost but the peer's orderly end or our alert: the handshake is
+ * not over or has failed, and the program has written nothing. False: it must be ticked. */
+bool conn_abandon(struct conn *c, int fd);
 /* After conn_leave: nobody else holds the socket. */
 bool conn_left_alone(const struct conn *c);
 

@@ -140,9 +140,45 @@ static bool handed_over(const struct conn *c)
     return !handshaking && !c->early && !atomic_load(&c->rest_due);
 }
 
+/* Closed before the handshake is over, with nothing written: no byte can be lost (law 5). All that a finished handshake
+ * would give is an orderly end for the peer to see, and he is a stranger, who must not cost much. */
+enum { UNHEARD_MS = 1000, UNPROVEN_MS = 2000 };
+
+static bool owes_nothing(const struct conn *c)
+{
+    uint32_t state = atomic_load(&c->slot->state);
+    return atomic_load(&c->left) && atomic_load(&c->alone) && !atomic_load(&c->slot->early_kept) &&
+           (state == SLOT_UNSTARTED || (state == SLOT_HANDSHAKE && owns_handshake(c)));
+}
+
+static int64_t patience_ends_ms(const struct conn *c)
+{
+    return atomic_load(&c->left_ms) + (atomic_load(&c->heard) ? UNPROVEN_MS : UNHEARD_MS);
+}
+
+bool conn_abandon(struct conn *c, int fd)
+{
+    pthread_mutex_lock(&c->hs_lock);
+    bool refusing = atomic_load(&c->left) && atomic_load(&c->phase) == PHASE_REFUSING, over = owes_nothing(c);
+    if (over) {
+        conn_drop_private(c);
+        conn_fail(c, RESULT_IO, ECONNABORTED);
+    }
+    if (over || refusing)
+        atomic_store(&c->phase, PHASE_DONE);
+    pthread_mutex_unlock(&c->hs_lock);
+    if (over) {
+        log_event(LOG_LEVEL_DEBUG, "%s: closed before the end of the handshake", c->peer);
+        conn_transport->shut(fd, SHUT_WR);
+        discard_all(fd); /* what is unread would make a reset of the end */
+    }
+    return over || refusing;
+}
+
 bool conn_leave(struct conn *c, int fd, bool abort)
 {
     bool last = holders_leave(c->family, c->slot, conn_transport->now_ms());
+    atomic_store(&c->left_ms, conn_transport->now_ms());
     atomic_store(&c->left, 1);
     atomic_store(&c->alone, last);
     if (abort && atomic_load(&c->slot->state) == SLOT_HANDSHAKE && owns_handshake(c))
@@ -245,7 +281,9 @@ static void tick_handshake(struct conn *c, int fd, struct conn_need *need, int64
         need->deadline_ms = now + 100;
         return;
     }
-    if (now >= c->deadline_ms)
+    if (owes_nothing(c) && now >= patience_ends_ms(c))
+        conn_abandon(c, fd);
+    else if (now >= c->deadline_ms)
         conn_time_out(c, fd);
     else if (conn_drive(c, fd) == RESULT_AGAIN) {
         need->idle = false;
@@ -260,6 +298,8 @@ static void tick_handshake(struct conn *c, int fd, struct conn_need *need, int64
                 need->events |= POLLOUT;
             pthread_mutex_unlock(&c->hs_lock);
         }
+        if (owes_nothing(c) && patience_ends_ms(c) < need->deadline_ms)
+            need->deadline_ms = patience_ends_ms(c);
     }
 }
 

@@ -239,6 +239,8 @@ static enum result take_input(struct conn *c, int fd, int send_error, int *error
         *error = k < 0 ? (int)-k : send_error ? send_error : ECONNRESET;
         return RESULT_IO;
     }
+    if (k)
+        atomic_store(&c->heard, 1);
     enum result result = k ? handshake_feed(c->hs, buffer, (size_t)k) : handshake_feed_end(c->hs);
     wipe(buffer, (size_t)k);
     return result;

@@ -66,6 +66,8 @@ struct conn {
     _Atomic uint32_t alert_due; /* a bad record was read: this alert goes out, and nothing after it */
     _Atomic uint32_t lost;      /* a slot lock was broken or stuck: this process has given the connection up */
     _Atomic uint32_t alone;     /* the last close was ours */
+    _Atomic uint32_t heard;     /* the peer has said something in the handshake */
+    _Atomic int64_t left_ms;    /* when it was closed */
     _Atomic uint32_t hopeless;  /* connecting or sending failed for good: nothing to do until the program acts */
 };
 

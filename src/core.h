@@ -58,6 +58,7 @@
     X(conn_leave)                                                                                                      \
     X(conn_disconnect)                                                                                                 \
     X(conn_unsent)                                                                                                     \
+    X(conn_abandon)                                                                                                    \
     X(conn_left_alone)                                                                                                 \
     X(conn_tick)                                                                                                       \
     X(conn_needs_tick)                                                                                                 \

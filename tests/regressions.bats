@@ -116,3 +116,13 @@ print("first byte", peer.recv(100)[:1])'
     P2PTLS_LOAD=early P2PTLS_POLICY='connect 127.0.0.0/8:*' run p2p env true
     assert_output ''
 }
+
+@test "close waits for no stranger who says nothing, and keeps few descriptors for such" {
+    local mode
+    for mode in descriptors many; do
+        policy 'accept 127.0.0.0/8:* role=server handshake-timeout=100s'
+        run p2p "$PROGRAMS/strangers" "$mode"
+        assert_status 0
+        assert_at_most "$(tail -n 1 <<<"$output")" 50000 "milliseconds in close"
+    done
+}
