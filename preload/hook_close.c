@@ -15,6 +15,8 @@ static int fail(int error)
     return -1;
 }
 
+enum { BRIEF_MS = 500 };
+
 static bool mine_to_track(void)
 {
     return policy && !thread.in_vfork_child;
@@ -46,9 +48,20 @@ static void close_here(struct desc *d, int fd)
     }
 }
 
-/* A stranger who says nothing is not waited for here. */
+/* A stranger who says nothing is not waited for here, and one who has begun to speak not for long. */
 static void close_unless_abandoned(struct desc *d, int fd)
 {
+    const int64_t until = io_now_ms() + BRIEF_MS;
+    struct conn_need need = {.idle = true};
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    bool spoke = core->conn_heard(d->conn) || io_poll(&p, 1, 0) > 0;
+    while (spoke && io_now_ms() < until) {
+        core->conn_tick(d->conn, fd, &need);
+        if (need.idle)
+            return;
+        p.events = need.events;
+        io_poll(&p, 1, 5);
+    }
     if (!core->conn_abandon(d->conn, fd))
         close_here(d, fd);
 }

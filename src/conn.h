@@ -203,6 +203,7 @@ bool conn_leave(struct conn *c, int fd, bool abort);
 /* After conn_leave: ends it at once, where nothing is lost but the peer's orderly end or our alert: the handshake is
  * not over or has failed, and the program has written nothing. False: it must be ticked. */
 bool conn_abandon(struct conn *c, int fd);
+bool conn_heard(const struct conn *c); /* the peer has said something in a handshake that this process does */
 /* After conn_leave: nobody else holds the socket. */
 bool conn_left_alone(const struct conn *c);
 

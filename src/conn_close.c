@@ -156,6 +156,11 @@ static int64_t patience_ends_ms(const struct conn *c)
     return atomic_load(&c->left_ms) + (atomic_load(&c->heard) ? UNPROVEN_MS : UNHEARD_MS);
 }
 
+bool conn_heard(const struct conn *c)
+{
+    return atomic_load(&c->heard);
+}
+
 bool conn_abandon(struct conn *c, int fd)
 {
     pthread_mutex_lock(&c->hs_lock);

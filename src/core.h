@@ -58,6 +58,7 @@
     X(conn_leave)                                                                                                      \
     X(conn_disconnect)                                                                                                 \
     X(conn_unsent)                                                                                                     \
+    X(conn_heard)                                                                                                      \
     X(conn_abandon)                                                                                                    \
     X(conn_left_alone)                                                                                                 \
     X(conn_tick)                                                                                                       \

@@ -85,6 +85,8 @@ retry() { # CASE of programs/retry.py
     done
 }
 
+# A sanitizer's runtime would have to be preloaded first.
+# bats test_tags=unsanitized
 @test "two copies of the library in one program: the log says so, and nothing leaves in clear (law 2)" {
     local copy=$BATS_TEST_TMPDIR/copy code
     mkdir "$copy"
