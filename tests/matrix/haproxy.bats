@@ -2,7 +2,7 @@
 # HAProxy between curl and nginx: it accepts and connects, and both sides are protected.
 #
 # program: HAProxy
-# runs: TCP and HTTP mode, with and without splice; 100 MB down and 20 MB up; 200 requests, 20 at once
+# runs: TCP mode with splice, HTTP mode with and without; 100 MB down and 20 MB up; 200 requests, 20 at once
 
 load helpers
 
