@@ -9,6 +9,7 @@
 load helpers
 load program_helpers
 load real_helpers
+load traced_helpers
 
 @test "streams by fdopen, dprintf, freopen: buffers, orientation, flags and errors of stdio (plain)" {
     plain stdio_streams
@@ -23,6 +24,18 @@ load real_helpers
 }
 @test "what streams hold, and what is written at exit, arrives by every way to end (law 5) (protected)" {
     protected stdio_exit
+}
+
+@test "streams of C and C++ on connections (traced: all calls are the library's)" {
+    local program
+    for program in stdio_streams stdio_standard stdio_exit stdio_iostream; do
+        ends traced
+        rm -f "$TRACES"/server.*
+        run "${SERVER[@]}" "$PROGRAMS/$program"
+        assert_status 0
+        run "$PYTHON" "$ROOT/tests/mediation.py" --at-least 10 "$TRACES"/server.*
+        assert_status 0
+    done
 }
 
 @test "cin, cout, cerr and clog on a connection, with and without stdio below (plain)" {
