@@ -142,3 +142,58 @@ resident() { # NAME: KiB
     P2PTLS_LOG=info P2PTLS_POLICY="$CLIENT ocsp=stapled" run p2p "$PROGRAMS/endpoint" "connect:$PORT" send:hello recv:5
     assert_output_has 'came without a stapled OCSP answer'
 }
+
+# Whether the client with this certificate gets its answer.
+gets_through() { # NAME
+    P2PTLS_LOG=silent P2PTLS_POLICY="connect *:* role=client cert=$dir/$1.pem key=$dir/$1.key $TRUST peer=127.0.0.1" \
+        p2p "$PROGRAMS/endpoint" "connect:$PORT" send:hello fin recv:5 2>&1 | grep -q 'got "hello"'
+}
+
+@test "an authority that is added to ca= counts for new connections, and one that is taken out no more" {
+    issue other-ca '' ca cert_signing_key
+    issue guest other-ca
+    cp "$dir/ca.pem" "$dir/trusted.pem"
+    local trust=$TRUST
+    TRUST="ca=$dir/trusted.pem" serve threading
+    TRUST=$trust
+    gets_through client
+    ! gets_through guest || fail 'a certificate of an unknown authority was accepted'
+    cat "$dir/ca.pem" "$dir/other-ca.pem" >"$dir/next"
+    mv "$dir/next" "$dir/trusted.pem"
+    wait_until 'gets_through guest'
+    gets_through client
+    cp "$dir/ca.pem" "$dir/next"
+    mv "$dir/next" "$dir/trusted.pem"
+    wait_until '! gets_through guest'
+    gets_through client
+}
+
+@test "a revocation list that replaces another counts for new connections" {
+    revoke() { # NAME...: those that the list holds, over FILE
+        local name list=()
+        for name; do
+            cat "$dir/$name.pem"
+        done >"$dir/revoked.pem"
+        [ $# -eq 0 ] || list=(--load-certificate "$dir/revoked.pem")
+        printf 'expiration_days = 30\ncrl_next_update = 30\ncrl_number = %d\n' $(($# + 1)) >"$dir/crl.template"
+        certtool --generate-crl --load-ca-certificate "$dir/ca.pem" --load-ca-privkey "$dir/ca.key" \
+            "${list[@]}" --template "$dir/crl.template" --outfile "$dir/next" 2>"$dir/log" || fail "$(cat "$dir/log")"
+        mv "$dir/next" "$dir/list.crl"
+    }
+    issue list-ca '' ca cert_signing_key crl_signing_key
+    mv "$dir/list-ca.pem" "$dir/ca.pem"
+    mv "$dir/list-ca.key" "$dir/ca.key"
+    local name trust=$TRUST
+    for name in old client guest; do
+        issue $name ca
+    done
+    use old
+    revoke
+    TRUST="ca=$dir/ca.pem crl=$dir/list.crl" serve threading
+    TRUST=$trust
+    gets_through client
+    gets_through guest
+    revoke guest
+    wait_until '! gets_through guest'
+    gets_through client
+}
