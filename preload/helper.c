@@ -246,7 +246,9 @@ static bool start_thread(void)
     running = true; /* before it runs: it resets this when it ends */
     if (pthread_create(&helper_thread, &attr, helper_main, NULL) != 0)
         running = false;
-    refused = !running;
+    /* Without descriptors too, it is a sandbox that the program has made of its limits (vsftpd), and its filter may
+     * forbid what is done in the place of a helper. */
+    refused = !running && wake_fd >= 0;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     pthread_attr_destroy(&attr);
     return running;

@@ -108,6 +108,14 @@ static void last_number(struct desc *d, int fd)
     desc_release(d);
 }
 
+/* One of several goes. The helper may be waiting on it: poll would go on with whatever is put on that number next. */
+static void other_number(struct desc *d, int fd)
+{
+    notes_forget(d, fd);
+    if (atomic_load(&d->helped) && atomic_load(&d->number) == fd)
+        helper_add(d);
+}
+
 /* Takes a number out of our books before its descriptor goes; WORD_MOVING stands in its place until table_end_move.
  * was: the word before. The errno, or 0. */
 static int give_up(int fd, uintptr_t *was)
@@ -126,7 +134,7 @@ static int give_up(int fd, uintptr_t *was)
     if (atomic_fetch_sub(&d->refs, 1) == 1)
         last_number(d, fd);
     else
-        notes_forget(d, fd);
+        other_number(d, fd);
     library_leave();
     return 0;
 }

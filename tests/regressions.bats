@@ -128,3 +128,43 @@ print("first byte", peer.recv(100)[:1])'
         assert_at_most "$(tail -n 1 <<<"$output")" 50000 "milliseconds in close"
     done
 }
+
+@test "a handshake goes on in the background when the number that was waited for becomes another file" {
+    cat >"$BATS_TEST_TMPDIR/renumber.py" <<'EOT'
+import os, signal, socket, sys, threading
+
+def pauses(): # how often the other threads have begun to wait
+    total = 0
+    for task in os.listdir("/proc/self/task"):
+        with open(f"/proc/self/task/{task}/status") as status:
+            found = [line.split()[1] for line in status if line.startswith("voluntary_ctxt_switches")]
+        total += int(found[0]) if task != main else 0
+    return total
+
+port, server, log = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+main = str(threading.get_native_id())
+os.kill(server, signal.SIGSTOP)
+client = socket.create_connection(("127.0.0.1", port))
+while not pauses():
+    pass
+os.dup2(client.fileno(), 50)
+before = pauses()
+os.write(50, b"hello")
+while pauses() == before:
+    pass
+os.dup2(os.pipe()[0], 50) # nothing ever comes from it
+os.kill(server, signal.SIGCONT)
+told = ""
+while not told:
+    with open(log) as file:
+        told = file.read()
+print(told)
+EOT
+    P2PTLS_POLICY='accept *:*' start echo p2p "$PYTHON" "$ROOT/tests/programs/echo.py" threading
+    wait_for_log echo 'port '
+    local log=$BATS_TEST_TMPDIR/client.library
+    : >"$log"
+    P2PTLS_POLICY='connect *:*' P2PTLS_LOG=info:$log run p2p "$PYTHON" "$BATS_TEST_TMPDIR/renumber.py" \
+        "$(sed -n 's/^port //p' "$(log_of echo)")" "$(pid_of echo)" "$log"
+    assert_contains "$output" 'connected to'
+}

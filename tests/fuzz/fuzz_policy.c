@@ -147,11 +147,17 @@ static void check_policy(struct policy *p, const uint8_t *head)
     check_match(p, head);
 }
 
+static bool is_program(void *ctx, const char *item)
+{
+    (void)ctx;
+    return strcmp(item, "prog") == 0 || strcmp(item, "/usr/bin/prog") == 0;
+}
+
 /* The first text as one of /etc/p2ptls, then the same as one of the user. */
 static bool add_twice(struct policy **p, const char *text, size_t len, struct policy_error *error)
 {
     struct files files = {text, len};
-    const struct policy_host host = {&files, "/usr/bin/prog", read_file, match_files};
+    const struct policy_host host = {&files, is_program, read_file, match_files};
     struct policy_source source = {.name = "/etc/p2ptls/fuzz.conf",
                                    .text = text,
                                    .len = len,
