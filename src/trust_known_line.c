@@ -45,7 +45,7 @@ static bool spell_name(const char *name, uint16_t port, char out[KNOWN_WHERE_MAX
 {
     size_t len = strlen(name);
 
-    if (len > 1 && name[len - 1] == '.')
+    while (len > 1 && name[len - 1] == '.')
         len--;
     const int n = len < KNOWN_WHERE_MAX ? snprintf(out, KNOWN_WHERE_MAX, "%.*s:%u", (int)len, name, port) : -1;
     if (!is_plain_name(name, false) || n <= 0 || n >= KNOWN_WHERE_MAX)
