@@ -162,7 +162,7 @@ print(told)
 EOT
     P2PTLS_POLICY='accept *:*' start echo p2p "$PYTHON" "$ROOT/tests/programs/echo.py" threading
     wait_for_log echo 'port '
-    local log=$BATS_TEST_TMPDIR/client.library
+    local log=$BATS_TEST_TMPDIR/client.p2ptls
     : >"$log"
     P2PTLS_POLICY='connect *:*' P2PTLS_LOG=info:$log run p2p "$PYTHON" "$BATS_TEST_TMPDIR/renumber.py" \
         "$(sed -n 's/^port //p' "$(log_of echo)")" "$(pid_of echo)" "$log"
