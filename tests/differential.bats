@@ -115,7 +115,6 @@ fresh abort:0 sendfile:1:0:0:1 pwritev2:1:0:0:22
 fresh abort:0 splice_in:1:0:0:196:0x1 getsockopt:1
 fresh abort:0 getsockopt:1 getsockopt:1 write:1:0:0:10
 fresh:0:0:2 abort:1 connect:0 connect:0:0:1
-fresh dissolve:1 syscall:0:0:10:20000 send:0:0:0:1:0x40
 fresh dissolve:0 stream_read:1 connect:1:0:5
 odd_copies:1
 shutdown:1:0:1 epoll_add:0:0:1:0:0x1 epoll_wait:0:0:1 rcvlowat:0:0:0:3000 epoll_wait:0:0:1
