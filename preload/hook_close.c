@@ -108,11 +108,12 @@ static void last_number(struct desc *d, int fd)
     desc_release(d);
 }
 
-/* One of several goes. The helper may be waiting on it: poll would go on with whatever is put on that number next. */
+/* One of several goes. The helper may be waiting on it, whichever one a copy has made the newest since: poll would go
+ * on with whatever is put on that number next. */
 static void other_number(struct desc *d, int fd)
 {
     notes_forget(d, fd);
-    if (atomic_load(&d->helped) && atomic_load(&d->number) == fd)
+    if (atomic_load(&d->helped))
         helper_add(d);
 }
 
