@@ -52,9 +52,19 @@ static void answer(const struct policy *p)
     __builtin_unreachable();
 }
 
+/* A service without HOME: the user database knows. */
+static bool home_of_user(char out[PATH_MAX])
+{
+    char space[2048];
+    struct passwd entry, *found = NULL;
+    if (getpwuid_r(geteuid(), &entry, space, sizeof space, &found) != 0 || !found || found->pw_dir[0] != '/')
+        return false;
+    return snprintf(out, PATH_MAX, "%s", found->pw_dir) < PATH_MAX;
+}
+
 void init_read_environment(void)
 {
-    struct sources_view view = {.get = believed_variable, .secure = getauxval(AT_SECURE)};
+    struct sources_view view = {.get = believed_variable, .find_home = home_of_user, .secure = getauxval(AT_SECURE)};
     view.program.asked = secure_getenv("P2PTLS_CHECK");
     struct policy_error error = {0};
     enum result result = sources_load(&view, &policy, &error);
@@ -86,12 +96,10 @@ static void find_state_dir(void)
 
 const char *init_state_dir(void)
 {
-    if (!state_dir[0]) { /* a service without HOME: the user database knows */
-        char space[2048];
-        struct passwd entry, *found = NULL;
-        if (getpwuid_r(geteuid(), &entry, space, sizeof space, &found) == 0 && found && found->pw_dir[0] == '/')
-            snprintf(state_dir, sizeof state_dir, "%.1900s/.local/state/p2ptls", found->pw_dir);
-    }
+    char home[PATH_MAX];
+    if (!state_dir[0] && home_of_user(home) &&
+        snprintf(state_dir, sizeof state_dir, "%s/.local/state/p2ptls", home) >= (int)sizeof state_dir)
+        state_dir[0] = 0;
     return state_dir[0] ? state_dir : NULL;
 }
 

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <glob.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -216,6 +217,21 @@ static enum result list_folder(DIR *dir, const char *folder, char ***paths, size
     return RESULT_OK;
 }
 
+/* Does the folder, or one that it is in, belong to this user? Then the files in it are his too. */
+static bool is_in_own_folder(const char *folder)
+{
+    char path[PATH_MAX];
+    struct stat s;
+    if (snprintf(path, sizeof path, "%s", folder) >= (int)sizeof path)
+        return true;
+    for (char *slash = path + strlen(path); slash && slash != path; slash = strrchr(path, '/')) {
+        *slash = '\0';
+        if (stat(path, &s) == 0 && s.st_uid == geteuid())
+            return true;
+    }
+    return false;
+}
+
 enum result source_files_in(const char *folder, bool trusted, char ***paths, size_t *count, bool *exists,
                             char why[POLICY_WHY_MAX])
 {
@@ -226,11 +242,14 @@ enum result source_files_in(const char *folder, bool trusted, char ***paths, siz
     DIR *dir = opendir(folder);
     if (!dir && (errno == ENOENT || errno == ENOTDIR))
         return RESULT_OK;
-    /* A daemon's child that has another user and still root's HOME: that folder is not this user's. */
-    if (!dir && errno == EACCES && !trusted)
-        return RESULT_OK;
-    if (!dir)
-        return refuse(why, "%s cannot be read: %s", folder, strerror(errno));
+    /* A daemon's child that has another user and still root's HOME: that folder is not this user's. Where it is, its
+     * rules would silently not count. */
+    if (!dir) {
+        const int error = errno;
+        if (error == EACCES && !trusted && !is_in_own_folder(folder))
+            return RESULT_OK;
+        return refuse(why, "%s cannot be read: %s", folder, strerror(error));
+    }
     *exists = true;
     enum result result = fstat(dirfd(dir), &s) == 0 ? check_owner(&s, folder, trusted, why)
                                                     : refuse(why, "%s cannot be examined", folder);

@@ -62,11 +62,14 @@ static enum result add_folder(struct policy **p, const struct policy_host *host,
     return result;
 }
 
-/* XDG Base Directory Specification: a relative XDG_CONFIG_HOME is to be ignored. */
+/* XDG Base Directory Specification: a relative XDG_CONFIG_HOME is to be ignored. Services often have no HOME. */
 static bool find_user_folder(const struct sources_view *view, char out[PATH_MAX])
 {
     const char *base = view->get(view->ctx, "XDG_CONFIG_HOME"), *home = view->get(view->ctx, "HOME");
+    char found[PATH_MAX];
     int n = -1;
+    if ((!base || base[0] != '/') && (!home || home[0] != '/') && view->find_home && view->find_home(found))
+        home = found;
     if (base && base[0] == '/')
         n = snprintf(out, PATH_MAX, "%s/p2ptls", base);
     else if (home && home[0] == '/')

@@ -11,9 +11,10 @@
 struct sources_view {
     const char *(*get)(void *ctx, const char *name); /* a variable of the environment, or NULL */
     void *ctx;
-    struct program program;     /* zeroed: this one; program.asked: whose rules are looked for, instead */
-    bool secure;                /* AT_SECURE (getauxval(3)): only /etc/p2ptls counts */
-    char user_folder[PATH_MAX]; /* out: that of the user's files, if there is one; else empty */
+    bool (*find_home)(char out[PATH_MAX]); /* what the user database says, where HOME does not; NULL: not asked */
+    struct program program;                /* zeroed: this one; program.asked: whose rules are looked for, instead */
+    bool secure;                           /* AT_SECURE (getauxval(3)): only /etc/p2ptls counts */
+    char user_folder[PATH_MAX];            /* out: that of the user's files, if there is one; else empty */
 };
 
 /* *out: NULL where no source has a rule. RESULT_CONFIG, RESULT_NOMEM: *error says which source and what; its line is 0

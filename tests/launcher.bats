@@ -85,6 +85,19 @@ teardown_file() { launcher_teardown_file; }
     XDG_CONFIG_HOME=$PWD/relative HOME=$PWD/home run "$LAUNCHER" run -- echo started
     assert_status 0
     assert_output started
+    # Without HOME, the library asks the user database: so does the launcher.
+    local home
+    home=$(getent passwd "$(id -u)" | cut -d: -f6)
+    [ ! -e "$home/.config/p2ptls" ] || fail "$home/.config/p2ptls is there: this test cannot tell" || return
+    run env -u HOME -u XDG_CONFIG_HOME "$LAUNCHER" run -- echo started
+    assert_status 125
+    mkdir -p home/.config/p2ptls
+    echo 'connect *:1' >home/.config/p2ptls/a.conf
+    # shellcheck disable=SC2016 # for the inner shell
+    run unshare -m --propagation private sh -c 'mount --bind "$0" "$1" &&
+        exec env -u HOME -u XDG_CONFIG_HOME "$2" run -- echo started' "$PWD/home" "$home" "$LAUNCHER"
+    assert_status 0
+    assert_output started
 }
 
 @test "a policy whose rules are all for other programs is warned of: the program may start these" {

@@ -82,6 +82,19 @@ assert_not_started() { # PART...: of the message
     assert_decision plain env HOME="$BATS_TEST_TMPDIR/home"
 }
 
+@test "without HOME, or with an empty or relative one, the user database says where the user's files are" {
+    local home=$BATS_TEST_TMPDIR/home given
+    mkdir -p "$home/.config/p2ptls"
+    echo 'connect *:9 deny' >"$home/.config/p2ptls/x.conf"
+    sed -i "s|^\\(root:.*:\\)[^:]*:\\([^:]*\\)$|\\1$home:\\2|" "$ETC/passwd"
+    assert_decision deny env -u XDG_CONFIG_HOME -u HOME
+    for given in '' relative; do
+        assert_decision deny env -u XDG_CONFIG_HOME HOME="$given"
+    done
+    assert_decision plain env -u XDG_CONFIG_HOME HOME=/nowhere
+    assert_decision plain env -u HOME # XDG_CONFIG_HOME
+}
+
 @test "an identity may be defined in any source, once" {
     system_policy z 'connect *:9 deny; connect *:1 id=web'
     assert_not_started \
@@ -287,6 +300,31 @@ END
     assert_decision deny
     chmod 755 "$BATS_TEST_TMPDIR"
     assert_decision plain setpriv --reuid nobody --regid nogroup --clear-groups --
+}
+
+@test "a user's own folder that cannot be read stops the program: its rules would not count" {
+    local home=$ETC/home barred
+    local -a as_nobody=(env XDG_CONFIG_HOME=/etc/home setpriv --reuid nobody --regid nogroup --clear-groups --)
+    mkdir -p "$home/p2ptls"
+    echo 'connect *:9 deny' >"$home/p2ptls/a.conf"
+    chown -R nobody "$home"
+    assert_decision deny "${as_nobody[@]}"
+    for barred in "$home/p2ptls" "$home"; do
+        chmod 000 "$barred"
+        run decision "${as_nobody[@]}"
+        assert_status 125
+        assert_output_has 'p2ptls: /etc/home/p2ptls: cannot be read: Permission denied; the program was not started'
+        chmod 700 "$barred"
+    done
+    # As a command of root's leaves it in a user's home.
+    chown root "$home/p2ptls"
+    chmod 700 "$home/p2ptls"
+    run decision "${as_nobody[@]}"
+    assert_status 125
+    # Another user's home, which this one may not enter.
+    chown root "$home"
+    chmod 700 "$home"
+    assert_decision plain "${as_nobody[@]}"
 }
 
 @test "in a user namespace without root, root's files are still root's" {
