@@ -6,6 +6,7 @@ CXX       ?= g++
 PREFIX    ?= /usr/local
 LIBDIR    ?= $(PREFIX)/lib/p2ptls
 BINDIR    ?= $(PREFIX)/bin
+LIBEXECDIR ?= $(PREFIX)/libexec/p2ptls
 DOCDIR    ?= $(PREFIX)/share/doc/p2ptls
 INCDIR    ?= $(PREFIX)/include
 
@@ -35,6 +36,8 @@ obj        = $(patsubst %,$(BUILD)/%.o,$(basename $(1)))
 BASE_OBJ  := $(call obj,$(BASE_SRC))
 CORE_OBJ  := $(call obj,$(CORE_SRC))
 HOOK_OBJ  := $(call obj,$(HOOK_SRC))
+# The sub-commands of p2ptls that need GnuTLS or the policy's parser; they read policies as the library does.
+TOOL_OBJ  := $(call obj,$(wildcard tools/tool/*.c)) $(call obj,$(addprefix preload/,sources.c source_files.c program.c exec_script.c))
 
 UNIT_BIN  := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/unit/test_*.c))
 PROG_BIN  := $(patsubst tests/programs/%.c,$(BUILD)/tests/programs/%,$(wildcard tests/programs/*.c)) \
@@ -42,8 +45,9 @@ PROG_BIN  := $(patsubst tests/programs/%.c,$(BUILD)/tests/programs/%,$(wildcard 
              $(patsubst tests/programs/preloaded/%.c,$(BUILD)/tests/programs/%.so,$(wildcard tests/programs/preloaded/*.c)) \
              $(BUILD)/tests/programs/differential
 
-.PHONY: all lib programs units unit check check-long lint format valgrind fuzz fuzz-replay install clean
-all: lib
+.PHONY: all lib tool programs units unit check check-long lint format valgrind fuzz fuzz-replay install clean
+all: lib tool
+tool: $(BUILD)/p2ptls-tool
 lib: $(BUILD)/libp2ptls.so $(BUILD)/libp2ptls-core.so
 programs: $(PROG_BIN)
 units: $(UNIT_BIN)
@@ -53,6 +57,10 @@ $(BUILD)/libp2ptls.so: $(HOOK_OBJ) $(BASE_OBJ) preload/exports.map
 
 $(BUILD)/libp2ptls-core.so: $(CORE_OBJ) src/core.map
 	$(CC) -shared -o $@ $(CORE_OBJ) $(ALL_LDFLAGS) -Wl,--version-script=src/core.map -Wl,-z,nodelete -Wl,-z,defs $(GNUTLS_LIBS) -lpthread
+
+$(BUILD)/tools/tool/%.o: ALL_CFLAGS += -Ipreload
+$(BUILD)/p2ptls-tool: $(TOOL_OBJ) $(CORE_OBJ)
+	$(CC) -o $@ $(TOOL_OBJ) $(CORE_OBJ) $(ALL_LDFLAGS) $(GNUTLS_LIBS) -lqrencode -lpthread
 
 # ThreadSanitizer's runtime calls hooks before it can bear instrumented code: the thin ones go without.
 UNTHREADED := $(if $(filter thread,$(SANITIZE)),$(filter-out $(addprefix preload/,table.c helper.c stream.c classify.c select.c fork.c core_load.c),$(HOOK_SRC)))
@@ -100,7 +108,7 @@ lint:
 	tools/lint
 
 format:
-	clang-format -i $(wildcard src/*.[ch] preload/*.[ch] tests/*/*.[ch] tests/*/*/*.[ch] tests/*/*.cc)
+	clang-format -i $(wildcard src/*.[ch] preload/*.[ch] tools/*/*.[ch] tests/*/*.[ch] tests/*/*/*.[ch] tests/*/*.cc)
 
 # Reachable memory at exit is GnuTLS's own; what was lost is ours. Tests that make hundreds of handshakes take minutes
 # under valgrind and are left to the sanitizers, as are those that load PKCS#11 modules or change their root directory.
@@ -141,10 +149,12 @@ fuzz-replay: $(FUZZ_BIN)
 	  test -n "$$(ls tests/fuzz/corpus/$$t)"; done
 
 # The launcher finds the libraries by their place relative to its own, so that a moved tree works.
-install: lib
-	install -d $(DESTDIR)$(LIBDIR) $(DESTDIR)$(BINDIR) $(DESTDIR)$(DOCDIR) $(DESTDIR)$(INCDIR)
+install: lib tool
+	install -d $(DESTDIR)$(LIBDIR) $(DESTDIR)$(LIBEXECDIR) $(DESTDIR)$(BINDIR) $(DESTDIR)$(DOCDIR) $(DESTDIR)$(INCDIR)
 	install -m 755 $(BUILD)/libp2ptls.so $(BUILD)/libp2ptls-core.so $(DESTDIR)$(LIBDIR)
-	sed 's|^_libdir_from_bindir=[^ ]*|_libdir_from_bindir=$(shell realpath -m --relative-to=$(BINDIR) $(LIBDIR))|' \
+	install -m 755 $(BUILD)/p2ptls-tool $(DESTDIR)$(LIBEXECDIR)
+	sed -e 's|^_libdir_from_bindir=[^ ]*|_libdir_from_bindir=$(shell realpath -m --relative-to=$(BINDIR) $(LIBDIR))|' \
+	  -e 's|^_libexecdir_from_bindir=[^ ]*|_libexecdir_from_bindir=$(shell realpath -m --relative-to=$(BINDIR) $(LIBEXECDIR))|' \
 	  tools/p2ptls > $(DESTDIR)$(BINDIR)/p2ptls
 	chmod 755 $(DESTDIR)$(BINDIR)/p2ptls
 	install -m 644 preload/p2ptls.h $(DESTDIR)$(INCDIR)

@@ -75,22 +75,6 @@ static int foresee(const char *path, const struct vectors *v)
     return too_big(path, v) ? E2BIG : 0;
 }
 
-bool exec_image_interpreter(const char *path, char name[static EXEC_IMAGE_SCRIPT_HEAD])
-{
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    ssize_t n = fd < 0 ? -1 : read(fd, name, EXEC_IMAGE_SCRIPT_HEAD - 1);
-    if (fd >= 0)
-        close(fd);
-    if (n < 2 || name[0] != '#' || name[1] != '!')
-        return false;
-    name[n] = 0;
-    char *begin = name + 2 + strspn(name + 2, " \t");
-    size_t len = strcspn(begin, " \t\n");
-    memmove(name, begin, len);
-    name[len] = 0;
-    return len > 0;
-}
-
 /* EINVAL, or whatever a security module makes of it: the flag is not known. */
 static int error_of_file(const char *path, const struct vectors *v)
 {

@@ -27,7 +27,7 @@ void exec_image_tell_of_loss(const char *what, const char *file, bool search, ch
  * readable memory. */
 bool exec_image_fails(const char *file, bool search, char *const argv[], char *const envp[]);
 
-/* exec_check.c: what a file names behind #!, of which the kernel reads so much (BINPRM_BUF_SIZE). False: it is no
+/* exec_script.c: what a file names behind #!, of which the kernel reads so much (BINPRM_BUF_SIZE). False: it is no
  * script, or cannot be read, which an exec need not do. */
 enum { EXEC_IMAGE_SCRIPT_HEAD = 256 };
 bool exec_image_interpreter(const char *path, char name[static EXEC_IMAGE_SCRIPT_HEAD]);

@@ -31,14 +31,17 @@ teardown_file() { launcher_teardown_file; }
     assert_output "p2ptls $(sed -n 's/^VERSION *:= *//p' "$ROOT/Makefile")"
 }
 
-@test "usage errors exit 125, on standard error, and start nothing" {
+@test "usage errors exit 125 from run, whose status is its program's, else 2; on standard error, and start nothing" {
     local -a cases=('' 'frobnicate' 'run' 'run -r' 'run -f' 'run -x' 'run --unknown' 'run -r a' 'run -r a --'
         'run -r  --' 'version now')
     local case
     for case in "${cases[@]}"; do
         # shellcheck disable=SC2086 # split into words
         run --separate-stderr "$LAUNCHER" $case
-        assert_status 125
+        case $case in
+        run*) assert_status 125 ;;
+        *) assert_status 2 ;;
+        esac
         assert_equal "$output" '' "standard output of 'p2ptls $case'"
         assert_contains "$stderr" "Try 'p2ptls --help'"
     done

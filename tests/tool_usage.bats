@@ -1,0 +1,83 @@
+#!/usr/bin/env bats
+# Command lines that make no sense, for every sub-command: how it is used on standard error, status 2, nothing written.
+
+# shellcheck disable=SC2154 # stderr is set by run
+
+load helpers
+load tool_helpers
+
+setup() {
+    tool_setup
+    mkdir empty
+    cd empty || return
+}
+
+# Standard output stays empty, and so do the folder and the state folder.
+assert_usage() { # ARGUMENT...
+    tool "$@"
+    assert_status 2 || fail "p2ptls $*" "$stderr" || return
+    assert_equal "$output" '' "standard output of p2ptls $*" || return
+    assert_contains "$stderr" "Usage: p2ptls $1" || return
+    assert_equal "$(find . "$XDG_STATE_HOME" -mindepth 1)" '' "files of p2ptls $*"
+}
+
+# Each line: a sub-command with what is wrong, missing or too much.
+cases() {
+    cat <<'END'
+genkey
+genkey a b
+genkey --type
+genkey --type rsa a
+genkey --typ a b c
+genkey -x a
+genca
+genca a b
+genca --days
+genca --days x a
+genca --unknown a
+gencert
+gencert a
+gencert a not_a!name
+gencert a 10.0.0.256
+gencert a *.*.example
+gencert a [1.2.3.4]
+gencert a ip:a.example
+gencert a email:nobody
+gencert a uri:nothing
+gencert --request --days 3 a a.example
+gencert --days 3 --until 2099-01-01 a a.example
+sign
+sign ca
+sign ca a
+sign --request r.csr ca
+sign --request r.csr --key k ca a
+sign ca a not_a!name
+sign --ca-key
+genpsk
+genpsk a b
+genpsk --add --force a
+genpsk --bytes 8 a
+genpsk --bytes -1 a
+genpsk --name a:b a
+END
+}
+
+@test "every sub-command says how it is used, and does nothing" {
+    local words
+    while read -r words; do
+        set -f
+        # shellcheck disable=SC2086 # words
+        assert_usage $words || return
+        set +f
+    done < <(cases)
+}
+
+@test "--help goes to standard output" {
+    local command
+    while read -r command; do
+        tool "$command" --help
+        assert_status 0
+        assert_contains "$output" "Usage: p2ptls $command"
+        assert_equal "$stderr" ''
+    done < <(cases | cut -d ' ' -f 1 | sort -u)
+}
