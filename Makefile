@@ -1,4 +1,5 @@
-# p2ptls: targets all, check, check-long, lint, format, unit, valgrind, fuzz, fuzz-replay, install, clean;
+# p2ptls: targets all, check, check-long, bench, bench-quick, lint, format, unit, valgrind, fuzz, fuzz-replay, install,
+# clean;
 # SANITIZE=address,undefined|thread, NONCE_AUDIT=1, HELGRIND=1 for instrumented builds.
 VERSION   := 0.1.0
 CC        ?= gcc
@@ -45,7 +46,7 @@ PROG_BIN  := $(patsubst tests/programs/%.c,$(BUILD)/tests/programs/%,$(wildcard 
              $(patsubst tests/programs/preloaded/%.c,$(BUILD)/tests/programs/%.so,$(wildcard tests/programs/preloaded/*.c)) \
              $(BUILD)/tests/programs/differential
 
-.PHONY: all lib tool programs units unit check check-long lint format valgrind fuzz fuzz-replay install clean
+.PHONY: all lib tool programs units unit check check-long bench bench-quick bench-document bench-programs lint format valgrind fuzz fuzz-replay install clean
 all: lib tool
 tool: $(BUILD)/p2ptls-tool
 lib: $(BUILD)/libp2ptls.so $(BUILD)/libp2ptls-core.so
@@ -103,6 +104,36 @@ check:
 
 check-long:
 	tools/check --long
+
+# Comparisons with other ways to protect a connection (docs/PERFORMANCE.md); results in $(BUILD)/bench. BENCH_OPTIONS: see
+# tools/bench/bench --help.
+BENCH_SRC    := $(wildcard tools/bench/*.[ch])
+BENCH_BIN    := $(addprefix $(BUILD)/bench/,transfer-plain transfer-gnutls transfer-openssl aead relay spawn)
+BENCH_CC      = $(CC) -std=gnu11 -O2 -g -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Werror -D_GNU_SOURCE
+BENCH_SHARED := $(addprefix tools/bench/,transfer.c serve.c load.c load_many.c crowd.c transport_common.c bench.c)
+
+$(BUILD)/bench/transfer-gnutls: BENCH_LIBS := $(GNUTLS_LIBS)
+$(BUILD)/bench/transfer-openssl: BENCH_LIBS := -lssl -lcrypto
+$(BUILD)/bench/transfer-%: $(BENCH_SRC)
+	@mkdir -p $(@D)
+	$(BENCH_CC) -o $@ $(BENCH_SHARED) tools/bench/transport_$*.c $(BENCH_LIBS) -lpthread
+
+$(BUILD)/bench/aead: BENCH_LIBS := $(GNUTLS_LIBS)
+$(BUILD)/bench/aead $(BUILD)/bench/relay $(BUILD)/bench/spawn: $(BUILD)/bench/%: $(BENCH_SRC)
+	@mkdir -p $(@D)
+	$(BENCH_CC) -o $@ tools/bench/$*.c tools/bench/bench.c $(BENCH_LIBS)
+
+bench-programs: lib $(BENCH_BIN)
+
+bench:
+	tools/bench/bench $(BENCH_OPTIONS)
+
+bench-quick:
+	tools/bench/bench --quick $(BENCH_OPTIONS)
+
+# bench, and its table into docs/PERFORMANCE.md.
+bench-document:
+	tools/bench/bench --document $(BENCH_OPTIONS)
 
 lint:
 	tools/lint

@@ -1,0 +1,122 @@
+#!/usr/bin/env bats
+# The benchmark itself: that every contender can be measured, that what should be ciphertext is, and that who fails is
+# reported. Numbers are not judged here, but for counts of system calls, which do not depend on speed.
+
+load helpers
+
+bench() { # OPTIONS...: next to no work; results in $RESULTS
+    RESULTS=$BATS_TEST_TMPDIR/results
+    run --separate-stderr "$ROOT/tools/bench/bench" --build "$P2PTLS_BUILD" --tiny --rounds 1 --output "$RESULTS" "$@"
+}
+
+# A stand-in for a program, found before the real one.
+instead_of() { # NAME SCRIPT
+    mkdir -p "$BATS_TEST_TMPDIR/bin"
+    printf '#!/bin/bash\n%s\n' "$2" >"$BATS_TEST_TMPDIR/bin/$1"
+    chmod 755 "$BATS_TEST_TMPDIR/bin/$1"
+    PATH=$BATS_TEST_TMPDIR/bin:$PATH
+}
+
+# Numbers of a measure in results.csv, one a line.
+numbers_of() { # MEASURE CONTENDER VALUE
+    sed -n "s/^$1,$2,[0-9]*,$3,//p" "$RESULTS/results.csv"
+}
+
+@test "one measure of our programs and one of redis: every contender has its row, and nothing failed" {
+    local contender
+    bench --only bulk-16k,redis-p1
+    assert_status 0
+    for contender in plain p2ptls gnutls openssl stunnel spiped socat haproxy; do
+        assert_matches "$(numbers_of bulk-16k $contender cpu_s_per_gb)" '^[0-9.]+$'
+    done
+    for contender in plain p2ptls own stunnel spiped socat haproxy; do
+        assert_matches "$(numbers_of redis-p1 $contender get_per_s)" '^[0-9.]+$'
+    done
+    for contender in 'plain TCP' p2ptls "the program's own TLS" 'our program on GnuTLS' 'our program on OpenSSL' \
+        'stunnel pair' 'spiped pair' 'socat pair' 'HAProxy as TLS proxy'; do
+        assert_output_has "| $contender |"
+    done
+    assert_output_has '| p2ptls | TLS_AES_128_GCM_SHA256 | mutual certificates | ciphertext |'
+    assert_output_has '| plain TCP | none | nobody is proven | in clear |'
+    assert_matches "$output" '\| bulk, writes of 16 KiB: CPU, of plain TCP with AEAD \| [^|]* \| [0-9.]+ \|'
+    assert_contains "$(cat "$RESULTS/bulk-16k.svg")" '<svg'
+    "$PYTHON" -c 'import json, sys; json.load(open(sys.argv[1]))' "$RESULTS/results.json"
+}
+
+@test "nginx, PostgreSQL, handshakes, starts, round trips and many connections can be measured" {
+    bench --contenders plain,p2ptls,own,gnutls \
+        --only nginx,postgresql,handshakes-ed25519,handshakes-p256,start,start-first,first,crowd
+    assert_status 0
+    assert_matches "$(numbers_of nginx own gb_per_s)" '^[0-9.]+$'
+    assert_matches "$(numbers_of postgresql p2ptls tps)" '^[0-9.]+$'
+    assert_matches "$(numbers_of start-first p2ptls added_ms)" '^-?[0-9.]+$'
+    assert_matches "$(numbers_of crowd p2ptls kib_100)" '^[0-9.]+$'
+    assert_equal "$(numbers_of first plain round_trips)" 1.0
+}
+
+@test "small reads of large records take fewer system calls than on plain TCP" {
+    bench --contenders plain,p2ptls --only tiny
+    assert_status 0
+    assert_matches "$output" 'reads of 1 to 100 bytes: system calls, [^|]*\| less than 1 times \| 0\.[0-9]+ \| met '
+}
+
+@test "a contender that cannot run is reported as failed, the others are measured, and the status is 1" {
+    instead_of spiped 'echo no such key >&2; exit 3'
+    bench --contenders plain,spiped --only bulk-1k
+    assert_status 1
+    assert_output_has '**failed**: spiped pair, bulk-1k: spiped ended: no such key'
+    assert_output_has '| spiped pair | **failed** | **failed** |'
+    assert_matches "$(numbers_of bulk-1k plain cpu_s_per_gb)" '^[0-9.]+$'
+    assert_equal "$(numbers_of bulk-1k spiped cpu_s_per_gb)" ''
+}
+
+@test "a contender that passes on in clear what it should protect is reported as failed" {
+    # shellcheck disable=SC2016 # for the stand-in
+    instead_of stunnel4 'from=$(sed -n "s/^accept = 127.0.0.1://p" "$1") to=$(sed -n "s/^connect = //p" "$1")
+exec socat TCP-LISTEN:$from,bind=127.0.0.1,fork TCP:$to'
+    bench --contenders plain,stunnel --only bulk-1k
+    assert_status 1
+    assert_output_has '**failed**: stunnel pair, bulk-1k: what was sent is on the wire in clear'
+    assert_equal "$(numbers_of bulk-1k stunnel cpu_s_per_gb)" ''
+}
+
+@test "p2ptls without its library is reported as failed" {
+    local launcher=$BATS_TEST_TMPDIR/launcher
+    # shellcheck disable=SC2016 # for the stand-in
+    printf '#!/bin/sh\nshift 4\nexec "$@"\n' >"$launcher"
+    chmod 755 "$launcher"
+    bench --launcher "$launcher" --contenders plain,p2ptls --only bulk-1k
+    assert_status 1
+    assert_output_has '**failed**: p2ptls, bulk-1k: what was sent is on the wire in clear'
+}
+
+@test "CPU time counts threads, children that live and children that have ended" {
+    run --separate-stderr "$PYTHON" -B - "$ROOT/tools/bench" <<'END'
+import os, resource, sys, subprocess
+sys.path.insert(0, sys.argv[1])
+from processes import cpu_ns, tree
+burn = "import time, threading\ndef burn():\n while time.process_time() < 0.2: pass\n"
+ended = burn + "t = threading.Thread(target=burn); t.start(); t.join()"
+lives = burn + "burn(); print('done', flush=True); input()"
+code = f"import subprocess\nsubprocess.run(['{sys.executable}', '-c', {ended!r}])\n"
+code += f"subprocess.run(['{sys.executable}', '-c', {lives!r}])\n"
+child = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+child.stdout.readline()
+counted = cpu_ns(tree(child.pid)) / 1e9
+child.communicate(b"\n")
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+print("counted", round(counted, 2), "of", round(used.ru_utime + used.ru_stime, 2))
+assert counted >= 0.38 and abs(counted - used.ru_utime - used.ru_stime) < 0.1
+END
+    assert_status 0
+}
+
+@test "a measure or contender that does not exist is an error that names those that do" {
+    bench --only bulk
+    assert_status 2
+    # shellcheck disable=SC2154 # set by run
+    assert_contains "$stderr" 'no such measure: bulk; there are bulk-1k, bulk-16k'
+    bench --contenders ssh
+    assert_status 2
+    assert_contains "$stderr" 'no such contender: ssh; there are plain, p2ptls'
+}
