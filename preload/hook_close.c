@@ -132,10 +132,12 @@ static int give_up(int fd, uintptr_t *was)
     }
     struct desc *d = (struct desc *)word;
     library_enter();
+    desc_hold(d); /* while this number still counts: another thread may take the last one right after it */
     if (atomic_fetch_sub(&d->refs, 1) == 1)
         last_number(d, fd);
     else
         other_number(d, fd);
+    desc_release(d);
     library_leave();
     return 0;
 }

@@ -8,6 +8,7 @@
 #include "waits.h"
 
 #include <errno.h>
+#include <sched.h>
 
 /* A program's iovecs, up to 1,024, worked through a few at a time: a signal handler's stack is small. */
 struct vec {
@@ -71,7 +72,10 @@ static size_t at_least(const struct desc *d, size_t want, int flags)
 /* The number is not the connection's any more: closed, or, if its connect has just failed, an ordinary socket again. */
 static int error_of_gone(int fd, int unconnected)
 {
-    return table_word(fd) == WORD_SOCKET ? unconnected : EBADF;
+    uintptr_t word;
+    while ((word = table_word(fd)) == WORD_MOVING) /* on its way to either */
+        sched_yield();
+    return word == WORD_SOCKET ? unconnected : EBADF;
 }
 
 /* An error that a wait has taken from the kernel stays for the next call, where this one has moved something. */
