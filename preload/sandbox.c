@@ -80,6 +80,7 @@ static const struct {
     CALL(threads, eventfd2, 0, ANY),
     CALL(threads, rt_sigprocmask, SIG_BLOCK, ANY, ANY, 8),
     CALL(threads, exit, 0),
+    CALL(trim, brk, ANY),
     CALL(raise, getpid, 0),
     CALL(raise, gettid, 0),
     CALL(raise, tgkill, ANY, ANY, SIGPIPE),

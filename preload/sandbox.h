@@ -17,6 +17,7 @@ struct sandbox {
     bool queues;     /* ioctl SIOCINQ, SIOCOUTQ */
     bool robust;     /* gettid, get_robust_list */
     bool threads;    /* what a helper thread needs */
+    bool trim;       /* what gives memory back to the kernel */
     bool raise;      /* tgkill */
     bool defer;      /* rt_tgsigqueueinfo: signals are blocked while a thread is inside */
     bool self;       /* getpid */

@@ -177,15 +177,26 @@ static void wait_unpinned(struct desc *d)
     atomic_fetch_sub(&d->waited, 1);
 }
 
+/* They are never given back, so they are made many at a time: one by one, among the sessions of handshakes, each would
+ * keep a page of its own. descs_lock held. */
+static void make_descs(void)
+{
+    enum { MANY = 32 };
+    struct desc *made = calloc(MANY, sizeof *made);
+    for (int i = 0; made && i < MANY; i++) {
+        made[i].next_free = free_descs;
+        free_descs = &made[i];
+    }
+}
+
 struct desc *desc_new(struct conn *conn, const struct policy_rule *rule)
 {
     pthread_mutex_lock(&descs_lock);
+    if (!free_descs)
+        make_descs();
     struct desc *d = free_descs;
-    if (d)
-        free_descs = d->next_free;
-    else
-        d = calloc(1, sizeof *d);
     if (d) {
+        free_descs = d->next_free;
         d->conn = conn;
         d->rule = rule;
         d->cookie = 0;

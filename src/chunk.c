@@ -25,6 +25,7 @@ struct chunk {
     uint32_t unsent;   /* of those, whose memfd nobody has got */
     bool shared;       /* mapped by another process too */
     bool single;       /* one slot, imported */
+    _Alignas(64) uint8_t companions[][CHUNK_COMPANION];
 };
 
 _Static_assert(CHUNK_SLOTS <= 32, "one bit for each slot");
@@ -38,11 +39,13 @@ static size_t chunk_size(const struct chunk *c)
     return (c->single ? 1 : CHUNK_SLOTS) * sizeof(struct slot);
 }
 
-static struct chunk *chunk_add(void *mapping)
+static struct chunk *chunk_add(void *mapping, bool single)
 {
-    struct chunk *c = mapping == MAP_FAILED ? NULL : calloc(1, sizeof *c);
+    size_t size = sizeof(struct chunk) + (single ? 1 : CHUNK_SLOTS) * CHUNK_COMPANION;
+    struct chunk *c = mapping == MAP_FAILED ? NULL : aligned_alloc(_Alignof(struct chunk), size);
     if (!c)
         return NULL;
+    *c = (struct chunk){.single = single};
     c->slots = mapping;
     c->next = chunks;
     chunks = c;
@@ -53,7 +56,7 @@ static struct chunk *chunk_new(void)
 {
     size_t size = CHUNK_SLOTS * sizeof(struct slot);
     void *m = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    struct chunk *c = chunk_add(m);
+    struct chunk *c = chunk_add(m, false);
     if (!c && m != MAP_FAILED)
         munmap(m, size);
     if (c)
@@ -86,10 +89,16 @@ struct slot *chunk_take(struct chunk **where)
         unsigned i = (unsigned)__builtin_ctz(~c->used);
         c->used |= 1u << i;
         slot = &c->slots[i];
+        memset(c->companions[i], 0, CHUNK_COMPANION);
         *where = c;
     }
     pthread_mutex_unlock(&lock);
     return slot;
+}
+
+void *chunk_companion(struct chunk *chunk, const struct slot *slot)
+{
+    return chunk->companions[slot - chunk->slots];
 }
 
 /* Gives the pages back, which also zeroes them: MADV_REMOVE frees shared memory itself, not only our view of it. */
@@ -254,10 +263,11 @@ struct slot *chunk_import(int fd, struct chunk **where)
     struct chunk *c = NULL;
     if (slot->layout == SLOT_LAYOUT) {
         pthread_mutex_lock(&lock);
-        c = chunk_add(slot);
+        c = chunk_add(slot, true);
         if (c) {
             c->used = c->exported = 1;
-            c->shared = c->single = true;
+            c->shared = true;
+            memset(c->companions[0], 0, CHUNK_COMPANION);
         }
         pthread_mutex_unlock(&lock);
     }

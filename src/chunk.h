@@ -11,14 +11,19 @@
 
 #include <stdbool.h>
 
-enum { CHUNK_SLOTS = 32 };
+/* CHUNK_COMPANION: bytes of this process's own memory that go with each slot. */
+enum { CHUNK_SLOTS = 32, CHUNK_COMPANION = 512 };
 
 struct chunk;
 
 /* A zeroed slot in a chunk that this process has not shared; NULL without memory. */
 struct slot *chunk_take(struct chunk **where);
 
-/* This process lets go of the slot: wiped if no other process ever mapped it. */
+/* The slot's companion, zeroed when the slot was taken. Private memory, of which none is between the sessions of
+ * handshakes: a small block there would keep their pages. */
+void *chunk_companion(struct chunk *chunk, const struct slot *slot);
+
+/* This process lets go of the slot: wiped if no other process ever mapped it. The companion goes with it. */
 void chunk_drop(struct chunk *chunk, struct slot *slot);
 
 /* Puts the slot on a memfd of its own, sealed at its size, and returns a descriptor of it, which the caller closes; -1

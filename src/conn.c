@@ -11,9 +11,28 @@ void conn_set_io(const struct conn_io *io)
     conn_transport = io;
 }
 
+static void drop_name(struct conn *c)
+{
+    if (c->dialled_name != c->dialled_here)
+        free(c->dialled_name);
+    c->dialled_name = NULL;
+}
+
+bool conn_keep_name(struct conn *c, const char *dialled_name)
+{
+    drop_name(c);
+    if (!dialled_name)
+        return true;
+    size_t size = strlen(dialled_name) + 1;
+    c->dialled_name = size <= sizeof c->dialled_here ? c->dialled_here : malloc(size);
+    if (c->dialled_name)
+        memcpy(c->dialled_name, dialled_name, size);
+    return c->dialled_name;
+}
+
 bool conn_init(struct conn *c, const struct conn_params *params)
 {
-    if (params->dialled_name && !(c->dialled_name = strdup(params->dialled_name)))
+    if (!conn_keep_name(c, params->dialled_name))
         return false;
     c->rule = params->rule;
     c->identity = params->identity ? identity_ref(params->identity) : NULL;
@@ -26,17 +45,25 @@ bool conn_init(struct conn *c, const struct conn_params *params)
     return true;
 }
 
+struct conn *conn_beside(struct chunk *chunk, struct slot *slot)
+{
+    _Static_assert(sizeof(struct conn) <= CHUNK_COMPANION && _Alignof(struct conn) <= 64, "conn fits");
+    struct conn *c = chunk_companion(chunk, slot);
+    c->chunk = chunk;
+    c->slot = slot;
+    return c;
+}
+
 struct conn *conn_new(const struct conn_params *params)
 {
-    struct conn *c = calloc(1, sizeof *c);
-    if (!c)
+    struct chunk *chunk = NULL;
+    struct slot *slot = chunk_take(&chunk);
+    if (!slot)
         return NULL;
+    struct conn *c = conn_beside(chunk, slot);
     c->family = family_own();
-    c->slot = chunk_take(&c->chunk);
-    if (!c->slot || !conn_init(c, params)) {
-        if (c->slot)
-            chunk_drop(c->chunk, c->slot);
-        free(c);
+    if (!conn_init(c, params)) {
+        chunk_drop(chunk, slot);
         return NULL;
     }
     c->slot->layout = SLOT_LAYOUT;
@@ -49,11 +76,10 @@ void conn_free(struct conn *c)
     conn_drop_private(c);
     record_cipher_free(c->rx_cipher);
     record_cipher_free(c->tx_cipher);
-    chunk_drop(c->chunk, c->slot);
     pthread_mutex_destroy(&c->hs_lock);
     identity_unref(c->identity);
-    free(c->dialled_name);
-    free(c);
+    drop_name(c);
+    chunk_drop(c->chunk, c->slot); /* c is in it */
 }
 
 const char *conn_peer(const struct conn *c)

@@ -38,7 +38,8 @@ struct conn {
     struct identity *identity;
     bool connected_side;
     char peer[CONN_PEER_TEXT];
-    char *dialled_name;
+    char *dialled_name; /* dialled_here, if it fits */
+    char dialled_here[64];
 
     struct record_cipher *rx_cipher, *tx_cipher; /* guarded by the slot's locks */
     size_t tx_batch;                             /* what the kernel took lately: how much to seal at once */
@@ -84,6 +85,9 @@ static inline bool owns_handshake(const struct conn *c)
     return atomic_load(&c->slot->owner) == holder_self(c->family);
 }
 
+/* A slot's companion as a conn that has nothing but its slot. */
+struct conn *conn_beside(struct chunk *chunk, struct slot *slot);
+bool conn_keep_name(struct conn *c, const char *dialled_name); /* false: no memory */
 /* What params say, in a conn that has its slot. False: no memory. */
 bool conn_init(struct conn *c, const struct conn_params *params);
 

@@ -37,18 +37,15 @@ static struct family *family_of(const struct conn_passport *passport)
 struct conn *conn_import(const struct conn_params *params, const struct conn_passport *passport,
                          enum conn_arrival arrival)
 {
-    struct conn *c = calloc(1, sizeof *c);
+    struct chunk *chunk = NULL;
     struct family *family = family_of(passport);
-    if (c && family)
-        c->slot = chunk_import(passport->memory, &c->chunk);
-    if (!c || !c->slot) {
-        free(c);
+    struct slot *slot = family ? chunk_import(passport->memory, &chunk) : NULL;
+    if (!slot)
         return NULL;
-    }
+    struct conn *c = conn_beside(chunk, slot);
     c->family = family;
     if (!conn_init(c, params)) {
-        chunk_drop(c->chunk, c->slot);
-        free(c);
+        chunk_drop(chunk, slot);
         return NULL;
     }
     switch (arrival) {
@@ -69,8 +66,7 @@ bool conn_equip(struct conn *c, struct identity *identity, const char *dialled_n
 {
     identity_unref(c->identity);
     c->identity = identity_ref(identity);
-    c->dialled_name = dialled_name ? strdup(dialled_name) : NULL;
-    return !dialled_name || c->dialled_name;
+    return conn_keep_name(c, dialled_name);
 }
 
 bool conn_alone(struct conn *c)
