@@ -212,17 +212,32 @@ HOOK int setsockopt(int fd, int level, int name, const void *value, socklen_t le
     return r;
 }
 
+/* What the kernel says of a connection that was refused is only how the other side left it: a reset. *failed: before it
+ * was asked. */
+static int kernel_error(struct desc *d, int fd, int *error, socklen_t *len, bool *failed)
+{
+    if (!desc_enter(d, fd))
+        return fail(EBADF);
+    bool asking = core->conn_asking_begin(d->conn);
+    *failed = core->conn_state(d->conn) == RESULT_IO;
+    int r = real()->getsockopt(fd, SOL_SOCKET, SO_ERROR, error, len);
+    bool whole = r == 0 && *len >= sizeof *error;
+    if (whole && core->conn_end_refused(d->conn, *error))
+        *error = 0;
+    if (whole && *error && !*failed)
+        core->conn_error_told(d->conn); /* and the handshake will meet what it leaves behind */
+    if (asking)
+        core->conn_asking_end(d->conn);
+    desc_leave(d);
+    return r;
+}
+
 /* SO_ERROR: once the reason why the connection was refused, else the kernel's, else what it has told and the program
- * does not know. What the kernel says of a connection that was refused is only how the other side left it: a reset.
- * With connect=wait the question waits for the verdict, as connect itself does on a blocking socket. */
-static void add_own_error(struct desc *d, int fd, int *error)
+ * does not know. With
+ * connect=wait the question waits for the verdict, as connect itself does on a blocking socket. */
+static void add_own_error(struct desc *d, int fd, bool failed, int *error)
 {
     struct stream_signals before;
-    bool failed = core->conn_state(d->conn) == RESULT_IO;
-    if (core->conn_end_refused(d->conn, *error))
-        *error = 0;
-    if (*error && !failed)
-        core->conn_error_told(d->conn); /* and the handshake will meet what it leaves behind */
     int untold = core->conn_take_untold(d->conn);
     if (!*error)
         *error = untold;
@@ -249,7 +264,8 @@ static void show_held_back(struct desc *d, int name, void *value)
 
 static int get_option(struct desc *d, int fd, int level, int name, void *value, socklen_t *len)
 {
-    int r = real()->getsockopt(fd, level, name, value, len);
+    bool failed = false, error = level == SOL_SOCKET && name == SO_ERROR;
+    int r = error ? kernel_error(d, fd, value, len, &failed) : real()->getsockopt(fd, level, name, value, len);
     if (r == 0 && level == IPPROTO_TCP && *len >= sizeof(int))
         show_held_back(d, name, value);
     if (r != 0 || level != SOL_SOCKET || *len < sizeof(int))
@@ -257,8 +273,8 @@ static int get_option(struct desc *d, int fd, int level, int name, void *value, 
     int low = atomic_load(&d->rcvlowat);
     if (name == SO_RCVLOWAT)
         memcpy(value, &low, sizeof low);
-    if (name == SO_ERROR)
-        add_own_error(d, fd, value);
+    if (error)
+        add_own_error(d, fd, failed, value);
     return r;
 }
 

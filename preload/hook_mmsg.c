@@ -90,12 +90,15 @@ static int socket_error(int fd)
     struct desc *d = table_find_data(fd);
     if (!d || desc_special(d) || !desc_enter(d, fd))
         return 0;
+    bool asking = core->conn_asking_begin(d->conn);
     long r = forbidden.receive ? 0 : sys5(SYS_recvmmsg, (long)fd, NULL, 0L, 0L, NULL);
     int error = r < 0 ? (int)-r : 0, untold = core->conn_take_untold(d->conn);
     if (core->conn_end_refused(d->conn, error))
         error = 0;
     if (error)
         core->conn_error_told(d->conn);
+    if (asking)
+        core->conn_asking_end(d->conn);
     desc_leave(d);
     return error ? error : untold;
 }

@@ -139,6 +139,19 @@ void conn_note_untold(struct conn *c, int error)
     atomic_store(&c->slot->untold, error);
 }
 
+bool conn_asking_begin(struct conn *c)
+{
+    if (conn_state(c) != RESULT_AGAIN)
+        return false;
+    pthread_mutex_lock(&c->hs_lock);
+    return true;
+}
+
+void conn_asking_end(struct conn *c)
+{
+    pthread_mutex_unlock(&c->hs_lock);
+}
+
 void conn_error_told(struct conn *c)
 {
     atomic_store(&c->slot->fail_shown, 1);

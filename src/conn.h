@@ -137,6 +137,11 @@ int conn_take_error(struct conn *c);
  * bytes, nothing at all in the background), the next one that could fail says it. conn_take_untold: 0 if there is none.
  */
 void conn_note_untold(struct conn *c, int error);
+/* Around asking the kernel for its error on the program's behalf: whoever drives the handshake meanwhile would meet
+ * what it leaves behind, and take a reset for an end. begin: false if nobody can; then there is nothing to end. Pinned.
+ */
+bool conn_asking_begin(struct conn *c);
+void conn_asking_end(struct conn *c);
 void conn_error_told(struct conn *c); /* by the kernel itself, to the program */
 int conn_take_untold(struct conn *c);
 /* Is an EPIPE of the kernel's due to our close_notify, which the peer's kernel refused? (RFC 9293, 3.10.7.4: a reset in

@@ -323,6 +323,18 @@ bool conn_established(int fd)
     return tcp == TCP_STATE_ESTABLISHED || tcp == TCP_STATE_CLOSE_WAIT;
 }
 
+/* False: another thread drives it, and there is nothing that this one could be told. A connection that is over in the
+ * kernel is told at once, as plain TCP does it: so the verdict of whoever has just met the reset is waited for. */
+static bool enter_handshake(struct conn *c, int fd)
+{
+    if (pthread_mutex_trylock(&c->hs_lock) == 0)
+        return true;
+    if (conn_transport->tcp_state(fd) != TCP_STATE_CLOSE)
+        return false;
+    pthread_mutex_lock(&c->hs_lock);
+    return true;
+}
+
 enum result conn_drive(struct conn *c, int fd)
 {
     uint32_t state = atomic_load(&c->slot->state);
@@ -342,7 +354,7 @@ enum result conn_drive(struct conn *c, int fd)
         return RESULT_IO;
     if (!owns_handshake(c))
         return watch_owner(c, fd);
-    if (pthread_mutex_trylock(&c->hs_lock) != 0)
+    if (!enter_handshake(c, fd))
         return RESULT_AGAIN;
     /* Ours to do, and not begun: a co-holder has overwritten the slot. */
     if (!c->hs && atomic_load(&c->slot->state) == SLOT_HANDSHAKE)

@@ -41,6 +41,8 @@
     X(conn_error)                                                                                                      \
     X(conn_take_error)                                                                                                 \
     X(conn_error_told)                                                                                                 \
+    X(conn_asking_begin)                                                                                               \
+    X(conn_asking_end)                                                                                                 \
     X(conn_note_untold)                                                                                                \
     X(conn_take_untold)                                                                                                \
     X(conn_end_refused)                                                                                                \
