@@ -135,8 +135,8 @@ static int connect_looks(struct desc *d)
 }
 
 /* An attempt that was begun without waiting has failed, or the connection broke before anybody asked how it went: the
- * kernel tells so once, and throws away what had come. Where our own shutdown of a handshake that broke has come before
- * the question, it says EINVAL, for good. */
+ * kernel tells so once, and throws away what had come. Where the handshake has met it before the question, the kernel
+ * says ECONNABORTED, or behind our own shutdown EINVAL, for good. */
 int connect_failed(struct desc *d, int fd, int error)
 {
     enum { CLOSED = 7 }; /* TCP_CLOSE (tcp(7), TCP_INFO) */
@@ -146,17 +146,20 @@ int connect_failed(struct desc *d, int fd, int error)
             return error;
     if (!desc_enter(d, fd))
         return error;
-    bool broke = error == EINVAL && core->conn_state(d->conn) == RESULT_IO;
+    if (core->conn_asking_begin(d->conn)) /* whoever has just met it is about to say so */
+        core->conn_asking_end(d->conn);
+    bool broke = (error == EINVAL || error == ECONNABORTED) && core->conn_state(d->conn) == RESULT_IO;
     bool over = (error != EINVAL || broke) && io_transport.tcp_state(fd) == CLOSED;
     desc_hold(d);
     if (over && broke) {
-        struct sockaddr none = {.sa_family = AF_UNSPEC};
         int untold = core->conn_take_untold(d->conn);
         error = untold ? untold : ECONNABORTED;
+    }
+    if (over) { /* the kernel has made it fresh, and our own shutdown may have come after that */
+        struct sockaddr none = {.sa_family = AF_UNSPEC};
+        core->conn_disconnect(d->conn);
         sys3(SYS_connect, (long)fd, &none, (long)sizeof none);
     }
-    if (over)
-        core->conn_disconnect(d->conn);
     desc_leave(d);
     if (over)
         unselect(fd, d);

@@ -195,9 +195,9 @@ static enum result refuse(struct conn *c, int fd, enum result reason, int error)
     }
     drop_handshake(c);
     drop_early(c);
-    conn_fail(c, reason, error);
     if (reason == RESULT_IO && !atomic_load(&c->slot->fail_shown))
-        conn_note_untold(c, error);
+        conn_note_untold(c, error); /* first: whoever sees that it has failed asks for it */
+    conn_fail(c, reason, error);
     hang_up(c, fd, reason == RESULT_IO || !len);
     return reason;
 }

@@ -115,6 +115,7 @@ fresh abort:0 sendfile:1:0:0:1 pwritev2:1:0:0:22
 fresh abort:0 splice_in:1:0:0:196:0x1 getsockopt:1
 fresh abort:0 getsockopt:1 getsockopt:1 write:1:0:0:10
 fresh:0:0:2 abort:1 connect:0 connect:0:0:1
+fresh dissolve:1 syscall:0:0:10:20000 send:0:0:0:1:0x40
 fresh dissolve:0 stream_read:1 connect:1:0:5
 odd_copies:1
 shutdown:1:0:1 epoll_add:0:0:1:0:0x1 epoll_wait:0:0:1 rcvlowat:0:0:0:3000 epoll_wait:0:0:1
@@ -132,4 +133,25 @@ EOF
 # Its helper may still be sending what was written during the handshake.
 @test "a write of nothing on a young connection that was reset says so" {
     differential --script 'dissolve:1 more:0' --times 500
+}
+
+# Calls that may meet what ended a connection, each on end 0 and on a few bytes.
+enders() {
+    printf '%s\n' read:0:0:0:100 readv:0:0:0:100 recv:0:0:0:100:0x40 recvfrom:0:0:0:100:0x40 \
+        recvmsg:0:0:0:100:0x40 recvmsg:0:0:0:100:0x2 preadv2:0:0:0:100 recvmmsg:0:0:0:100:0x40 syscall:0:0:10:100 \
+        stream_read:0 drain:0 write:0:0:0:10 writev:0:0:0:10 sendmmsg:0:0:0:5 stream_write:0:0:0:5 \
+        sendfile_in:0:0:0:100 splice_out:0:0:0:100 splice_in:0:0:0:100 getsockopt:0 fionread:0 poll:0:0:0:0:0x1 \
+        poll:0:0:0:0:0x4 select:0:0:0:0:0x1 connect:0 shutdown:0:0:1 shutdown:0:0:2
+}
+
+# The helper has met the reset, meets it now, or has not looked yet: the program is told of it once, and at once.
+@test "a reset in the handshake is told as on plain TCP, whoever meets it" {
+    local begun call next
+    for begun in fresh fresh:0:0:2; do # :2: a connect without waiting
+        while read -r call <&3; do
+            for next in send:0:0:0:1:0x40 read:0:0:0:1 getsockopt:0; do
+                differential --script "$begun dissolve:1 $call $next" --times 50
+            done
+        done 3< <(enders)
+    done
 }
