@@ -94,12 +94,21 @@ static enum result add_of_user(struct sources_view *view, struct policy **p, con
     return result;
 }
 
+static bool any_program(void *ctx, const char *item)
+{
+    (void)ctx;
+    (void)item;
+    return true;
+}
+
 enum result sources_load(struct sources_view *view, struct policy **out, struct policy_error *error)
 {
     struct policy *p = NULL;
     bool exists = false;
-    const struct policy_host host = {
-        .ctx = &view->program, .is_program = program_is, .read = source_file_read, .match = source_files_match};
+    const struct policy_host host = {.ctx = &view->program,
+                                     .is_program = view->every_program ? any_program : program_is,
+                                     .read = source_file_read,
+                                     .match = source_files_match};
     view->program.secure = view->secure;
     view->user_folder[0] = '\0';
     *out = NULL;

@@ -12,6 +12,7 @@ struct sources_view {
     const char *(*get)(void *ctx, const char *name); /* a variable of the environment, or NULL */
     void *ctx;
     bool (*find_home)(char out[PATH_MAX]); /* what the user database says, where HOME does not; NULL: not asked */
+    bool every_program;                    /* in: rules count whatever for= says: for who shows a policy */
     struct program program;                /* zeroed: this one; program.asked: whose rules are looked for, instead */
     bool secure;                           /* AT_SECURE (getauxval(3)): only /etc/p2ptls counts */
     char user_folder[PATH_MAX];            /* out: that of the user's files, if there is one; else empty */

@@ -74,6 +74,7 @@ struct policy_rule {
     const char *source;              /* "P2PTLS_POLICY" or the file's name */
     bool final;                      /* stands in front of P2PTLS_POLICY */
     bool trusted;                    /* from /etc/p2ptls */
+    const char *programs;            /* for=, as written; NULL: it holds in all */
     bool for_others;                 /* for= names other programs; never seen after policy_finish */
     bool observe;                    /* mode=observe: logged when it matches, and the socket is left alone */
     enum role_set role, remote_role; /* default ROLE_PEER both */
@@ -86,6 +87,7 @@ struct policy_rule {
     enum policy_eof eof;
     struct policy_identity own;
     struct policy_trust trust;
+    const char *trust_words;   /* trust=, as written; NULL: what the conditions give */
     const char *peer_patterns; /* peer=PATTERN[,PATTERN]: NAME, *.NAME, an address without brackets, or with its kind in
                                   front: dns: ip: uri: email: cn: psk: (checked, kept as written) */
     bool connect_waits;        /* connect=wait */

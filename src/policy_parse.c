@@ -129,6 +129,7 @@ static bool parse_rest(struct parser *p, struct policy_rule *rule)
     policy_inherit(&options, &p->set, scope);
     bool concerns_us = policy_is_for(&options, p->from->host);
     rule->for_others = !concerns_us;
+    rule->programs = options.programs;
     if (!(options.given & BIT(OPTION_ID)))
         return policy_apply_options(&p->lx, &options, rule);
     const struct named_identity *identity = policy_find_identity(p->lx.policy, options.values.own.name);

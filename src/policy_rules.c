@@ -110,6 +110,7 @@ static bool check_final(struct lexer *lx, const struct options *o, const struct 
 bool policy_apply_options(struct lexer *lx, const struct options *o, struct policy_rule *r)
 {
     policy_copy_given(r, o);
+    r->trust_words = o->given & BIT(OPTION_TRUST) ? o->trust_text : NULL;
     if (!check_final(lx, o, r))
         return false;
     if (r->action != POLICY_PROTECT)

@@ -59,6 +59,21 @@ genpsk --add --force a
 genpsk --bytes 8 a
 genpsk --bytes -1 a
 genpsk --name a:b a
+check connect
+check connect 127.0.0.1:1 more
+check dial 127.0.0.1:1
+check connect 127.0.0.1
+check connect 127.0.0.1:0
+check connect 127.0.0.1:65536
+check connect ::1:443
+check connect [127.0.0.1]:443
+check accept db.example:1
+check --from nobody accept 127.0.0.1:1
+check --rule
+check -f
+show all
+show --what
+show -r
 END
 }
 
