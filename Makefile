@@ -189,7 +189,7 @@ install: lib tool
 	  tools/p2ptls > $(DESTDIR)$(BINDIR)/p2ptls
 	chmod 755 $(DESTDIR)$(BINDIR)/p2ptls
 	install -m 644 preload/p2ptls.h $(DESTDIR)$(INCDIR)
-	install -m 755 tools/p2ptls-check tools/p2ptls-trust $(DESTDIR)$(BINDIR)
+	install -m 755 tools/p2ptls-check $(DESTDIR)$(BINDIR)
 	install -m 644 LICENSE $(wildcard *.md docs/*.md) $(DESTDIR)$(DOCDIR)
 
 clean:

@@ -16,8 +16,8 @@ RUN=(p2ptls run --)
 world_make() {
     make_etc || return
     WORLD=$(mktemp -d) && chmod 755 "$WORLD" && mkdir -p "$WORLD/bin" "$WORLD/lib/p2ptls" || return
-    install -m 755 "$ROOT/tools/p2ptls" "$ROOT/tools/p2ptls-check" "$ROOT/tools/p2ptls-trust" "$WORLD/bin/" &&
-        install -m 755 "$LIBRARY" "${LIBRARY%.so}-core.so" "$WORLD/lib/p2ptls/" || return
+    install -m 755 "$ROOT/tools/p2ptls" "$ROOT/tools/p2ptls-check" "$WORLD/bin/" &&
+        install -m 755 "$LIBRARY" "${LIBRARY%.so}-core.so" "${LIBRARY%/*}/p2ptls-tool" "$WORLD/lib/p2ptls/" || return
     printf 'hosts: files\npasswd: files\ngroup: files\n' >"$ETC/nsswitch.conf"
     printf '127.0.0.1 localhost\n' >"$ETC/hosts"
     local host id=54321

@@ -155,8 +155,8 @@ assert_not_loaded() { # OPTIONS MESSAGE [COMMAND in front of the program]...
     assert_equal "$(find "$home" -mindepth 1)" ''
     fingerprint=sha256:$(printf '%064d' 1)
     run "${root_in[@]}" "$ROOT/tools/p2ptls" trust add db:1 "$fingerprint"
-    assert_status 125
-    assert_output_has "$home is another user's: run this as that user"
+    assert_status 1
+    assert_output_has "the folder of $home/.local/state/p2ptls/known_peers is another user's: run this as that user"
     assert_equal "$(find "$home" -mindepth 1)" ''
 
     endpoint_listen server "accept *:* $OWN auth=insecure-none" --count 2 echo

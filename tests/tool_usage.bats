@@ -74,6 +74,30 @@ check -f
 show all
 show --what
 show -r
+id frob
+id show more
+id create more
+id --file x create
+id export a b
+id export --private
+id --words show
+id --force show
+id fingerprint --words --qr
+id --file
+trust
+trust frob
+trust list more
+trust add
+trust add db:1
+trust add db:1 sha256:00
+trust add db sha256:1111111111111111111111111111111111111111111111111111111111111111
+trust add -f
+trust rm
+trust rm accept
+trust rm db:1 sha256:0
+trust rm db:1 sha256:1111111111111111111111111111111111111111111111111111111111111111 more
+version --feature=x
+version --features now
 END
 }
 

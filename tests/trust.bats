@@ -65,7 +65,7 @@ LOCALHOST:7460 localhost:7460
 END
     for written in db:0 db:65536 db:07 db:99999 db: db Accept '[db]:1' '[1.2.3.4]:1' '[::g]:1' '[::1]1' ::1:1; do
         run trust_add -f "$known" "$written" $A
-        assert_equal "$status" 125 "$written"
+        assert_equal "$status" 2 "$written"
     done
 }
 
@@ -109,11 +109,11 @@ END
     local bad
     for bad in "db $A" "db: $A" ":1 $A" "a b:1 $A" "fe80::1:1 $A" "db:1 sha256:00" "db:1 sha1:00" "db:1 ${A%=}x="; do
         run trust_add "${bad% *}" "${bad##* }"
-        [ "$status" -eq 125 ]
-        [[ $output == *"trust add: "* ]]
+        [ "$status" -eq 2 ]
+        [[ $output == *"p2ptls trust: "* ]]
     done
     run trust_add db:1
-    [ "$status" -eq 125 ]
+    [ "$status" -eq 2 ]
     run trust_add '[fe80::1]:1' $A
     [ "$status" -eq 0 ]
 }

@@ -7,8 +7,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-const struct command *const commands[] = {&command_check,  &command_show,   &command_genca, &command_gencert,
-                                          &command_genkey, &command_genpsk, &command_sign,  NULL};
+const struct command *const commands[] = {&command_check,
+                                          &command_genca,
+                                          &command_gencert,
+                                          &command_genkey,
+                                          &command_genpsk,
+                                          &command_id,
+                                          &command_show,
+                                          &command_sign,
+                                          &command_trust,
+                                          &command_version,
+                                          NULL};
 
 /* What could not be written must not look as if it had been. */
 static enum status flush_output(enum status status)
