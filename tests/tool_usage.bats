@@ -96,6 +96,19 @@ trust rm
 trust rm accept
 trust rm db:1 sha256:0
 trust rm db:1 sha256:1111111111111111111111111111111111111111111111111111111111111111 more
+doctor --pid
+doctor --pid self
+doctor --pid 0
+doctor --rule
+doctor -r
+enable
+enable a b
+enable a/b
+enable a.socket
+enable .a
+enable --root
+enable -r
+enable --remove -r any a
 version --feature=x
 version --features now
 END

@@ -8,6 +8,8 @@
 #include <string.h>
 
 const struct command *const commands[] = {&command_check,
+                                          &command_doctor,
+                                          &command_enable,
                                           &command_genca,
                                           &command_gencert,
                                           &command_genkey,

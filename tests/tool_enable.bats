@@ -1,0 +1,124 @@
+#!/usr/bin/env bats
+# enable writes a drop-in that systemd itself finds good, shows it first, and touches nothing else.
+# shellcheck disable=SC2154 # stderr is set by run
+
+load helpers
+load tool_helpers
+
+DROP_IN=root/etc/systemd/system/served.service.d/p2ptls.conf
+
+setup() {
+    tool_setup
+    mkdir -p root/etc/systemd/system root/bin
+    cp /bin/true root/bin/
+    printf '[Unit]\nDescription=x\n[Service]\nExecStart=/bin/true\n' >root/etc/systemd/system/served.service
+    printf '[Unit]\nDescription=x\n[Service]\nExecStart=/bin/true\n' >root/etc/systemd/system/many@.service
+}
+
+# What systemd says of the unit with its drop-in: warnings for assignments that it does not understand.
+verify() { # UNIT
+    SYSTEMD_LOG_LEVEL=info SYSTEMD_UNIT_PATH=$PWD/root/etc/systemd/system systemd-analyze verify --man=no \
+        --recursive-errors=no "$PWD/root/etc/systemd/system/$1" 2>&1
+}
+
+# The assignment in a drop-in as systemd.syntax(7) says it is read.
+value_of() { # FILE VARIABLE
+    "$PYTHON" - "$@" <<'END'
+import re, sys
+for line in open(sys.argv[1]):
+    found = re.fullmatch(r'Environment="' + sys.argv[2] + r'=((?:[^"\\]|\\.)*)"\n', line)
+    if found:
+        print(re.sub(r'\\(.)', r'\1', found.group(1)).replace('%%', '%'))
+END
+}
+
+@test "the drop-in is shown, and written with --yes; systemd finds nothing to say about it" {
+    require systemd-analyze
+    tool enable --root root --yes -r 'accept *:6379' -r 'connect *:7000 known-peers=on' served
+    assert_status 0
+    assert_equal "$stderr" ''
+    assert_equal "$output" "# $DROP_IN"$'\n'"$(cat "$DROP_IN")"
+    assert_equal "$(value_of "$DROP_IN" LD_PRELOAD)" "$LIBRARY"
+    assert_equal "$(value_of "$DROP_IN" P2PTLS_POLICY)" 'accept *:6379; connect *:7000 known-peers=on'
+    assert_equal "$(stat -c %a "$DROP_IN")" 644
+    run verify served.service
+    assert_status 0
+    assert_output ''
+    # The same check sees what is wrong.
+    echo 'Environment="half' >>"$DROP_IN"
+    run verify served.service
+    assert_output_has "$DROP_IN"
+}
+
+@test "without --yes and without a terminal nothing is written; on a terminal it is asked" {
+    tool enable --root root -r 'accept *:6379' served </dev/null
+    assert_status 1
+    assert_output_has 'Environment="P2PTLS_POLICY=accept *:6379"'
+    assert_contains "$stderr" 'nothing was written: --yes writes it'
+    local command="'$TOOL' enable --root root -r 'accept *:6379' served"
+    run script -qec "$command" /dev/null < <(printf 'n\n')
+    assert_output_has "Write $DROP_IN? [y/N]"
+    [ ! -e "${DROP_IN%/*}" ]
+    run script -qec "$command" /dev/null < <(printf 'y\n')
+    [ -s "$DROP_IN" ]
+}
+
+@test "quotes, backslashes and percent signs arrive as they are" {
+    local policy='connect *:1 psk="/a b%n\\c\"d" psk-name=50%'
+    tool enable --root root --yes -r "$policy" served
+    assert_status 0
+    assert_equal "$(value_of "$DROP_IN" P2PTLS_POLICY)" "$policy"
+    run verify served.service
+    assert_output ''
+}
+
+@test "instances of a template, -f, and a unit that is not there yet" {
+    echo 'accept *:1' >policy
+    tool enable --root root --yes -f policy many@a.service
+    assert_status 0
+    assert_equal "$stderr" ''
+    assert_equal "$(value_of root/etc/systemd/system/many@a.service.d/p2ptls.conf P2PTLS_CONFIG)" "$PWD/policy"
+    tool enable --root root --yes -r 'accept *:1' later
+    assert_status 0
+    assert_contains "$stderr" 'there is no unit later.service (yet)'
+}
+
+@test "an existing drop-in stays without --force; --remove takes it away, and its folder if that is empty" {
+    "$TOOL" enable --root root --yes -r 'accept *:1' served
+    tool enable --root root --yes -r 'accept *:2' served
+    assert_status 1
+    assert_contains "$stderr" 'is there already; --force replaces it'
+    "$TOOL" enable --root root --yes --force -r 'accept *:2' served
+    assert_equal "$(value_of "$DROP_IN" P2PTLS_POLICY)" 'accept *:2'
+    tool enable --root root --remove --yes served
+    assert_status 0
+    [ ! -e "${DROP_IN%/*}" ]
+    tool enable --root root --remove --yes served
+    assert_status 1
+}
+
+@test "a policy that does not parse, none at all, or one that is no single line: nothing is written" {
+    tool enable --root root --yes -r 'acept *:1' served
+    assert_status 3
+    tool enable --root root --yes served
+    assert_status 1
+    assert_contains "$stderr" 'no policy, nothing would be protected'
+    # The caller's own is not the unit's.
+    P2PTLS_POLICY='accept *:1' tool enable --root root --yes served
+    assert_status 1
+    tool enable --root root --yes -r 'accept *:1 # one' -r 'accept *:2' served
+    assert_status 1
+    assert_contains "$stderr" 'put statements with comments into a file'
+    [ ! -e "${DROP_IN%/*}" ]
+}
+
+@test "a full disk, and one that cannot be written: nothing has changed, no folder either" {
+    mkdir -p disk/etc/systemd/system
+    cp root/etc/systemd/system/served.service disk/etc/systemd/system/
+    local state
+    for state in full read-only; do
+        run --separate-stderr on_disk $state "$TOOL" enable --root disk --yes -r 'accept *:1' served
+        assert_status 1
+    done
+    assert_contains "$stderr" 'Read-only file system'
+}

@@ -1,0 +1,23 @@
+/* p2ptls doctor: looks at everything that has to be right, and says what is not, and what to do. */
+#ifndef P2PTLS_TOOL_DOCTOR_H
+#define P2PTLS_TOOL_DOCTOR_H
+
+#include "policy_view.h"
+
+#include <sys/types.h>
+
+enum finding { FINDING_OK = 0, FINDING_NOTE /* works, but somebody should know */, FINDING_FAULT };
+
+/* One line. The same text is said once. */
+void found(enum finding kind, const char *subject, const char *format, ...) __attribute__((format(printf, 3, 4)));
+unsigned faults_found(void);
+
+void doctor_machine(void);                             /* kernel, GnuTLS, limits, clock */
+void doctor_clock(const char *what, const char *path); /* is that file from the future? */
+void doctor_library(void);                             /* the library's files */
+void doctor_policy(struct policy_request *request);    /* its rules, and the keys that they name */
+void doctor_identities(const struct policy *policy);
+void doctor_program(const char *name); /* would the library get into it, and see its calls? */
+void doctor_process(pid_t pid);        /* is it in this one, and in all that it has started? */
+
+#endif

@@ -1,0 +1,184 @@
+/* Programs: would the library get into them, and is it in those that run? The launcher judges files, as `p2ptls run`
+ * does; of running programs, /proc tells. */
+#include "doctor.h"
+
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* ---- files ---------------------------------------------------------------------------------------------------- */
+
+/* Starts the launcher with its standard error in a pipe; -1: it cannot be started. */
+static pid_t start_judge(const char *launcher, const char *name, int *from)
+{
+    int ends[2];
+
+    if (pipe(ends) != 0)
+        return -1;
+    fflush(stdout);
+    const pid_t pid = fork();
+    if (pid == 0) {
+        dup2(ends[1], STDERR_FILENO);
+        dup2(ends[1], STDOUT_FILENO);
+        close(ends[0]);
+        close(ends[1]);
+        execl(launcher, launcher, "judge", name, (char *)NULL);
+        _exit(127);
+    }
+    close(ends[1]);
+    *from = ends[0];
+    if (pid < 0)
+        close(ends[0]);
+    return pid;
+}
+
+static void read_all(int fd, char *out, size_t room)
+{
+    size_t len = 0;
+    ssize_t n;
+
+    while (len + 1 < room && (n = read(fd, out + len, room - 1 - len)) > 0)
+        len += (size_t)n;
+    while (len && out[len - 1] == '\n')
+        len--;
+    out[len] = '\0';
+    close(fd);
+}
+
+void doctor_program(const char *name)
+{
+    const char *launcher = getenv("P2PTLS_LAUNCHER");
+    char said[1200] = "";
+    int from = -1, status = 0;
+
+    if (!launcher) {
+        found(FINDING_FAULT, "program", "%s: nobody can judge it without the launcher: run p2ptls doctor", name);
+        return;
+    }
+    const pid_t pid = start_judge(launcher, name, &from);
+    if (pid < 0) {
+        found(FINDING_FAULT, "program", "%s: the launcher cannot be started: %s", name, strerror(errno));
+        return;
+    }
+    read_all(from, said, sizeof said);
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        ;
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+        found(FINDING_OK, "program", "%s can be protected", name);
+    else
+        found(FINDING_FAULT, "program", "%s", strncmp(said, "p2ptls: ", 8) == 0 ? said + 8 : said);
+}
+
+/* ---- processes ------------------------------------------------------------------------------------------------ */
+
+struct process {
+    pid_t pid, parent;
+    char name[64];
+};
+
+/* proc(5): the name stands in parentheses and may have any byte in it. */
+static bool read_process(pid_t pid, struct process *p)
+{
+    char path[64], text[512] = "";
+
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+    FILE *f = fopen(path, "re");
+    if (!f)
+        return false;
+    const size_t len = fread(text, 1, sizeof text - 1, f);
+    fclose(f);
+    text[len] = '\0';
+    char *begin = strchr(text, '('), *end = strrchr(text, ')');
+    if (!begin || !end || strlen(end) < 5)
+        return false;
+    p->pid = pid;
+    p->parent = (pid_t)strtol(end + 4, NULL, 10);
+    snprintf(p->name, sizeof p->name, "%.*s", (int)(end - begin - 1), begin + 1);
+    return true;
+}
+
+static struct process *list_processes(size_t *count)
+{
+    struct process *all = NULL, one;
+    DIR *dir = opendir("/proc");
+
+    *count = 0;
+    for (const struct dirent *entry; dir && (entry = readdir(dir));) {
+        if (!isdigit((unsigned char)entry->d_name[0]) || !read_process((pid_t)strtol(entry->d_name, NULL, 10), &one))
+            continue;
+        struct process *more = reallocarray(all, *count + 1, sizeof *more);
+        if (!more)
+            break;
+        all = more;
+        all[(*count)++] = one;
+    }
+    if (dir)
+        closedir(dir);
+    return all;
+}
+
+static bool descends(const struct process *all, size_t count, pid_t pid, pid_t ancestor)
+{
+    for (size_t depth = 0; depth < count; depth++) {
+        if (pid == ancestor)
+            return true;
+        size_t i = 0;
+        while (i < count && all[i].pid != pid)
+            i++;
+        if (i == count || all[i].parent <= 1)
+            return false;
+        pid = all[i].parent;
+    }
+    return false;
+}
+
+static void examine_maps(const struct process *p)
+{
+    char path[64], line[PATH_MAX + 200];
+    bool has = false, old = false;
+    size_t lines = 0;
+
+    snprintf(path, sizeof path, "/proc/%d/maps", (int)p->pid);
+    FILE *f = fopen(path, "re");
+    if (!f) {
+        found(FINDING_NOTE, "process", "%d (%s): it cannot be looked into: %s", (int)p->pid, p->name, strerror(errno));
+        return;
+    }
+    for (; fgets(line, sizeof line, f); lines++)
+        if (strstr(line, "/libp2ptls.so")) {
+            has = true;
+            old = old || strstr(line, "(deleted)");
+        }
+    fclose(f);
+    if (!lines) /* a kernel thread, or one that has just ended */
+        return;
+    if (!has)
+        found(FINDING_FAULT, "process", "%d (%s) runs without the library: its sockets are in clear", (int)p->pid,
+              p->name);
+    else if (old)
+        found(FINDING_NOTE, "process", "%d (%s) has a library that was replaced since: start it again", (int)p->pid,
+              p->name);
+    else
+        found(FINDING_OK, "process", "%d (%s) has the library", (int)p->pid, p->name);
+}
+
+void doctor_process(pid_t pid)
+{
+    size_t count = 0;
+    struct process *all = list_processes(&count);
+    bool any = false;
+
+    for (size_t i = 0; i < count; i++)
+        if (all[i].pid != getpid() && descends(all, count, all[i].pid, pid)) {
+            any = true;
+            examine_maps(&all[i]);
+        }
+    if (!any)
+        found(FINDING_FAULT, "process", "there is no process %d", (int)pid);
+    free(all);
+}

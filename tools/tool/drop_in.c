@@ -1,0 +1,73 @@
+#include "enable.h"
+
+#include "tool.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* systemd.exec(5), Environment=, and systemd.syntax(7): in double quotes a backslash escapes; '%' is a specifier. A
+ * policy has newlines between statements, which semicolons can stand for. */
+static void print_assignment(FILE *out, const char *name, const char *value)
+{
+    fprintf(out, "Environment=\"%s=", name);
+    for (; *value; value++)
+        switch (*value) {
+        case '"':
+        case '\\':
+            fprintf(out, "\\%c", *value);
+            break;
+        case '%':
+            fputs("%%", out);
+            break;
+        case '\n':
+            fputs("; ", out);
+            break;
+        case '\r':
+            break;
+        default:
+            putc(*value, out);
+        }
+    fputs("\"\n", out);
+}
+
+/* A comment in it would swallow what follows once its newline is gone. */
+static bool can_be_one_line(const char *rules)
+{
+    return !strchr(rules, '#') || !strchr(rules, '\n');
+}
+
+char *drop_in_text(const struct drop_in *what)
+{
+    char *text = NULL;
+    size_t len = 0;
+
+    if (!what->library) {
+        (void)failed("libp2ptls.so is not found: run 'make install', or set P2PTLS_LIBRARY");
+        return NULL;
+    }
+    if (strpbrk(what->library, " \t\n:$")) {
+        (void)failed("%s: LD_PRELOAD cannot name a path with a blank, a colon or a dollar sign", what->library);
+        return NULL;
+    }
+    if (what->rules && !can_be_one_line(what->rules)) {
+        (void)failed("a unit's policy is one line: put statements with comments into a file, and give it by -f");
+        return NULL;
+    }
+    FILE *out = open_memstream(&text, &len);
+    if (!out) {
+        (void)failed("out of memory");
+        return NULL;
+    }
+    fputs("# Made by p2ptls enable: peer-to-peer TLS 1.3 under this service's TCP sockets. See p2ptls(1).\n[Service]\n",
+          out);
+    print_assignment(out, "LD_PRELOAD", what->library);
+    if (what->rules)
+        print_assignment(out, "P2PTLS_POLICY", what->rules);
+    if (what->config)
+        print_assignment(out, "P2PTLS_CONFIG", what->config);
+    if (fclose(out) == 0)
+        return text;
+    free(text);
+    (void)failed("out of memory");
+    return NULL;
+}

@@ -1,0 +1,263 @@
+/* p2ptls enable: a drop-in for a systemd service (systemd.unit(5)) that puts the library under it. It is shown first.
+ */
+#include "enable.h"
+#include "files.h"
+#include "folders.h"
+#include "options.h"
+#include "policy_view.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+struct plan {
+    const char *root;      /* --root: in front of /etc/systemd; "" is this system */
+    char unit[256];        /* NAME.service */
+    const char *rules;     /* NULL: the policy is in files */
+    char config[PATH_MAX]; /* -f, absolute; empty: none */
+    bool yes, force, remove;
+    char folder[PATH_MAX], path[PATH_MAX];
+};
+
+/* systemd.unit(5): letters, digits, and ":-_.\@". */
+static bool set_unit(struct plan *plan, const char *name)
+{
+    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789:-_.\\@";
+    const char *dot = strrchr(name, '.');
+    const bool typed = dot && strcmp(dot, ".service") == 0;
+    static const char *const others[] = {".socket", ".timer", ".target", ".mount", ".path", ".slice", ".scope", NULL};
+
+    for (size_t i = 0; dot && others[i]; i++)
+        if (strcmp(dot, others[i]) == 0) {
+            (void)usage_error("'%s' runs no program: name the service that goes with it", name);
+            return false;
+        }
+    if (!*name || *name == '.' || name[strspn(name, allowed)] ||
+        snprintf(plan->unit, sizeof plan->unit, "%s%s", name, typed ? "" : ".service") >= (int)sizeof plan->unit) {
+        (void)usage_error("'%s' is no name of a systemd unit", name);
+        return false;
+    }
+    return true;
+}
+
+static bool set_paths(struct plan *plan)
+{
+    if (snprintf(plan->folder, sizeof plan->folder, "%s/etc/systemd/system/%s.d", plan->root, plan->unit) <
+            (int)sizeof plan->folder &&
+        snprintf(plan->path, sizeof plan->path, "%s/p2ptls.conf", plan->folder) < (int)sizeof plan->path)
+        return true;
+    (void)failed("the path of --root is too long");
+    return false;
+}
+
+/* ---- is there such a unit? ------------------------------------------------------------------------------------ */
+
+/* of NAME@INSTANCE.service also NAME@.service */
+static bool is_in(const struct plan *plan, const char *folder)
+{
+    char path[2 * PATH_MAX];
+    const char *at = strchr(plan->unit, '@');
+
+    snprintf(path, sizeof path, "%s%s/%s", plan->root, folder, plan->unit);
+    if (access(path, F_OK) == 0)
+        return true;
+    if (!at)
+        return false;
+    snprintf(path, sizeof path, "%s%s/%.*s@.service", plan->root, folder, (int)(at - plan->unit), plan->unit);
+    return access(path, F_OK) == 0;
+}
+
+static void warn_of_absent_unit(const struct plan *plan)
+{
+    static const char *const folders[] = {"/etc/systemd/system",
+                                          "/run/systemd/system",
+                                          "/run/systemd/generator",
+                                          "/usr/local/lib/systemd/system",
+                                          "/usr/lib/systemd/system",
+                                          "/lib/systemd/system",
+                                          NULL};
+
+    for (size_t i = 0; folders[i]; i++)
+        if (is_in(plan, folders[i]))
+            return;
+    note("there is no unit %s (yet)", plan->unit);
+}
+
+/* ---- writing -------------------------------------------------------------------------------------------------- */
+
+static bool confirmed(const struct plan *plan)
+{
+    char answer[8] = "";
+
+    if (plan->yes)
+        return true;
+    if (!isatty(STDIN_FILENO)) {
+        (void)failed("nothing was written: --yes writes it");
+        return false;
+    }
+    fprintf(stderr, "%s %s? [y/N] ", plan->remove ? "Remove" : "Write", plan->path);
+    if (fgets(answer, sizeof answer, stdin) && (*answer == 'y' || *answer == 'Y'))
+        return true;
+    (void)failed("nothing was written");
+    return false;
+}
+
+static bool make_folder(const char *folder)
+{
+    const mode_t before = umask(022);
+    char path[PATH_MAX];
+    bool good = true;
+
+    snprintf(path, sizeof path, "%s", folder);
+    for (char *slash = path; good && (slash = strchr(slash + 1, '/'));) {
+        *slash = '\0';
+        good = mkdir(path, 0755) == 0 || errno == EEXIST;
+        *slash = '/';
+    }
+    good = good && (mkdir(path, 0755) == 0 || errno == EEXIST);
+    umask(before);
+    if (!good)
+        (void)failed("cannot make the folder %s: %s", folder, strerror(errno));
+    return good;
+}
+
+static void say_next(const struct plan *plan)
+{
+    if (!*plan->root)
+        printf("\n# then:\nsystemctl daemon-reload\nsystemctl restart %s\n", plan->unit);
+}
+
+/* A folder that was made for nothing does not stay. */
+static bool write_drop_in(const struct plan *plan, const char *text)
+{
+    const bool there = access(plan->folder, F_OK) == 0;
+
+    if (!make_folder(plan->folder))
+        return false;
+    if (file_write(plan->path, text, strlen(text), MODE_PUBLIC, plan->force))
+        return true;
+    if (!there)
+        rmdir(plan->folder);
+    return false;
+}
+
+static enum status enable(const struct plan *plan)
+{
+    const struct drop_in what = {
+        .library = library_path(), .rules = plan->rules, .config = *plan->config ? plan->config : NULL};
+    char *text = drop_in_text(&what);
+
+    if (!text)
+        return last_status();
+    warn_of_absent_unit(plan);
+    printf("# %s\n", plan->path);
+    fputs(text, stdout);
+    fflush(stdout);
+    const bool done = file_may_be_made(plan->path, plan->force) && confirmed(plan) && write_drop_in(plan, text);
+    free(text);
+    if (done)
+        say_next(plan);
+    return done ? STATUS_OK : last_status();
+}
+
+static enum status take_away(const struct plan *plan)
+{
+    if (access(plan->path, F_OK) != 0)
+        return failed("%s: %s", plan->path, strerror(errno));
+    if (!confirmed(plan))
+        return last_status();
+    if (unlink(plan->path) != 0)
+        return failed("cannot remove %s: %s", plan->path, strerror(errno));
+    rmdir(plan->folder); /* if nothing else is in it */
+    say_next(plan);
+    return STATUS_OK;
+}
+
+/* ---- the command line ----------------------------------------------------------------------------------------- */
+
+/* What the unit would stumble over. */
+static enum status check_policy(struct policy_request *request)
+{
+    static struct policy_view view;
+    const enum status status = policy_view_load(&view, request);
+
+    if (status == STATUS_OK && !view.policy)
+        (void)failed(
+            "no policy, nothing would be protected: add -r 'connect *:6379', -f FILE, or a file to /etc/p2ptls");
+    const bool good = status == STATUS_OK && view.policy;
+    policy_view_free(&view);
+    return status == STATUS_OK && !good ? STATUS_NO : status;
+}
+
+static enum status act(struct plan *plan, struct policy_request *request)
+{
+    char here[PATH_MAX] = "";
+
+    if (plan->remove)
+        return request->rules || request->config ? usage_error("--remove takes no policy") : take_away(plan);
+    if (request->config && request->config[0] != '/' && !getcwd(here, sizeof here))
+        return failed("cannot tell the current folder: %s", strerror(errno));
+    if (request->config && snprintf(plan->config, sizeof plan->config, "%s%s%s", here, *here ? "/" : "",
+                                    request->config) >= (int)sizeof plan->config)
+        return failed("the path of the policy is too long");
+    char *rules = request->rules ? strdup(request->rules) : NULL;
+    plan->rules = rules;
+    /* The caller's own environment and folders are not the unit's. */
+    unsetenv("P2PTLS_POLICY");
+    unsetenv("P2PTLS_CONFIG");
+    setenv("XDG_CONFIG_HOME", "/dev/null", 1);
+    enum status status = check_policy(request);
+    if (status == STATUS_OK)
+        status = enable(plan);
+    free(rules);
+    return status;
+}
+
+static enum status run(int argc, char **argv)
+{
+    static const struct option names[] = {
+        {"policy", required_argument, NULL, 'r'}, {"config", required_argument, NULL, 'f'},
+        {"root", required_argument, NULL, 'R'},   {"yes", no_argument, NULL, 'y'},
+        {"force", no_argument, NULL, 'F'},        {"remove", no_argument, NULL, 'x'},
+        {"help", no_argument, NULL, 'h'},         {0}};
+    struct policy_request request = {0};
+    static struct plan plan = {.root = ""};
+    enum status status = STATUS_OK;
+    bool good = true;
+    int letter;
+
+    while (good && (letter = next_option(argc, argv, ":r:f:yh", names, &status)) >= 0)
+        switch (letter) {
+        case 'R':
+            plan.root = strcmp(optarg, "/") == 0 ? "" : optarg;
+            break;
+        case 'y':
+            plan.yes = true;
+            break;
+        case 'F':
+            plan.force = true;
+            break;
+        case 'x':
+            plan.remove = true;
+            break;
+        case 'r':
+            good = policy_request_rule(&request, optarg);
+            break;
+        default:
+            good = policy_request_config(&request, optarg);
+        }
+    if (good && letter == OPTION_END)
+        status = check_arguments(argc, 1, 1) && set_unit(&plan, argv[optind]) && set_paths(&plan) ? act(&plan, &request)
+                                                                                                  : last_status();
+    else if (!good)
+        status = last_status();
+    policy_request_free(&request);
+    return status;
+}
+
+const struct command command_enable = {
+    "enable", run,
+    "Usage: p2ptls enable [-r|--policy RULE]... [-f|--config FILE] [--root DIR] [--yes] [--force] UNIT\n"
+    "       p2ptls enable --remove [--root DIR] [--yes] UNIT\n"};
