@@ -48,7 +48,7 @@ PROG_BIN  := $(patsubst tests/programs/%.c,$(BUILD)/tests/programs/%,$(wildcard 
 
 .PHONY: all lib tool programs units unit check check-long bench bench-quick bench-document bench-programs lint format valgrind fuzz fuzz-replay install clean
 all: lib tool
-tool: $(BUILD)/p2ptls-tool
+tool: $(BUILD)/p2ptls-tool $(BUILD)/p2ptls-status
 lib: $(BUILD)/libp2ptls.so $(BUILD)/libp2ptls-core.so
 programs: $(PROG_BIN)
 units: $(UNIT_BIN)
@@ -74,10 +74,18 @@ $(BUILD)/%.o: %.S
 	@mkdir -p $(@D)
 	$(CC) $(filter-out $(HELGRIND_FLAGS),$(ALL_CFLAGS)) -c -o $@ $<
 
+# p2ptls status, which shares nothing with the library but the layout of its table.
+STATUS_OBJ := $(call obj,$(wildcard tools/status/*.c))
+STATUS_PARTS := $(call obj,$(addprefix tools/status/,read.c processes.c columns.c layout.c text.c))
+$(BUILD)/p2ptls-status: $(STATUS_OBJ)
+	$(CC) -o $@ $(STATUS_OBJ) $(ALL_LDFLAGS) -ljansson -lncursesw -ltinfo
+
 # Unit tests link the objects of src/ directly: they see what the export maps hide.
+$(BUILD)/tests/unit/test_status $(BUILD)/tests/unit/test_status_view: UNIT_OBJ = $(STATUS_PARTS)
+$(BUILD)/tests/unit/test_status $(BUILD)/tests/unit/test_status_view: $(STATUS_PARTS)
 $(BUILD)/tests/unit/%: tests/unit/%.c $(CORE_OBJ) $(wildcard tests/unit/*.h)
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) $(GNUTLS_CFLAGS) -o $@ $< $(CORE_OBJ) $(ALL_LDFLAGS) -lcmocka $(GNUTLS_LIBS) -lpthread
+	$(CC) $(ALL_CFLAGS) $(GNUTLS_CFLAGS) -o $@ $< $(UNIT_OBJ) $(CORE_OBJ) $(ALL_LDFLAGS) -lcmocka $(GNUTLS_LIBS) -lpthread
 
 # Programs for the bats suites are plain, unmodified users of the sockets API.
 $(BUILD)/tests/programs/%: tests/programs/%.c $(wildcard tests/programs/*.h)
@@ -183,7 +191,7 @@ fuzz-replay: $(FUZZ_BIN)
 install: lib tool
 	install -d $(DESTDIR)$(LIBDIR) $(DESTDIR)$(LIBEXECDIR) $(DESTDIR)$(BINDIR) $(DESTDIR)$(DOCDIR) $(DESTDIR)$(INCDIR)
 	install -m 755 $(BUILD)/libp2ptls.so $(BUILD)/libp2ptls-core.so $(DESTDIR)$(LIBDIR)
-	install -m 755 $(BUILD)/p2ptls-tool $(DESTDIR)$(LIBEXECDIR)
+	install -m 755 $(BUILD)/p2ptls-tool $(BUILD)/p2ptls-status $(DESTDIR)$(LIBEXECDIR)
 	sed -e 's|^_libdir_from_bindir=[^ ]*|_libdir_from_bindir=$(shell realpath -m --relative-to=$(BINDIR) $(LIBDIR))|' \
 	  -e 's|^_libexecdir_from_bindir=[^ ]*|_libexecdir_from_bindir=$(shell realpath -m --relative-to=$(BINDIR) $(LIBEXECDIR))|' \
 	  tools/p2ptls > $(DESTDIR)$(BINDIR)/p2ptls

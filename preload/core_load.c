@@ -47,6 +47,12 @@ static void write_nonce(void *ctx, const uint8_t *entry)
 #define write_nonce NULL
 #endif
 
+static void forget_number(int fd)
+{
+    if (table_word(fd) == WORD_OURS)
+        table_set(fd, WORD_PLAIN);
+}
+
 static const struct core_api *open_core(void)
 {
     char path[4096];
@@ -56,7 +62,9 @@ static const struct core_api *open_core(void)
         .log = logsink_write,
         .log_threshold = logsink_level,
         .hide = hide_descriptor_number,
+        .forget = forget_number,
         .own = hidden_own,
+        .status = init_wants_status(),
         .resolver = &dane_resolver,
         .nonce_audit = write_nonce,
     };

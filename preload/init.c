@@ -128,6 +128,25 @@ static void tell_of_second_copy(void)
                   other, self.dli_fname);
 }
 
+static bool wants_status = true;
+
+/* Read at the start: programs change their environment later. */
+static void read_status_setting(void)
+{
+    const char *setting = secure_getenv("P2PTLS_STATUS");
+    if (!setting || !*setting || strcmp(setting, "on") == 0)
+        return;
+    wants_status = false;
+    if (strcmp(setting, "off") != 0)
+        log_event(LOG_LEVEL_WARN,
+                  "P2PTLS_STATUS: expected on or off, found %s: p2ptls status does not show this program", setting);
+}
+
+bool init_wants_status(void)
+{
+    return wants_status;
+}
+
 static bool wants_early_load(void)
 {
     const char *load = secure_getenv("P2PTLS_LOAD");
@@ -165,6 +184,7 @@ __attribute__((constructor)) static void init(void)
             log_event(LOG_LEVEL_ERROR, "this program was built by Go: it makes its system calls past libc, and nothing "
                                        "protects its connections");
         tell_of_second_copy();
+        read_status_setting();
         find_state_dir();
         memory_init();
         fork_init();

@@ -25,6 +25,7 @@
 
 struct sandbox forbidden;
 static struct sandbox before; /* to come back to if the filter is not installed */
+static bool installed_one;    /* a filter is in force */
 static bool connections;      /* there were some when the filter came */
 
 #define ANY 3 /* a descriptor, or an address: filters can say nothing sensible of it */
@@ -220,6 +221,16 @@ static void complain(const struct sock_fprog *filter)
         filter ? "seccomp filter" : "seccomp strict mode");
 }
 
+static void tell_core(const struct sandbox *s, bool inside)
+{
+    core->core_sandbox(&(struct core_sandbox){.io = io_transport_under(s),
+                                              .no_file_locks = s->control,
+                                              .no_robust = s->robust,
+                                              .no_files = s->files,
+                                              .no_registry = s->registry,
+                                              .inside = inside});
+}
+
 void sandbox_filter_begin(const struct sock_fprog *filter)
 {
     if (!policy || thread.in_vfork_child)
@@ -237,14 +248,15 @@ void sandbox_filter_begin(const struct sock_fprog *filter)
         helper_finish_orphans();
     helper_pause();
     dane_interrupt();
+    if (core && !next.no_sockets)
+        core->status_prepare();
     if (core)
         desc_each(get_ready, NULL);
     if (next.bare && connections)
         complain(filter);
     logsink_before_filter(next.look || next.self);
     if (core)
-        core->core_sandbox(
-            &(struct core_sandbox){io_transport_under(&next), next.control, next.robust, next.files, next.registry});
+        tell_core(&next, true);
     forbidden = next;
     errno = saved;
 }
@@ -272,9 +284,9 @@ void sandbox_filter_end(bool installed)
         forbidden = before;
         logsink_no_filter();
         if (core)
-            core->core_sandbox(&(struct core_sandbox){io_transport_under(&before), before.control, before.robust,
-                                                      before.files, before.registry});
+            tell_core(&before, installed_one);
     }
+    installed_one |= installed;
     if (forbidden.bare && core)
         desc_each(refuse_one, NULL);
     if (forbidden.receive)

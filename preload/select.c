@@ -174,7 +174,7 @@ struct desc *select_connection(int fd, const struct policy_rule *rule, bool conn
         errno = EMFILE;
         return NULL;
     }
-    struct conn_params params = {.rule = rule, .connected_side = connected_side};
+    struct conn_params params = {.rule = rule, .connected_side = connected_side, .cookie = socket_cookie(fd)};
     params.identity = core_identity_of(rule);
     if (!params.identity) {
         errno = core ? EKEYREJECTED : core_load_error;
@@ -199,7 +199,7 @@ struct desc *select_connection(int fd, const struct policy_rule *rule, bool conn
         atomic_store(&d->rcvlowat, low);
         if (low > 1)
             sys5(SYS_setsockopt, (long)fd, SOL_SOCKET, SO_RCVLOWAT, &one, (long)sizeof one);
-        d->cookie = socket_cookie(fd);
+        d->cookie = params.cookie;
         force_nodelay(fd, d);
         take_cork(fd, d);
         desc_pin_new(d);
@@ -238,7 +238,8 @@ struct desc *select_imported(int fd, const struct conn_passport *passport, enum 
     if (rule && rule->action == POLICY_DENY)
         return NULL;
     bool judged = rule && rule->action == POLICY_PROTECT;
-    struct conn_params params = {.rule = judged ? rule : &handed, .connected_side = connected};
+    struct conn_params params = {
+        .rule = judged ? rule : &handed, .connected_side = connected, .cookie = socket_cookie(fd)};
     memcpy(params.peer, passport->peer, sizeof params.peer);
     struct conn *conn = core->conn_import(&params, passport, arrival);
     if (!conn)

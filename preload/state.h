@@ -12,6 +12,7 @@ extern const struct core_api *core; /* NULL until core_load */
 
 /* init.c */
 void init_read_environment(void); /* the policy, from all its sources; ends the program if one is broken */
+bool init_wants_status(void);     /* P2PTLS_STATUS */
 const char *init_state_dir(void); /* of the per-user identity, NULL if there is no home */
 
 /* logsink.c */

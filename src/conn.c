@@ -39,6 +39,7 @@ bool conn_init(struct conn *c, const struct conn_params *params)
     c->connected_side = params->connected_side;
     memcpy(c->peer, params->peer, sizeof c->peer);
     c->peer[sizeof c->peer - 1] = 0;
+    c->cookie = params->cookie;
     c->tx_batch = 4 * RECORD_PLAIN_MAX;
     c->born_ms = conn_transport->now_ms();
     pthread_mutex_init(&c->hs_lock, NULL);
@@ -68,11 +69,13 @@ struct conn *conn_new(const struct conn_params *params)
     }
     c->slot->layout = SLOT_LAYOUT;
     atomic_store(&c->slot->state, SLOT_UNSTARTED);
+    conn_status_begin(c);
     return c;
 }
 
 void conn_free(struct conn *c)
 {
+    conn_status_end(c);
     conn_drop_private(c);
     record_cipher_free(c->rx_cipher);
     record_cipher_free(c->tx_cipher);
@@ -212,6 +215,7 @@ void conn_fork_child(struct conn *c)
 {
     pthread_mutex_init(&c->hs_lock, NULL);
     conn_drop_private(c);
+    conn_status_forked(c);
     await_heir(c);
     c->shut_wr_wanted = false;
     atomic_store(&c->rest_due, 0);
@@ -246,6 +250,7 @@ void conn_warm(struct conn *c)
 {
     if (conn_state(c) != RESULT_OK)
         return;
+    conn_status_late(c);
     warm_cipher(c, &c->slot->rx_lock, &c->rx_cipher, &c->slot->rx.keys);
     warm_cipher(c, &c->slot->tx_lock, &c->tx_cipher, &c->slot->tx.keys);
 }

@@ -51,6 +51,7 @@ struct conn_params {
     bool connected_side;       /* false: accepted */
     const char *dialled_name;  /* the name or address that the program dialled; NULL: accepted; copied */
     char peer[CONN_PEER_TEXT]; /* address and port, for logs and known peers */
+    uint64_t cookie;           /* SO_COOKIE, for `p2ptls status`; 0: not known */
 };
 
 /* A connection in state unstarted. NULL without memory. */

@@ -13,6 +13,7 @@ void conn_fail(struct conn *c, enum result reason, int error)
 {
     atomic_store(&c->slot->error, error ? error : result_errno(reason));
     set_state(c, SLOT_FAILED);
+    conn_status_tell(c, STATUS_FAILED);
     if (atomic_exchange(&c->slot->early_kept, 0))
         shared_wake(&c->slot->early_kept);
 }
@@ -131,6 +132,8 @@ static enum result install_keys(struct conn *c, const struct handshake_secrets *
         record_keys_init(&slot->tx.keys, s->suite, s->write, s->secret_len) != RESULT_OK)
         return RESULT_NOMEM;
     slot->is_client = s->is_client;
+    slot->resumed = s->resumed;
+    atomic_store(&slot->opened_ms, conn_transport->now_ms());
     atomic_store_explicit(&slot->peer_is_conventional, !s->peer_has_role, memory_order_relaxed);
     slot->exporter_len = s->secret_len;
     memcpy(slot->exporter, s->exporter, sizeof slot->exporter);
@@ -152,6 +155,7 @@ static enum result finish(struct conn *c, int fd)
     if (result == RESULT_OK) {
         log_open(c, &secrets);
         set_state(c, SLOT_OPEN);
+        conn_status_late(c);
     } else {
         conn_fail(c, result, 0);
     }

@@ -10,6 +10,7 @@
 #include "log.h"
 #include "record.h"
 #include "slot.h"
+#include "status.h"
 #include "tlsa.h"
 
 #include <errno.h>
@@ -40,6 +41,12 @@ struct conn {
     char peer[CONN_PEER_TEXT];
     char *dialled_name; /* dialled_here, if it fits */
     char dialled_here[64];
+    uint64_t cookie;
+
+    /* This process's line for `p2ptls status`, NULL: none; due: it is to be made, or does not yet tell of the open
+     * connection (conn_status.c). */
+    struct status_record *_Atomic status;
+    _Atomic uint32_t status_due;
 
     struct record_cipher *rx_cipher, *tx_cipher; /* guarded by the slot's locks */
     size_t tx_batch;                             /* what the kernel took lately: how much to seal at once */
@@ -126,6 +133,27 @@ enum result dane_begin(struct conn *c, char *why);
 enum result dane_ask(struct conn *c, char *why);
 void dane_drop(struct conn *c);
 int64_t dane_look_again_ms(const struct conn *c, int64_t now); /* INT64_MAX: nothing is looked up */
+
+/* conn_status.c. begin: a new connection. late: whenever it is due, from any thread. told: what the connection has
+ * become, if that is not STATUS_OPEN. */
+void conn_status_begin(struct conn *c);
+void conn_status_late(struct conn *c);
+void conn_status_tell(struct conn *c, enum status_state state);
+void conn_status_forked(struct conn *c);
+void conn_status_end(struct conn *c);
+
+/* Adds to the bytes that the program has read or written: a few instructions for each call of it, and no system call.
+ */
+static inline void conn_count_bytes(struct conn *c, bool in, size_t n)
+{
+    _Atomic uint64_t *all = in ? &c->slot->bytes_in : &c->slot->bytes_out;
+    const uint64_t sum = atomic_fetch_add_explicit(all, n, memory_order_relaxed) + n;
+    if (__builtin_expect(atomic_load_explicit(&c->status_due, memory_order_relaxed), 0))
+        conn_status_late(c);
+    struct status_record *r = atomic_load_explicit(&c->status, memory_order_acquire);
+    if (r)
+        atomic_store_explicit(in ? &r->bytes_in : &r->bytes_out, sum, memory_order_relaxed);
+}
 
 /* conn_close.c */
 void conn_show_end(struct conn *c, int fd);

@@ -48,6 +48,7 @@ struct conn *conn_import(const struct conn_params *params, const struct conn_pas
         chunk_drop(chunk, slot);
         return NULL;
     }
+    conn_status_begin(c);
     switch (arrival) {
     case CONN_BY_EXEC:
         holders_join(c->family, c->slot);

@@ -269,7 +269,7 @@ static enum result run_read(struct conn *c, int fd, struct reading *r, enum resu
     if (!r->got)
         return result;
     if (loop != rx_peek_loop)
-        atomic_fetch_add_explicit(&c->slot->bytes_in, r->got, memory_order_relaxed);
+        conn_count_bytes(c, true, r->got);
     return RESULT_OK;
 }
 

@@ -336,7 +336,7 @@ static enum result run_write(struct writing *w, const struct iovec *iov, int cou
     if (result == RESULT_IO && !*put)
         *error = rx_error_of_write(c, w->fd, *error, w->tx.closed);
     if (*put) {
-        atomic_fetch_add_explicit(&c->slot->bytes_out, *put, memory_order_relaxed);
+        conn_count_bytes(c, false, *put);
         return RESULT_OK;
     }
     return result;

@@ -127,6 +127,7 @@ void core_forked(bool in_child)
         chunk_reset_lock();
         holders_child();
         reflection_forked();
+        status_forked();
     }
     chunk_forked();
 }
@@ -138,6 +139,7 @@ void core_sandbox(const struct core_sandbox *sandbox)
     slotlock_sandbox(sandbox->no_robust);
     identity_source_freeze(sandbox->no_files);
     reflection_sandbox(sandbox->no_registry);
+    status_sandbox(sandbox->inside);
 }
 
 static const struct core_api api = {
@@ -157,6 +159,7 @@ __attribute__((visibility("default"))) const struct core_api *p2ptls_core_open(c
     holders_init(host->hide);
     hide_fd = host->hide;
     own_number = host->own;
+    status_init(&(struct status_host){host->status, host->hide, host->forget, host->own});
     log_set_sink(host->log, host->log_threshold);
 #ifdef P2PTLS_NONCE_AUDIT
     record_nonce_audit_sink(host->nonce_audit, NULL);

@@ -6,9 +6,10 @@
 #include "conn.h"
 #include "holders.h"
 #include "log.h"
+#include "status.h"
 #include "tlsa.h"
 
-#define CORE_ABI 2
+#define CORE_ABI 3
 
 /* Functions of src/ that the hooks may call. */
 #define CORE_CALLS(X)                                                                                                  \
@@ -17,6 +18,7 @@
     X(core_forked)                                                                                                     \
     X(core_prepare_fork)                                                                                               \
     X(core_sandbox)                                                                                                    \
+    X(status_prepare)                                                                                                  \
     X(conn_new)                                                                                                        \
     X(conn_free)                                                                                                       \
     X(conn_export)                                                                                                     \
@@ -90,6 +92,7 @@ struct core_sandbox {
     bool no_robust;     /* gettid and get_robust_list are out, but for the thread that calls this */
     bool no_files;      /* files cannot be opened or looked at */
     bool no_registry;   /* pread64, pwrite64 and what else reflection.h needs are out */
+    bool inside;        /* there is a filter */
 };
 void core_sandbox(const struct core_sandbox *sandbox);
 
@@ -105,7 +108,9 @@ struct core_host {
     log_sink log;
     enum log_level log_threshold;
     hide_descriptor hide;
+    void (*forget)(int fd);                               /* a hidden descriptor that was closed */
     void (*own)(_Atomic int *number);                     /* of a hidden descriptor: it is told there when it moves */
+    bool status;                                          /* keep a table of the live connections (status.h) */
     const struct tlsa_resolver *resolver;                 /* for dane=on */
     void (*nonce_audit)(void *ctx, const uint8_t *entry); /* builds with P2PTLS_NONCE_AUDIT: record.h; else NULL */
 };

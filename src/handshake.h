@@ -80,6 +80,7 @@ struct handshake_secrets {
     uint8_t read[RECORD_SECRET_MAX];      /* application traffic secret of the peer's direction */
     uint8_t write[RECORD_SECRET_MAX];     /* of ours */
     uint8_t exporter[RECORD_SECRET_MAX];  /* exporter_secret (RFC 8446 section 7.5) */
+    bool resumed;                         /* an earlier session was resumed */
     bool proven;                          /* the peer showed an identity, and it was accepted */
     char subject[HANDSHAKE_SUBJECT_MAX];  /* that identity, whole and printable, or empty: too long; "(unauthenticated)"
                                              if not proven */

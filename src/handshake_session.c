@@ -260,6 +260,7 @@ static enum result finish(struct handshake *hs)
 {
     hs->secrets.is_client = hs->phase == PHASE_CLIENT;
     hs->secrets.suite = suite_of(hs->session);
+    hs->secrets.resumed = gnutls_session_is_resumed(hs->session) != 0;
     const char *flaw = find_flaw(hs);
     uint8_t alert = ALERT_INTERNAL_ERROR;
     if (!flaw)

@@ -17,7 +17,7 @@ enum {
     /* The rest of one record that the kernel took a part of. */
     SLOT_TX_ROOM = 5 * 4096,
     SLOT_HOLDERS = 64,
-    SLOT_LAYOUT = 0x70320004, /* the last digits count changes of struct slot or of what they mean */
+    SLOT_LAYOUT = 0x70320005, /* the last digits count changes of struct slot or of what they mean */
     SLOT_SUBJECT = 1024,
     SLOT_NAME = 256,
 };
@@ -69,7 +69,9 @@ struct slot {
     _Atomic int64_t fork_until_ms;          /* while the two differ: until then a child counts as a holder */
     _Atomic uint32_t holders[SLOT_HOLDERS]; /* ids (holders.h); all 0 while one process alone has ever held it */
     _Atomic uint64_t bytes_in, bytes_out;
+    _Atomic int64_t opened_ms; /* CLOCK_MONOTONIC: when its handshake was over */
     uint8_t is_client;
+    uint8_t resumed;                      /* the handshake resumed an earlier session */
     _Atomic uint8_t peer_is_conventional; /* it may send tickets and KeyUpdates unasked */
     uint16_t exporter_len;
     uint8_t exporter[RECORD_SECRET_MAX];
