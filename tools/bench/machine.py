@@ -4,9 +4,7 @@ import os
 import re
 import subprocess
 
-PACKAGES = (
-    "libgnutls30 libssl3 redis-server nginx curl postgresql-15 stunnel4 spiped socat haproxy".split()
-)
+PACKAGES = "libgnutls30 libssl3 redis-server nginx curl postgresql-15 stunnel4 spiped socat haproxy".split()
 
 
 def read(path):
@@ -27,11 +25,15 @@ def describe():
         "processor": f"{model[1] if model else os.uname().machine}, {os.cpu_count()} of them"
         + (", with " + ", ".join(ciphers) if ciphers else ""),
         "memory": f"{int(memory[1]) / 2**20:.0f} GiB" if memory else "unknown",
-        "kernel": f"{os.uname().sysname} {os.uname().release}",
+        "kernel": f"{os.uname().sysname} {os.uname().release}, TCP with {congestion_control()}",
         "system": f"Debian {read('/etc/debian_version').strip()}",
         "load when it began": read("/proc/loadavg").split(" ")[0],
         "compared": ", ".join(versions()),
     }
+
+
+def congestion_control():
+    return read("/proc/sys/net/ipv4/tcp_congestion_control").strip() or "unknown congestion control"
 
 
 def versions():

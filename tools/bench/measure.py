@@ -34,6 +34,7 @@ class Measure:
     rounds = 5
     rounds_quick = 1
     columns = ()
+    note = ""  # below its table
     counted = None  # system calls are counted for each …; None: they are not counted
     counted_units = 1  # how many of these a count is made over
 
@@ -65,6 +66,9 @@ class Measure:
             raise Failed("nothing went over the recorded wire")
         if (MARKER in wire) != opened.contender.clear:
             raise Failed("what was sent is " + ("not " if opened.contender.clear else "") + "on the wire in clear")
+
+    def counts_calls_of(self, contender):
+        return contender.program is not None
 
     def serve(self, bench, opened):
         """Starts the server; its port."""

@@ -30,7 +30,7 @@ class Bulk(Transfer):
         self.counted_command = ("bulk", "--size", size, "--total", self.counted_units * MB)
 
     def variants(self, bench):
-        return super().variants(bench) + ([Aead(bench)] if self.size > 1024 else [])
+        return super().variants(bench) + [Aead(bench)]
 
     def open(self, bench, contender, scope):
         return super().open(bench, contender, scope) if contender.program else None
@@ -38,7 +38,7 @@ class Bulk(Transfer):
     def sample(self, bench, opened):
         total = bench.scaled(self.total)
         if opened is None:
-            said = json.loads(run([bench.program("aead"), str(total)]))
+            said = json.loads(run([bench.program("aead"), str(total), str(min(self.size, 16384))]))
             return {"cpu_s_per_gb": said["seal_s_per_gb"] + said["open_s_per_gb"]}
         words = ("bulk", "--size", self.size, "--total", total, "--warm-up", total // 10)
         said = self.gated(bench, opened, words)

@@ -93,7 +93,8 @@ def measure_table(results, measure):
         if key not in results.samples[measure.key]:
             cells = ["**failed**"] * len(measure.columns)
         rows.append((title, *cells))
-    return table(("", *(column.label for column in measure.columns)), rows)
+    note = f"\n{measure.note}\n" if measure.note else ""
+    return table(("", *(column.label for column in measure.columns)), rows) + note
 
 
 def cell(results, measure, contender, column):

@@ -112,7 +112,7 @@ class Run:
     def count_calls(self, measure, opened):
         calls = self.results.calls.setdefault(measure.key, {})
         for key, (contender, ready) in list(opened.items()):
-            if ready is None:
+            if not measure.counts_calls_of(contender):
                 continue
             self.progress.show(f"{contender.title}, counting system calls")
             with self.failing(measure, contender):
