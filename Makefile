@@ -9,6 +9,9 @@ LIBDIR    ?= $(PREFIX)/lib/p2ptls
 BINDIR    ?= $(PREFIX)/bin
 LIBEXECDIR ?= $(PREFIX)/libexec/p2ptls
 DOCDIR    ?= $(PREFIX)/share/doc/p2ptls
+MANDIR    ?= $(PREFIX)/share/man
+BASHCOMPDIR ?= $(PREFIX)/share/bash-completion/completions
+ZSHCOMPDIR ?= $(PREFIX)/share/zsh/site-functions
 INCDIR    ?= $(PREFIX)/include
 
 SANITIZE  ?=
@@ -189,7 +192,8 @@ fuzz-replay: $(FUZZ_BIN)
 
 # The launcher finds the libraries by their place relative to its own, so that a moved tree works.
 install: lib tool
-	install -d $(DESTDIR)$(LIBDIR) $(DESTDIR)$(LIBEXECDIR) $(DESTDIR)$(BINDIR) $(DESTDIR)$(DOCDIR) $(DESTDIR)$(INCDIR)
+	install -d $(DESTDIR)$(LIBDIR) $(DESTDIR)$(LIBEXECDIR) $(DESTDIR)$(BINDIR) $(DESTDIR)$(DOCDIR) $(DESTDIR)$(INCDIR) \
+	  $(DESTDIR)$(MANDIR)/man1 $(DESTDIR)$(MANDIR)/man5 $(DESTDIR)$(BASHCOMPDIR) $(DESTDIR)$(ZSHCOMPDIR)
 	install -m 755 $(BUILD)/libp2ptls.so $(BUILD)/libp2ptls-core.so $(DESTDIR)$(LIBDIR)
 	install -m 755 $(BUILD)/p2ptls-tool $(BUILD)/p2ptls-status $(DESTDIR)$(LIBEXECDIR)
 	sed -e 's|^_libdir_from_bindir=[^ ]*|_libdir_from_bindir=$(shell realpath -m --relative-to=$(BINDIR) $(LIBDIR))|' \
@@ -198,6 +202,10 @@ install: lib tool
 	chmod 755 $(DESTDIR)$(BINDIR)/p2ptls
 	install -m 644 preload/p2ptls.h $(DESTDIR)$(INCDIR)
 	install -m 755 tools/p2ptls-check $(DESTDIR)$(BINDIR)
+	install -m 644 $(wildcard tools/man/*.1) $(DESTDIR)$(MANDIR)/man1
+	install -m 644 $(wildcard tools/man/*.5) $(DESTDIR)$(MANDIR)/man5
+	install -m 644 tools/completion/p2ptls.bash $(DESTDIR)$(BASHCOMPDIR)/p2ptls
+	install -m 644 tools/completion/_p2ptls $(DESTDIR)$(ZSHCOMPDIR)
 	install -m 644 LICENSE $(wildcard *.md docs/*.md) $(DESTDIR)$(DOCDIR)
 
 clean:
