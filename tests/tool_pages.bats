@@ -27,10 +27,11 @@ sub_commands() {
 
 page() { mandoc -T ascii "$MAN/$1" | col -b; }
 
-# Each literal block of EXAMPLES that begins with a prompt, one after the other; blocks are separated by a NUL byte.
+# Each literal block and line of EXAMPLES, without prompts; each ends in a NUL byte.
 examples() { # PAGE
     awk '
         /^\.Sh/ { inside = $2 == "EXAMPLES" }
+        inside && sub(/^\.Dl /, "") { printf "%s\n%c", $0, 0; next }
         inside && /^\.Bd -literal/ { block = 1; next }
         /^\.Ed/ && block { block = 0; printf "%c", 0 }
         block && index($0, "$ ") == 1 { print substr($0, 3); next }
@@ -45,6 +46,8 @@ run_example() { # TEXT
     # shellcheck disable=SC2016 # for the inner shell
     PATH=$BATS_TEST_TMPDIR/bin:$PATH HOME=$BATS_TEST_TMPDIR/example in_etc unshare -n bash -e -c '
         ip link set lo up
+        mount -t tmpfs none /var/lib
+        mkdir -p /var/lib/prometheus/node-exporter
         await_listener() {
             local server=$! end=$((SECONDS + 60))
             until grep -q " 0A " /proc/net/tcp; do

@@ -50,8 +50,9 @@ _p2ptls_value() { # SUB-COMMAND OPTION WORD
     *,--root) mapfile -t COMPREPLY < <(compgen -d -- "$3") ;;
     *,--days | *,--hours | *,--until | *,--bytes | *,--name | *,--from | *,--policy) ;;
     gen*,-[dunb] | sign,-[du] | run,-r | check,-r | show,-r | doctor,-r | enable,-r) ;;
-    *,--key | *,--ca-key | *,--passphrase-file | *,--ca-passphrase-file | *,--config | *,--file | sign,--request | \
-        run,-f | check,-f | show,-f | doctor,-f | enable,-f | trust,-f | id,-i | status,-o | *,--output | gen*,-[kp] | sign,-[kpr])
+    *,--key | *,--ca-key | *,--passphrase-file | *,--ca-passphrase-file | *,--config | *,--file | *,--output | \
+        sign,--request | run,-f | check,-f | show,-f | doctor,-f | enable,-f | trust,-f | id,-i | status,-o | \
+        gen*,-[kp] | sign,-[kpr])
         mapfile -t COMPREPLY < <(compgen -f -- "$3") ;;
     *) return 1 ;;
     esac
@@ -62,8 +63,8 @@ _p2ptls() {
     local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} command=${COMP_WORDS[1]:-} words
     COMPREPLY=()
     if [ "$COMP_CWORD" -eq 1 ]; then
-        words='run check show genca sign gencert genkey genpsk id trust status doctor enable version help --help --version'
-        mapfile -t COMPREPLY < <(compgen -W "$words" -- "$word")
+        words='run check show genca sign gencert genkey genpsk id trust status doctor enable version help'
+        mapfile -t COMPREPLY < <(compgen -W "$words --help --version" -- "$word")
         return
     fi
     ! _p2ptls_value "$command" "$before" "$word" || return 0
@@ -76,7 +77,7 @@ _p2ptls() {
     run | doctor) mapfile -t COMPREPLY < <(compgen -c -- "$word") ;;
     enable) mapfile -t COMPREPLY < <(compgen -W "$(_p2ptls_units)" -- "$word") ;;
     status)
-        mapfile -t COMPREPLY < <(compgen -W "$(_p2ptls_columns =)" -- "$word")
+        mapfile -t COMPREPLY < <(compgen -W "$(_p2ptls_columns '=')" -- "$word")
         compopt -o nospace 2>/dev/null || : ;; # outside of a completion there is none
     gen* | sign) mapfile -t COMPREPLY < <(compgen -f -- "$word") ;;
     *) mapfile -t COMPREPLY < <(compgen -W "$(_p2ptls_actions "$command")" -- "$word") ;;
