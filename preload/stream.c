@@ -114,12 +114,28 @@ static int64_t shorter(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
+/* When a call that waits once more has to give up: by its own deadline or the socket's timeout. Asking for that costs a
+ * system call, and the first wait is most often the only one and the kernel's own: it is asked for the next. */
+static int64_t deadline_of_wait(const struct desc *d, int fd, bool in_part, const struct stream_signals *before,
+                                int64_t *began_ms, int64_t deadline_ms)
+{
+    if (deadline_ms < STREAM_NO_RESTART)
+        return deadline_ms;
+    bool first = !*began_ms;
+    if (first)
+        *began_ms = io_now_ms();
+    if (first && !in_part && deadline_ms == INT64_MAX && stream_waits_in_kernel(d, before))
+        return deadline_ms;
+    return shorter(stream_deadline_since(d, fd, SO_RCVTIMEO, *began_ms), deadline_ms);
+}
+
 /* deadline_ms: besides the socket's own timeout. */
 static ssize_t receive(struct desc *d, int fd, const struct iovec *iov, int count, int flags, int64_t deadline_ms)
 {
     struct vec v;
     size_t want = total_of(iov, count), done = 0, enough = at_least(d, want, flags);
     struct stream_signals before = stream_signals_now();
+    int64_t began_ms = 0;
     int saved = errno;
     vec_init(&v, iov, count);
     while (done < want) {
@@ -148,10 +164,11 @@ static ssize_t receive(struct desc *d, int fd, const struct iovec *iov, int coun
             wait_end(d, wait);
             break;
         }
-        if (deadline_ms >= STREAM_NO_RESTART)
-            deadline_ms = shorter(stream_deadline_of(d, fd, SO_RCVTIMEO), deadline_ms);
-        error = stream_wait_readable(d, fd, flags, stream_deadline_in_part(deadline_ms, in_part), &before);
-        keep_error(d, error, in_part);
+        if (error != EAGAIN || !(flags & MSG_DONTWAIT)) {
+            deadline_ms = deadline_of_wait(d, fd, in_part, &before, &began_ms, deadline_ms);
+            error = stream_wait_readable(d, fd, flags, stream_deadline_in_part(deadline_ms, in_part), &before);
+            keep_error(d, error, in_part);
+        }
         wait_end(d, wait);
         if (error > 0 && !done)
             return stream_special(error);

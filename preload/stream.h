@@ -70,6 +70,10 @@ void stream_note_modes(struct desc *d, int fd);
  * SA_RESTART interrupts waits with any other deadline; STREAM_NO_RESTART never comes. */
 #define STREAM_NO_RESTART (INT64_MAX / 2)
 int64_t stream_deadline_of(const struct desc *d, int fd, int option);
+/* The same of one that has begun then (io_now_ms). */
+int64_t stream_deadline_since(const struct desc *d, int fd, int option, int64_t began_ms);
+/* The first wait of a call that reads would be the kernel's own (stream_wait_readable), which obeys SO_RCVTIMEO. */
+bool stream_waits_in_kernel(const struct desc *d, const struct stream_signals *before);
 /* Nothing to read now. 0: look again. STREAM_ENDED: of a socket that is not connected the kernel says an end, for good.
  * Otherwise the errno for the program. */
 enum { STREAM_ENDED = -1 };

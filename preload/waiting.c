@@ -36,14 +36,25 @@ static int64_t timeout_of(int fd, int option)
     return (int64_t)t.tv_sec * 1000 + (t.tv_usec + 999) / 1000;
 }
 
-int64_t stream_deadline_of(const struct desc *d, int fd, int option)
+int64_t stream_deadline_since(const struct desc *d, int fd, int option, int64_t began_ms)
 {
     int64_t ms;
     if (forbidden.options)
         ms = option == SO_RCVTIMEO ? d->receive_ms : d->send_ms;
     else
         ms = timeout_of(fd, option);
-    return ms ? io_now_ms() + ms : INT64_MAX;
+    return ms ? began_ms + ms : INT64_MAX;
+}
+
+int64_t stream_deadline_of(const struct desc *d, int fd, int option)
+{
+    return stream_deadline_since(d, fd, option, io_now_ms());
+}
+
+bool stream_waits_in_kernel(const struct desc *d, const struct stream_signals *before)
+{
+    return core->conn_state(d->conn) == RESULT_OK && !forbidden.receive && !helper_absent() &&
+           thread.handlers == before->handlers;
 }
 
 void stream_note_modes(struct desc *d, int fd)

@@ -150,7 +150,8 @@ int conn_take_untold(struct conn *c);
 bool conn_end_refused(const struct conn *c, int error);
 
 /* Reads application data. Ends short of the buffers only when the kernel has no more.
- * RESULT_OK: *got > 0. RESULT_AGAIN, RESULT_EOF, or a failure with *error set. peek leaves the data in place. */
+ * RESULT_OK: *got > 0. RESULT_AGAIN, RESULT_EOF, or a failure with *error set. peek leaves the data in place. *error is
+ * EAGAIN with RESULT_AGAIN if the kernel has just said so: nobody who does not wait need ask it again. */
 MUST_USE enum result conn_read(struct conn *c, int fd, const struct iovec *iov, int count, bool peek, size_t *got,
                                int *error);
 

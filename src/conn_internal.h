@@ -50,6 +50,7 @@ struct conn {
 
     struct record_cipher *rx_cipher, *tx_cipher; /* guarded by the slot's locks */
     size_t tx_batch;                             /* what the kernel took lately: how much to seal at once */
+    bool tx_roomy;                               /* it took the last batch whole */
 
     /* Guarded by hs_lock, with the handshake itself. */
     pthread_mutex_t hs_lock;

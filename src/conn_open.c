@@ -38,7 +38,8 @@ enum result rx_receive(struct reading *r, uint8_t *to, size_t ask, size_t *n)
         return RESULT_OK;
     }
     r->drained = true;
-    if (k == -EAGAIN)
+    r->dry = k == -EAGAIN;
+    if (r->dry)
         return RESULT_AGAIN;
     if (k < 0)
         conn_note_untold(r->c, (int)-k);

@@ -266,6 +266,8 @@ static enum result run_read(struct conn *c, int fd, struct reading *r, enum resu
     *got = r->got;
     *error = r->rx.error;
     note_size(c, r);
+    if (result == RESULT_AGAIN && r->dry)
+        *error = EAGAIN;
     if (!r->got)
         return result;
     if (loop != rx_peek_loop)

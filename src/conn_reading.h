@@ -25,6 +25,7 @@ struct reading {
     uint8_t *scratch;
     unsigned barren; /* records in a row without content */
     bool drained;    /* the kernel gave less than it was asked for: it had no more */
+    bool dry;        /* and this it has said itself (EAGAIN): no end of the stream was behind it either */
 };
 
 /* conn_open.c */

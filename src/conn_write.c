@@ -236,6 +236,7 @@ static enum result write_batch(struct writing *w, const struct iovec *iov, int c
         n++;
     }
     enum result result = send_sealed(w, sealed, n, content);
+    w->c->tx_roomy = result == RESULT_OK && *content == done && !w->tx.rest_len;
     /* Seal no more ahead than the kernel takes: what it refuses was work for nothing. */
     if (result == RESULT_OK && *content == done)
         w->c->tx_batch = w->c->tx_batch * 2 < BATCH_MAX ? w->c->tx_batch * 2 : BATCH_MAX;
@@ -284,6 +285,14 @@ static enum result write_closed(struct writing *w)
     return RESULT_IO;
 }
 
+/* Need not be asked before a record is sealed for it: where the kernel has taken the last batch whole, it seldom takes
+ * nothing of another record, which was then sealed for nothing. Asking costs a system call for each write. What a
+ * source gives must not be sealed for nothing, and a transport under a sandbox asks by itself. */
+static bool likely_writable(const struct writing *w, size_t left)
+{
+    return w->c->tx_roomy && left <= RECORD_PLAIN_MAX && !w->source && !conn_transport->send_max;
+}
+
 static enum result write_loop(struct writing *w, const struct iovec *iov, int count, size_t want, bool roomy,
                               size_t *put)
 {
@@ -293,7 +302,7 @@ static enum result write_loop(struct writing *w, const struct iovec *iov, int co
         return write_closed(w);
     enum result result = flush_rest(w);
     while (result == RESULT_OK && *put < want) {
-        if (!roomy && !conn_transport->writable(w->fd))
+        if (!roomy && !likely_writable(w, want - *put) && !conn_transport->writable(w->fd))
             return RESULT_AGAIN;
         result = update_keys_if_due(w);
         size_t content = 0;

@@ -4,6 +4,7 @@
 #include "bytes.h"
 #include "record_internal.h"
 
+#include <endian.h>
 #include <stdlib.h>
 
 enum { NONCE_BYTES = 12, TYPE_BYTE = 1 };
@@ -81,9 +82,11 @@ void record_cipher_free(struct record_cipher *c)
 /* Section 5.3: the iv, with the sequence number over its last eight bytes. */
 static void build_nonce(uint8_t nonce[NONCE_BYTES], const struct record_keys *k, uint64_t seq)
 {
+    uint64_t low;
     memcpy(nonce, k->iv, NONCE_BYTES);
-    for (int i = 0; i < 8; i++)
-        nonce[NONCE_BYTES - 1 - i] ^= (uint8_t)(seq >> (8 * i));
+    memcpy(&low, nonce + NONCE_BYTES - sizeof low, sizeof low);
+    low ^= htobe64(seq);
+    memcpy(nonce + NONCE_BYTES - sizeof low, &low, sizeof low);
 }
 
 static bool type_is_inner(unsigned type)

@@ -79,7 +79,6 @@ static void each(int calls, void (*write_half)(size_t), void (*read_half)(size_t
         write_half(len);
         await();
         read_half(len);
-        progress();
     }
 }
 
@@ -120,9 +119,10 @@ __attribute__((noinline, noclone)) static void part_ends(const char *name)
     fflush(stdout);
 }
 
+/* Without the watchdog: valgrind does not take the mask that a handler leaves, by which signals are put off inside the
+ * library, and would deliver its signal over and over. */
 int main(void)
 {
-    watchdog_start();
     tcp_pair(end);
     set_option(end[0], IPPROTO_TCP, TCP_NODELAY, 1);
     set_option(end[1], IPPROTO_TCP, TCP_NODELAY, 1);
