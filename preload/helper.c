@@ -230,6 +230,8 @@ static void *helper_main(void *arg)
         atomic_store(&asleep, false);
         atomic_store(&inbox_waiting, false);
     }
+    if (most >= MANY_HANDSHAKES)
+        core->core_quiet();
     library_leave();
     give_back_memory(most);
     return NULL;

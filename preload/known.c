@@ -268,10 +268,14 @@ static int get_value(struct desc *d, int name, void *value, socklen_t *len)
     }
     if (name == P2PTLS_EXPORTER)
         return export_value(d, value, len);
-    if (name != P2PTLS_PEER && name != P2PTLS_ROLE && name != P2PTLS_CIPHER)
+    if (name != P2PTLS_PEER && name != P2PTLS_ROLE && name != P2PTLS_CIPHER && name != P2PTLS_RESUMED)
         return fail(ENOPROTOOPT);
     if (!core->conn_about(d->conn, &about))
         return fail(ENOTCONN);
+    if (name == P2PTLS_RESUMED) {
+        int resumed = about.resumed;
+        return give(&resumed, sizeof resumed, value, len);
+    }
     if (name == P2PTLS_PEER && !about.subject[0])
         return fail(ERANGE); /* longer than a slot keeps */
     return give_text(name == P2PTLS_PEER     ? about.subject

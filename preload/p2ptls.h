@@ -57,4 +57,8 @@
 #define P2PTLS_EXPORTER_LABEL 6
 #define P2PTLS_EXPORTER 7
 
+/* Get, an int; ENOTCONN before P2PTLS_STATE is 2: 1 if the connection was resumed by a session ticket
+ * (docs/PROTOCOL.md, "Resumption"), else 0. What PEER says was checked either way. */
+#define P2PTLS_RESUMED 8
+
 #endif

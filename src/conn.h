@@ -102,6 +102,7 @@ enum { CONN_SUBJECT = 1024, CONN_NAME = 256 };
 struct conn_about {
     bool is_client;              /* this side's TLS role */
     const char *suite;           /* record_suite_name */
+    bool resumed;                /* by a session ticket, with the same proof */
     bool proven;                 /* the peer showed an identity, and it was accepted */
     char subject[CONN_SUBJECT];  /* that identity, or "(unauthenticated)"; empty: too long */
     char alpn[CONN_NAME];        /* the agreed application protocol, or empty */

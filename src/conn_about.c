@@ -9,6 +9,7 @@ bool conn_about(struct conn *c, struct conn_about *about)
     about->is_client = c->slot->is_client != 0;
     memcpy(about->subject, c->slot->subject, sizeof about->subject);
     about->subject[sizeof about->subject - 1] = 0;
+    about->resumed = c->slot->resumed != 0;
     about->proven = c->slot->proven != 0;
     memcpy(about->alpn, c->slot->alpn, sizeof about->alpn);
     about->alpn[sizeof about->alpn - 1] = 0;

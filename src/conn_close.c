@@ -185,6 +185,7 @@ bool conn_leave(struct conn *c, int fd, bool abort)
     bool last = holders_leave(c->family, c->slot, conn_transport->now_ms());
     atomic_store(&c->left_ms, conn_transport->now_ms());
     atomic_store(&c->left, 1);
+    conn_ticket_drop(c);
     atomic_store(&c->alone, last);
     conn_status_tell(c, STATUS_CLOSING);
     if (abort && atomic_load(&c->slot->state) == SLOT_HANDSHAKE && owns_handshake(c))

@@ -77,6 +77,9 @@ static enum result make_handshake(struct conn *c, int fd)
         .server_ciphers = c->rule->server_ciphers,
         .client_groups = c->rule->client_groups,
         .server_groups = c->rule->server_groups,
+        .resume = c->rule->resume && !c->rule->revalidate_always,
+        .service = c->rule,
+        .peer = c->peer,
     };
     if (identity_uses_psk(c->identity)) {
         config.reflection = reflection_shared();
@@ -119,10 +122,11 @@ enum result conn_start(struct conn *c, int fd)
 
 static void log_open(const struct conn *c, const struct handshake_secrets *s)
 {
-    log_event(LOG_LEVEL_INFO, "%s %s as %s, %s, peer \"%.400s\"%s%s%s%s",
+    log_event(LOG_LEVEL_INFO, "%s %s as %s, %s, peer \"%.400s\"%s%s%s%s%s",
               c->connected_side ? "connected to" : "accepted from", c->peer, s->is_client ? "client" : "server",
               record_suite_name(s->suite), s->subject[0] ? s->subject : "(a long subject)",
-              s->alpn[0] ? ", protocol " : "", s->alpn, s->server_name[0] ? ", dialled " : "", s->server_name);
+              s->alpn[0] ? ", protocol " : "", s->alpn, s->server_name[0] ? ", dialled " : "", s->server_name,
+              s->resumed ? ", resumed" : "");
 }
 
 static enum result install_keys(struct conn *c, const struct handshake_secrets *s)
@@ -154,6 +158,7 @@ static enum result finish(struct conn *c, int fd)
     enum result result = install_keys(c, &secrets);
     if (result == RESULT_OK) {
         log_open(c, &secrets);
+        conn_ticket_begin(c);
         set_state(c, SLOT_OPEN);
         conn_status_late(c);
     } else {
@@ -403,4 +408,5 @@ void conn_drop_private(struct conn *c)
 {
     drop_handshake(c);
     drop_early(c);
+    conn_ticket_drop(c);
 }

@@ -11,6 +11,7 @@
 #include "record.h"
 #include "slot.h"
 #include "status.h"
+#include "tickets.h"
 #include "tlsa.h"
 
 #include <errno.h>
@@ -51,6 +52,9 @@ struct conn {
     struct record_cipher *rx_cipher, *tx_cipher; /* guarded by the slot's locks */
     size_t tx_batch;                             /* what the kernel took lately: how much to seal at once */
     bool tx_roomy;                               /* it took the last batch whole */
+
+    _Atomic uint64_t ticket_due; /* server: tickets_due_take; taken under the sending lock; 0: none */
+    _Atomic uint64_t awaited;    /* client: tickets_arrived; 0: no ticket comes any more */
 
     /* Guarded by hs_lock, with the handshake itself. */
     pthread_mutex_t hs_lock;
@@ -127,6 +131,14 @@ void conn_fail(struct conn *c, enum result reason, int error);
 uint16_t conn_port_of(const char *peer); /* of ADDRESS:PORT; 0 where the embedder could not tell */
 void conn_time_out(struct conn *c, int fd);
 void conn_drop_private(struct conn *c); /* handshake and early writes; hs_lock held, or nobody else is there */
+
+/* conn_ticket.c */
+void conn_ticket_begin(struct conn *c);
+struct ticket_message *conn_ticket_take(struct conn *c); /* NULL: none */
+void conn_ticket_done(struct conn *c, struct ticket_message *m, enum result result);
+void conn_ticket_drop(struct conn *c); /* none goes out, and none is awaited any more */
+void conn_ticket_await_no_more(struct conn *c);
+void conn_ticket_came(struct conn *c, const struct record_keys *keys, const uint8_t *message, size_t len);
 
 /* conn_dane.c; hs_lock held. begin: RESULT_OK, also where there is nothing to look up. ask: RESULT_AGAIN while it is
  * under way. Both: a refusal with the reason in why. */

@@ -116,6 +116,7 @@ static enum result on_handshake(struct reading *r, const uint8_t *body, size_t l
         }
         if (head[0] != 4 || !atomic_load(&r->c->slot->state) || !r->c->slot->is_client)
             return rx_violation(r, "unexpected post-handshake message", 10);
+        conn_ticket_came(r->c, &r->rx.keys, head, 4 + be24(head + 1));
     }
     return RESULT_OK;
 }

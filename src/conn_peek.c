@@ -40,7 +40,9 @@ enum result rx_peek_loop(struct reading *r)
     enum result result = RESULT_OK;
     while (!r->rx.plain_len && r->rx.end == RX_LIVE && result == RESULT_OK) {
         rx_take_tail(r);
-        result = rx_read_into_slot(r);
+        result = rx_take_ticket(r);
+        if (result == RESULT_OK && r->rx.end == RX_LIVE)
+            result = rx_read_into_slot(r);
     }
     while (result == RESULT_OK && r->rx.plain_len && r->rx.plain_len < r->want && r->rx.end == RX_LIVE)
         result = peek_more(r);

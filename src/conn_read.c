@@ -191,6 +191,8 @@ static enum result read_loop(struct reading *r)
             return RESULT_IO;
         if (r->drained)
             return RESULT_AGAIN;
+        if (r->want - r->got < DIRECT_MIN && rx_take_ticket(r) != RESULT_OK)
+            return RESULT_IO;
         bool split = must_split(r);
         enum result result = split ? rx_read_into_slot(r) : read_records(r);
         if (result != RESULT_OK)
@@ -270,6 +272,9 @@ static enum result run_read(struct conn *c, int fd, struct reading *r, enum resu
         *error = EAGAIN;
     if (!r->got)
         return result;
+    if (atomic_load_explicit(&c->awaited, memory_order_relaxed) &&
+        !atomic_load_explicit(&c->slot->peer_is_conventional, memory_order_relaxed))
+        conn_ticket_await_no_more(c); /* it comes in front of the first data, or not at all */
     if (loop != rx_peek_loop)
         conn_count_bytes(c, true, r->got);
     return RESULT_OK;

@@ -45,6 +45,10 @@ enum result rx_run(struct conn *c, int fd, struct reading *r, enum result (*loop
  * content was all read, or that had none. */
 void rx_take_tail(struct reading *r);
 
+/* conn_ticket.c. Takes a ticket that is awaited, and whole in the kernel, past the slot. RESULT_OK also where there is
+ * none. */
+enum result rx_take_ticket(struct reading *r);
+
 /* conn_read.c */
 
 /* Opens the next record into the slot, all but its last byte taken from the kernel. */

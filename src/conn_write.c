@@ -221,6 +221,9 @@ static enum result write_batch(struct writing *w, const struct iovec *iov, int c
     size_t n = 0, at = 0, done = 0;
     if (!ready_to_seal(w))
         return RESULT_IO;
+    struct ticket_message *t = to_update > 1 ? conn_ticket_take(w->c) : NULL;
+    if (t && seal_one(w, &sealed[0], seq, RECORD_HANDSHAKE, t->bytes, t->len, &at))
+        n = 1; /* in front of the data, and with it */
     while (done < limit && n < SCRATCH_RECORDS && n < to_update) {
         size_t len = limit - done < RECORD_PLAIN_MAX ? limit - done : RECORD_PLAIN_MAX;
         const uint8_t *body;
@@ -231,11 +234,12 @@ static enum result write_batch(struct writing *w, const struct iovec *iov, int c
             body = w->scratch + at + RECORD_HEADER;
         }
         if (!seal_one(w, &sealed[n], w->tx.keys.seq + n, RECORD_APPLICATION_DATA, body, len, &at))
-            return RESULT_IO;
+            break;
         done += len;
         n++;
     }
-    enum result result = send_sealed(w, sealed, n, content);
+    enum result result = w->tx.error ? RESULT_IO : send_sealed(w, sealed, n, content);
+    conn_ticket_done(w->c, t, result);
     w->c->tx_roomy = result == RESULT_OK && *content == done && !w->tx.rest_len;
     /* Seal no more ahead than the kernel takes: what it refuses was work for nothing. */
     if (result == RESULT_OK && *content == done)

@@ -2,6 +2,7 @@
 
 #include "chunk.h"
 #include "slotlock.h"
+#include "tickets.h"
 
 #include <gnutls/gnutls.h>
 #include <pthread.h>
@@ -119,6 +120,7 @@ void core_prepare_fork(void)
 
 void core_forked(bool in_child)
 {
+    tickets_forked(in_child);
     if (in_child) {
         pthread_mutex_init(&sources_lock, NULL);
         for (struct known_source *k = sources; k; k = k->next)
@@ -130,6 +132,11 @@ void core_forked(bool in_child)
         status_forked();
     }
     chunk_forked();
+}
+
+void core_quiet(void)
+{
+    tickets_await_none();
 }
 
 void core_sandbox(const struct core_sandbox *sandbox)

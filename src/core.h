@@ -17,6 +17,7 @@
     X(identity_unref)                                                                                                  \
     X(core_forked)                                                                                                     \
     X(core_prepare_fork)                                                                                               \
+    X(core_quiet)                                                                                                      \
     X(core_sandbox)                                                                                                    \
     X(status_prepare)                                                                                                  \
     X(conn_new)                                                                                                        \
@@ -84,6 +85,9 @@ MUST_USE enum result core_identity(const struct policy_rule *rule, const char *s
 /* Around fork(2), once for the process (conn_*_fork: for each connection). core_forked: in_child or in the parent. */
 void core_prepare_fork(void);
 void core_forked(bool in_child);
+
+/* Many handshakes are over, and nothing has happened since: lets go of what can be done without. */
+void core_quiet(void);
 
 /* What a seccomp filter leaves to this process. */
 struct core_sandbox {

@@ -76,7 +76,9 @@ static enum result start(struct handshake *hs, const struct handshake_config *co
         snprintf(hs->why, sizeof hs->why, "no memory for a handshake");
         return RESULT_NOMEM;
     }
-    enum result result = role_draw(hs->effective, config->prefer, random, &hs->own);
+    handshake_resume_start(hs, config);
+    /* Nothing is given away by it: the ticket is in the same hello. */
+    enum result result = role_draw(hs->effective, hs->offer ? PREFER_CLIENT : config->prefer, random, &hs->own);
     if (result != RESULT_OK) {
         snprintf(hs->why, sizeof hs->why, "%s",
                  result == RESULT_CONFIG ? why_no_role(config) : "the source of randomness failed");
@@ -114,6 +116,7 @@ void handshake_free(struct handshake *hs)
     if (!hs)
         return;
     handshake_reflection_forget(hs);
+    handshake_resume_free(hs);
     handshake_session_drop(hs);
     identity_unref(hs->identity);
     hello_free(&hs->first);

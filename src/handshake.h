@@ -12,6 +12,7 @@
 #include "reflection.h"
 #include "result.h"
 #include "role.h"
+#include "tickets.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -38,6 +39,9 @@ struct handshake_config {
     struct reflection *reflection; /* with a pre-shared key; NULL: reflections are not looked for */
     struct reflection_ends ends;   /* of this connection, for that */
     uint32_t lifetime_ms;          /* until when it is sure to be over */
+    bool resume;                   /* tickets may be offered (by a side that connected) and issued (by the other) */
+    const void *service;           /* stands for the rule, in tickets: it does not change while the process lives */
+    const char *peer;              /* of a side that connected: ADDRESS:PORT, where tickets are good; may be NULL */
 };
 
 struct handshake; /* about 20 KiB while it lives; one thread at a time */
@@ -80,8 +84,8 @@ struct handshake_secrets {
     uint8_t read[RECORD_SECRET_MAX];      /* application traffic secret of the peer's direction */
     uint8_t write[RECORD_SECRET_MAX];     /* of ours */
     uint8_t exporter[RECORD_SECRET_MAX];  /* exporter_secret (RFC 8446 section 7.5) */
-    bool resumed;                         /* an earlier session was resumed */
     bool proven;                          /* the peer showed an identity, and it was accepted */
+    bool resumed;                         /* by a ticket; all else is as in a full handshake */
     char subject[HANDSHAKE_SUBJECT_MAX];  /* that identity, whole and printable, or empty: too long; "(unauthenticated)"
                                              if not proven */
     char alpn[HANDSHAKE_NAME_MAX];        /* the agreed application protocol; empty: none was asked for here */
@@ -91,6 +95,13 @@ struct handshake_secrets {
 
 /* After RESULT_OK. The caller wipes *out. */
 void handshake_take_secrets(struct handshake *hs, struct handshake_secrets *out);
+
+/* After RESULT_OK, of the server: the NewSessionTicket message (RFC 8446 section 4.6.1) that is to go out in front of
+ * application data; NULL: none. The caller frees it. */
+struct ticket_message *handshake_take_ticket(struct handshake *hs);
+/* Of the client: the number by which it waits for its ticket (tickets_arrived), or 0: none can come. Who takes it has
+ * to end the waiting. */
+uint64_t handshake_take_awaited(struct handshake *hs);
 
 /* What an alert of the peer means, in words, and which result it is. id: of this side, or NULL; own_was_shown: what
  * this side shows may have reached the peer. Also for alerts that come after the handshake: a server is the last to

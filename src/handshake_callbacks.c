@@ -107,6 +107,8 @@ void handshake_expectation(const struct handshake *hs, struct identity_expectati
         .peer_patterns = hs->peer_patterns,
         .tlsa = hs->tlsa,
     };
+    if (hs->session)
+        handshake_resume_remember(hs, expect);
 }
 
 static int judge_identity(struct handshake *hs, gnutls_session_t session)
@@ -134,8 +136,11 @@ static int verify_certificate(gnutls_session_t session)
 
     if (auth == AUTH_INSECURE_NONE && !identity_uses_psk(hs->identity))
         return 0;
-    if (auth == AUTH_REQUEST && hs->phase == PHASE_SERVER && !identity_peer_shows(hs->identity, session))
+    if (auth == AUTH_REQUEST && hs->phase == PHASE_SERVER && !handshake_peer_shows(hs))
         return 0;
+    if (!hs->peer_signed && !handshake_resumed(hs))
+        return leave_verdict(hs, RESULT_IDENTITY, ALERT_CERTIFICATE_REQUIRED, GNUTLS_E_CERTIFICATE_ERROR,
+                             "the remote side has not proven that it holds its key");
     return judge_identity(hs, session);
 }
 
@@ -155,6 +160,9 @@ static int before_finished(struct handshake *hs, gnutls_session_t session)
         if (why)
             return leave_verdict(hs, RESULT_PROTOCOL, alert, GNUTLS_E_NO_APPLICATION_PROTOCOL, why);
     }
+    /* In a resumed session no certificate comes, and GnuTLS asks nobody about the one of before. */
+    if (!hs->verified && !identity_uses_psk(hs->identity) && handshake_resumed(hs))
+        return verify_certificate(session);
     if (!hs->verified && identity_uses_psk(hs->identity))
         return judge_identity(hs, session);
     return 0;
@@ -182,8 +190,12 @@ static int on_message(gnutls_session_t session, unsigned type, unsigned when, un
     (void)message;
     if (type == GNUTLS_HANDSHAKE_SERVER_HELLO)
         hs->encrypted = true;
-    if (type == GNUTLS_HANDSHAKE_CERTIFICATE_VERIFY && incoming)
+    if (type == GNUTLS_HANDSHAKE_CERTIFICATE_PKT || type == GNUTLS_HANDSHAKE_CERTIFICATE_REQUEST)
+        hs->certificate_passed = true;
+    if (type == GNUTLS_HANDSHAKE_CERTIFICATE_VERIFY && incoming) {
+        hs->peer_signed = true; /* if the signature is good, without which the handshake does not go on */
         return screen(hs, session);
+    }
     if (type == GNUTLS_HANDSHAKE_FINISHED && incoming)
         return before_finished(hs, session);
     return 0;

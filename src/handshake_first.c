@@ -37,6 +37,7 @@ static enum result become_client(struct handshake *hs)
 static void drop_own_hello(struct handshake *hs)
 {
     handshake_session_drop(hs);
+    handshake_resume_dropped(hs);
     handshake_reflection_forget(hs);
     hs->echo_due = hs->hello_left;
     if (!hs->hello_left)

@@ -67,6 +67,20 @@ struct handshake {
     bool echo_seen;     /* client: the server's echo fits the discarded hello */
     uint8_t expected_echo[ECHO_BYTES];
 
+    /* Resumption (handshake_resume.c) */
+    bool resumes; /* allowed here */
+    const void *service;
+    bool wants_ticket; /* client */
+    struct ticket_place place;
+    struct ticket *offer; /* client: taken out of the store, and used up whatever happens */
+    bool offered;         /* it is in the hello */
+    bool issues;          /* server: the session has a key for tickets */
+    uint64_t generation;  /* of that key */
+    uint64_t awaited;     /* tickets_await */
+    struct ticket_message *ticket;
+    bool certificate_passed; /* a Certificate or a request for one, either way: the session does not rest on a ticket */
+    bool peer_signed;        /* a CertificateVerify of the peer came in this handshake */
+
     gnutls_session_t session;
     bool encrypted; /* ServerHello was passed: handshake records are protected from here on */
     bool verified;  /* an identity was shown, and accepted */
@@ -100,6 +114,21 @@ MUST_USE enum result handshake_session_hello(struct handshake *hs);
 /* Lets the session read these whole records and go on: RESULT_AGAIN, RESULT_OK when finished; another result came
  * through handshake_fail already. */
 MUST_USE enum result handshake_session_drive(struct handshake *hs, const uint8_t *records, size_t len);
+
+/* handshake_resume.c. start: takes a ticket, if there is one, before the value is drawn; set: puts it, or the key for
+ * tickets, on a session that is being made. */
+void handshake_resume_start(struct handshake *hs, const struct handshake_config *config);
+void handshake_resume_set(struct handshake *hs, gnutls_session_t session, bool server);
+/* Was the session resumed, with a key exchange of its own? */
+bool handshake_resumed(const struct handshake *hs);
+/* Did the peer show something that it proved in this handshake, or in the one that is resumed? */
+bool handshake_peer_shows(const struct handshake *hs);
+/* As client, before GnuTLS tells of it: what the server had shown. */
+void handshake_resume_remember(const struct handshake *hs, struct identity_expectation *expect);
+const char *handshake_resume_flaw(const struct handshake *hs); /* NULL: none */
+void handshake_resume_finish(struct handshake *hs);            /* may take the session away */
+void handshake_resume_dropped(struct handshake *hs);           /* the own hello is, and its ticket with it */
+void handshake_resume_free(struct handshake *hs);
 
 /* handshake_names.c: SNI and ALPN (docs/PROTOCOL.md, "Names"). */
 MUST_USE enum result handshake_names_check(struct handshake *hs); /* can the list be sent? RESULT_CONFIG: hs->why */

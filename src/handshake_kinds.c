@@ -37,26 +37,33 @@ static const char *say(uint8_t *alert, uint8_t which, const char *why)
     return why;
 }
 
-/* Of conventional clients a pre_shared_key may be a ticket, which says nothing. */
+/* Is there an identity of age 0? Tickets have an age that is added to a random number (RFC 8446 section 4.2.11), and
+ * say nothing. */
 static bool offers_psk(const struct hello *h)
 {
-    struct cursor body;
+    struct cursor body, list, name;
+    const uint8_t *age;
+    static const uint8_t none[4];
 
-    return h->has_role && hello_extension(h, PRE_SHARED_KEY, &body);
+    if (!hello_extension(h, PRE_SHARED_KEY, &body) || !cursor_vec16(&body, &list))
+        return false;
+    while (cursor_vec16(&list, &name) && cursor_take(&list, sizeof none, &age))
+        if (memcmp(age, none, sizeof none) == 0)
+            return true;
+    return false;
 }
 
 static const char *find_lone_psk(const struct handshake *hs)
 {
-    struct cursor body;
-
     if (identity_uses_psk(hs->identity))
-        return hello_extension(&hs->first, PRE_SHARED_KEY, &body)
+        return offers_psk(&hs->first)
                    ? NULL
                    : "the peer offers no pre-shared key, and this side has nothing else (psk=): use one kind of "
                      "credential on both sides";
-    return offers_psk(&hs->first) ? "the peer has a pre-shared key (psk=), and this side has none: use one kind of "
-                                    "credential on both sides"
-                                  : NULL;
+    return hs->first.has_role && offers_psk(&hs->first)
+               ? "the peer has a pre-shared key (psk=), and this side has none: use one kind of "
+                 "credential on both sides"
+               : NULL;
 }
 
 /* GnuTLS would answer with a certificate, and the other side would have to find out what that means. */

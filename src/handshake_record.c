@@ -103,6 +103,9 @@ static enum result take_retry(struct handshake *hs)
         (hs->retry.has_role && role_value_compare(&hs->retry.role, &hs->first.role) != 0))
         return refuse_record(hs, ALERT_ILLEGAL_PARAMETER,
                              "the peer's second hello carries another value than its first");
+    if (hs->issues && hs->generation != tickets_generation()) /* a child could have made the ticket in it */
+        return handshake_fail(hs, RESULT_PROTOCOL, ALERT_INTERNAL_ERROR,
+                              "this process has forked between two hellos of the peer");
     return handshake_session_drive(hs, hs->retry.wire, hs->retry.wire_len);
 }
 

@@ -11,6 +11,8 @@
 /* The server's order of ciphers counts, so that conventional clients get AES-128-GCM too. */
 static const char PRIORITIES_PROTOCOL[] = "NONE:+VERS-TLS1.3:+AEAD:+COMP-NULL:%SERVER_PRECEDENCE";
 static const char PRIORITIES_GROUPS[] = "+GROUP-X25519:+GROUP-SECP256R1:+GROUP-X448:+GROUP-SECP384R1";
+/* Without it GnuTLS offers tickets for psk_ke as well, which has no forward secrecy. */
+static const char PRIORITIES_TICKETS[] = ":+ECDHE-PSK";
 static const char PRIORITIES_CIPHERS[] = "+AES-128-GCM:+AES-256-GCM:+CHACHA20-POLY1305";
 
 enum { PRIORITIES_MAX = 2000, PRIORITIES_CACHED = 16 };
@@ -61,8 +63,9 @@ static int find_priorities(const struct handshake *hs, bool server, gnutls_prior
     const char *groups = server ? hs->server_groups : hs->client_groups;
     char text[PRIORITIES_MAX];
     /* The ciphers come last, so that a policy may take away from what stands before them. */
-    int n = snprintf(text, sizeof text, "%s:%s%s:%s", PRIORITIES_PROTOCOL, groups ? groups : PRIORITIES_GROUPS,
-                     identity_priorities(hs->identity, server), ciphers ? ciphers : PRIORITIES_CIPHERS);
+    int n = snprintf(text, sizeof text, "%s:%s%s%s:%s", PRIORITIES_PROTOCOL, groups ? groups : PRIORITIES_GROUPS,
+                     identity_priorities(hs->identity, server), !server && hs->wants_ticket ? PRIORITIES_TICKETS : "",
+                     ciphers ? ciphers : PRIORITIES_CIPHERS);
 
     *owned = false;
     if (n < 0 || (size_t)n >= sizeof text)
@@ -124,22 +127,25 @@ static enum result configure(struct handshake *hs, gnutls_session_t session, boo
     }
     if ((e = handshake_names_set(hs, session, server)) < 0)
         return refuse_setup(hs, "the name of the peer is no DNS name, or alpn= cannot be sent", e);
+    handshake_resume_set(hs, session, server);
     if (!handshake_callbacks_set(hs, session))
         return refuse_setup(hs, "p2p_role", GNUTLS_E_MEMORY_ERROR);
     return RESULT_OK;
 }
 
-/* NO_EXTENSIONS leaves out OCSP status requests. KEY_SHARE_TOP: one key share, X25519, as a second one costs a key
- * generation in every handshake, and a HelloRetryRequest serves those who lack it. */
+/* NO_TICKETS is added unless a client wants some; a server's key for tickets takes it away again. NO_EXTENSIONS leaves
+ * out OCSP status requests. KEY_SHARE_TOP: one key share, X25519, as a second one costs a key generation in every
+ * handshake, and a HelloRetryRequest serves those who lack it. */
 enum {
-    SESSION_FLAGS = GNUTLS_NONBLOCK | GNUTLS_NO_SIGNAL | GNUTLS_NO_TICKETS | GNUTLS_NO_AUTO_SEND_TICKET |
-                    GNUTLS_NO_AUTO_REKEY | GNUTLS_NO_EXTENSIONS | GNUTLS_KEY_SHARE_TOP
+    SESSION_FLAGS = GNUTLS_NONBLOCK | GNUTLS_NO_SIGNAL | GNUTLS_NO_AUTO_SEND_TICKET | GNUTLS_NO_AUTO_REKEY |
+                    GNUTLS_NO_EXTENSIONS | GNUTLS_KEY_SHARE_TOP
 };
 
 enum result handshake_session_make(struct handshake *hs, bool server)
 {
     gnutls_session_t session;
     int e = gnutls_init(&session, SESSION_FLAGS | identity_session_flags(hs->identity) |
+                                      (!server && hs->wants_ticket ? 0 : GNUTLS_NO_TICKETS) |
                                       (server ? GNUTLS_SERVER : GNUTLS_CLIENT));
 
     if (e < 0)
@@ -220,8 +226,7 @@ static bool may_stay_unknown(const struct handshake *hs)
     case AUTH_REQUIRE:
         return false;
     case AUTH_REQUEST:
-        return hs->phase == PHASE_SERVER && !identity_uses_psk(hs->identity) &&
-               !identity_peer_shows(hs->identity, hs->session);
+        return hs->phase == PHASE_SERVER && !identity_uses_psk(hs->identity) && !handshake_peer_shows(hs);
     case AUTH_INSECURE_NONE:
         return !identity_uses_psk(hs->identity);
     }
@@ -239,9 +244,11 @@ static const char *find_flaw(const struct handshake *hs)
         return "the discarded hello was not confirmed";
     if (!hs->verified && !may_stay_unknown(hs))
         return "the identity of the peer was not verified";
+    if (hs->verified && !identity_uses_psk(hs->identity) && !hs->peer_signed && !handshake_resumed(hs))
+        return "the peer has not signed";
     if (hs->input_left)
         return "there is input behind the end";
-    return NULL;
+    return handshake_resume_flaw(hs);
 }
 
 /* The peer has proven that it holds its key: what is learned at a first contact is kept now, and not before. */
@@ -273,6 +280,7 @@ static enum result finish(struct handshake *hs)
     hs->secrets.proven = hs->verified;
     if (!hs->verified)
         snprintf(hs->secrets.subject, sizeof hs->secrets.subject, "(unauthenticated)");
+    handshake_resume_finish(hs);
     handshake_session_drop(hs);
     hs->phase = PHASE_DONE;
     hs->state = RESULT_OK;

@@ -3,6 +3,7 @@
 
 #include "bytes.h"
 #include "identity_trust.h"
+#include "tickets.h"
 
 #include <fcntl.h>
 #include <gnutls/ocsp.h>
@@ -200,6 +201,7 @@ static enum result load(struct identity *id, const struct identity_config *c, ch
 
 enum result identity_load(const struct identity_config *config, struct identity **out, char why[IDENTITY_WHY_MAX])
 {
+    static _Atomic uint64_t last_serial;
     struct identity *id = calloc(1, sizeof *id);
 
     *out = NULL;
@@ -207,6 +209,7 @@ enum result identity_load(const struct identity_config *config, struct identity 
     if (!id)
         return identity_nomem(why);
     atomic_init(&id->references, 1);
+    id->serial = atomic_fetch_add(&last_serial, 1) + 1;
     id->auth = config->auth;
     id->show = config->show;
     id->usage = config->usage;
@@ -232,10 +235,22 @@ void identity_unref(struct identity *id)
 {
     if (!id || atomic_fetch_sub_explicit(&id->references, 1, memory_order_acq_rel) != 1)
         return;
+    tickets_forget(id->serial);
+    wipe(&id->ticket_secret, sizeof id->ticket_secret);
     identity_x509_free(id);
     identity_psk_free(id);
     trust_store_free(id->trust);
     free(id);
+}
+
+uint64_t identity_serial(const struct identity *id)
+{
+    return id->serial;
+}
+
+bool identity_resumes(const struct identity *id)
+{
+    return id->kind != IDENTITY_PSK && !(id->trust && trust_store_wants_staple(id->trust));
 }
 
 bool identity_uses_psk(const struct identity *id)

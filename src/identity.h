@@ -56,6 +56,12 @@ void identity_source_free(struct identity_source *source);
 /* A sandbox: files cannot be looked at any more (on), or can again. For the whole process. */
 void identity_source_freeze(bool on);
 
+/* No two identities of a process ever have the same. */
+uint64_t identity_serial(const struct identity *id);
+/* Can sessions be resumed? Not with a pre-shared key, which needs no signatures; nor where the peer has to show a fresh
+ * OCSP answer in each handshake. */
+bool identity_resumes(const struct identity *id);
+
 bool identity_uses_psk(const struct identity *id);
 enum policy_auth identity_auth(const struct identity *id);
 enum policy_show identity_show(const struct identity *id);
@@ -94,6 +100,11 @@ struct identity_expectation {
     bool connected_side;         /* this side has connected, whatever its TLS role */
     const char *peer_patterns;   /* peer=; NULL: the dialled name counts, where trust rests on names */
     const struct tlsa_set *tlsa; /* what DNSSEC has proven of the dialled name and port; may be NULL */
+    bool resumed;                /* the session is: its chain may have been verified a moment ago */
+    /* What the peer had shown when the session was made that is resumed, where the session does not tell it yet. */
+    const gnutls_datum_t *remembered; /* NULL: the session tells */
+    unsigned remembered_count;
+    bool remembered_raw; /* one raw public key */
 };
 
 enum { IDENTITY_SUBJECT_MAX = 1024 };

@@ -40,8 +40,16 @@ enum identity_kind {
 
 enum { PRIORITIES_ROOM = 800 };
 
+/* What its session tickets are sealed with (tickets_key.c); all that changes in an identity. */
+struct identity_ticket_secret {
+    uint8_t secret[64];
+    uint64_t generation; /* of forks; 0: there is none yet */
+    int64_t until_ms;
+};
+
 struct identity {
     atomic_uint references;
+    uint64_t serial;
     enum identity_kind kind;
     enum policy_auth auth;
     enum policy_show show;
@@ -66,6 +74,8 @@ struct identity {
     struct psk_entry *psks; /* all are accepted */
     size_t psk_count;
     size_t psk_sent; /* the one that this side offers */
+
+    struct identity_ticket_secret ticket_secret;
 };
 
 /* Writes the sentence and returns RESULT_CONFIG, or RESULT_NOMEM for GnuTLS's GNUTLS_E_MEMORY_ERROR. */

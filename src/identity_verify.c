@@ -76,7 +76,8 @@ static enum result verify_shown(const struct identity *id, gnutls_session_t sess
                                 const struct identity_expectation *expect, struct identity_peer *peer, char *why)
 {
     struct shown_peer shown;
-    enum result r = shown_peer_take(session, &shown, why);
+    enum result r =
+        expect->remembered ? shown_peer_remember(expect, &shown, why) : shown_peer_take(session, &shown, why);
 
     peer->alert = GNUTLS_A_BAD_CERTIFICATE;
     if (r == RESULT_OK)

@@ -93,6 +93,7 @@ struct policy_rule {
     bool connect_waits;        /* connect=wait */
     bool sni;                  /* default true */
     bool revalidate_always;    /* revalidate=always: files are looked at before each handshake, no resumption */
+    bool resume;               /* resume=on, the default: session tickets are issued and offered (tickets.h) */
     bool accept_plain;         /* insecure-accept-plain=on */
     uint32_t plain_wait_ms;    /* plain-wait=TIME; default 1000 */
     uint32_t handshake_timeout_ms; /* handshake-timeout=SECONDS[.fraction] or with unit ms, s; default 10000 */

@@ -204,6 +204,11 @@ bool policy_parse_revalidate(struct lexer *lx, struct word w, struct options *o)
     return ok;
 }
 
+bool policy_parse_resume(struct lexer *lx, struct word w, struct options *o)
+{
+    return policy_on_off(lx, w, &o->values.resume);
+}
+
 bool policy_parse_accept_plain(struct lexer *lx, struct word w, struct options *o)
 {
     return policy_on_off(lx, w, &o->values.accept_plain);

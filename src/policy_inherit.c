@@ -56,6 +56,7 @@ static const struct {
     [OPTION_REKEY_AFTER] = MEMBER(values.rekey_after_records),
     [OPTION_EOF] = MEMBER(values.eof),
     [OPTION_REVALIDATE] = MEMBER(values.revalidate_always),
+    [OPTION_RESUME] = MEMBER(values.resume),
     [OPTION_FROM] = MEMBER(values.from),
     [OPTION_FOR] = MEMBER(programs),
     [OPTION_MODE] = MEMBER(values.observe),

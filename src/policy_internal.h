@@ -76,6 +76,7 @@ enum option {
     OPTION_REKEY_AFTER,
     OPTION_EOF,
     OPTION_REVALIDATE,
+    OPTION_RESUME,
     OPTION_FROM,
     OPTION_FOR,
     OPTION_MODE,
@@ -232,7 +233,7 @@ option_parser policy_parse_role, policy_parse_remote_role, policy_parse_hello, p
     policy_parse_connect, policy_parse_sni, policy_parse_alpn, policy_parse_client_ciphers, policy_parse_server_ciphers,
     policy_parse_ciphers, policy_parse_client_groups, policy_parse_server_groups, policy_parse_groups,
     policy_parse_timeout, policy_parse_early, policy_parse_rekey, policy_parse_eof, policy_parse_revalidate,
-    policy_parse_accept_plain, policy_parse_plain_wait;
+    policy_parse_resume, policy_parse_accept_plain, policy_parse_plain_wait;
 
 /* policy_options.c: one option, NAME=VALUE. */
 bool policy_parse_option(struct lexer *lx, struct options *options, enum scope scope);

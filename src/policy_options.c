@@ -50,6 +50,7 @@ static const struct known_option {
     {"rekey-after", BIT(OPTION_REKEY_AFTER), policy_parse_rekey, RULE},
     {"eof", BIT(OPTION_EOF), policy_parse_eof, RULE},
     {"revalidate", BIT(OPTION_REVALIDATE), policy_parse_revalidate, RULE},
+    {"resume", BIT(OPTION_RESUME), policy_parse_resume, RULE},
     {"from", BIT(OPTION_FROM), policy_parse_from, RULE},
     {"for", BIT(OPTION_FOR), policy_parse_for, RULE | SCOPE_DENY | SCOPE_PLAIN},
     {"mode", BIT(OPTION_MODE), policy_parse_mode, RULE | SCOPE_DENY},

@@ -158,6 +158,7 @@ static bool parse_rule(struct parser *p, unsigned directions, struct place start
         .remote_role = ROLE_PEER,
         .effective = ROLE_PEER,
         .sni = true,
+        .resume = true,
         .plain_wait_ms = POLICY_PLAIN_WAIT_MS,
         .handshake_timeout_ms = POLICY_HANDSHAKE_TIMEOUT_MS,
         .early_limit_bytes = POLICY_EARLY_LIMIT_BYTES,

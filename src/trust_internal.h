@@ -24,6 +24,7 @@ struct shown_peer {
     unsigned count;
     struct secret_bytes key; /* SubjectPublicKeyInfo, DER */
     uint8_t key_hash[KEY_HASH_BYTES];
+    uint8_t chain_hash[KEY_HASH_BYTES];            /* of all that it showed, as it came */
     char subject[IDENTITY_SUBJECT_MAX];            /* empty: longer than that */
     char certificate_hash[2 * KEY_HASH_BYTES + 1]; /* hexadecimal; of the key where there is no certificate */
     char fingerprint[FINGERPRINT_TEXT];            /* of the key */
@@ -33,6 +34,9 @@ struct shown_peer {
 /* RESULT_OK; *shown stays empty (key.len 0) when the peer showed nothing. RESULT_IDENTITY: more, or larger, than is
  * looked at, or unreadable. Free in every case. */
 MUST_USE enum result shown_peer_take(gnutls_session_t session, struct shown_peer *shown, char *why);
+/* The same of what it had shown when the session was made that is resumed. */
+MUST_USE enum result shown_peer_remember(const struct identity_expectation *expect, struct shown_peer *shown,
+                                         char *why);
 void shown_peer_free(struct shown_peer *shown);
 void trust_print_fingerprint(const uint8_t hash[KEY_HASH_BYTES], char out[FINGERPRINT_TEXT]);
 /* "sha256:" with base64 or hexadecimal. */
@@ -55,6 +59,14 @@ void trust_path_free(struct trust_path *path);
 /* GnuTLS's status: 0 is trusted. Extended key usage is not looked at. */
 unsigned trust_path_verify(const struct trust_path *path, gnutls_x509_trust_list_t list);
 const char *trust_status_words(unsigned status, const char **remedy, uint8_t *alert);
+
+/* trust_verified.c: paths that trust_path_verify has found good within the last minute, none of which has expired
+ * since. Thread-safe. */
+struct verified_chains;
+struct verified_chains *verified_chains_new(void); /* NULL without memory */
+void verified_chains_free(struct verified_chains *v);
+bool verified_chains_have(struct verified_chains *v, const struct shown_peer *shown);
+void verified_chains_add(struct verified_chains *v, const struct shown_peer *shown, const struct trust_path *path);
 
 /* trust_constraints.c. Do the CAs of the path allow the URIs that the certificates below them carry? */
 bool trust_constraints_allow_uris(const struct trust_path *path);
@@ -119,6 +131,7 @@ struct trust_store {
     struct revocation_lists crls;
     struct known_peers *known;
     struct trust_expression expression;
+    struct verified_chains *verified; /* has_cas: the only thing in it that changes */
 };
 
 /* trust_judge.c */

@@ -120,10 +120,16 @@ static void find_ca(const struct trust_question *q, struct findings *f, const st
         say(f, TRUST_CA, "is no certificate, so no CA can have issued it: set cert= there, or pin its key here");
         return;
     }
+    if (q->expect->resumed && q->store->verified && verified_chains_have(q->store->verified, q->shown)) {
+        f->facts |= TRUST_CA;
+        return;
+    }
     const unsigned status =
         q->store->has_cas ? trust_path_verify(path, q->store->anchors) : GNUTLS_CERT_SIGNER_NOT_FOUND;
     if (status == 0) {
         f->facts |= TRUST_CA;
+        if (q->store->verified)
+            verified_chains_add(q->store->verified, q->shown, path);
         return;
     }
     words = trust_status_words(status, &remedy, &f->alert);

@@ -275,12 +275,23 @@ enum result identity_screen(gnutls_session_t session, struct identity_peer *peer
                : screen_certificate(&certs[0], why);
 }
 
-enum result shown_peer_take(gnutls_session_t session, struct shown_peer *shown, char *why)
+static bool hash_shown(const gnutls_datum_t *certs, unsigned count, uint8_t out[KEY_HASH_BYTES])
 {
-    const bool raw = gnutls_certificate_type_get2(session, GNUTLS_CTYPE_PEERS) == GNUTLS_CRT_RAWPK;
-    unsigned count = 0;
-    const gnutls_datum_t *certs = gnutls_certificate_get_peers(session, &count);
+    gnutls_hash_hd_t hash;
+    bool done = true;
 
+    if (gnutls_hash_init(&hash, GNUTLS_DIG_SHA256) < 0)
+        return false;
+    for (unsigned i = 0; i < count && done; i++)
+        done = gnutls_hash(hash, &certs[i].size, sizeof certs[i].size) >= 0 &&
+               gnutls_hash(hash, certs[i].data, certs[i].size) >= 0;
+    gnutls_hash_deinit(hash, out);
+    return done;
+}
+
+static enum result take_shown(const gnutls_datum_t *certs, unsigned count, bool raw, struct shown_peer *shown,
+                              char *why)
+{
     *shown = (struct shown_peer){0};
     if (!certs || count == 0)
         return RESULT_OK;
@@ -289,12 +300,28 @@ enum result shown_peer_take(gnutls_session_t session, struct shown_peer *shown, 
         r = raw ? take_key(shown, &certs[0], why) : take_chain(shown, certs, count, why);
     if (r != RESULT_OK)
         return r;
-    if (gnutls_hash_fast(GNUTLS_DIG_SHA256, shown->key.bytes, shown->key.len, shown->key_hash) < 0)
+    if (gnutls_hash_fast(GNUTLS_DIG_SHA256, shown->key.bytes, shown->key.len, shown->key_hash) < 0 ||
+        !hash_shown(certs, count, shown->chain_hash))
         return identity_nomem(why);
-    if (!raw && gnutls_ocsp_status_request_get2(session, 0, &shown->staple) < 0)
-        shown->staple = (gnutls_datum_t){0};
     describe(shown);
     return RESULT_OK;
+}
+
+enum result shown_peer_take(gnutls_session_t session, struct shown_peer *shown, char *why)
+{
+    const bool raw = gnutls_certificate_type_get2(session, GNUTLS_CTYPE_PEERS) == GNUTLS_CRT_RAWPK;
+    unsigned count = 0;
+    const gnutls_datum_t *certs = gnutls_certificate_get_peers(session, &count);
+    const enum result r = take_shown(certs, count, raw, shown, why);
+
+    if (r == RESULT_OK && !raw && gnutls_ocsp_status_request_get2(session, 0, &shown->staple) < 0)
+        shown->staple = (gnutls_datum_t){0};
+    return r;
+}
+
+enum result shown_peer_remember(const struct identity_expectation *expect, struct shown_peer *shown, char *why)
+{
+    return take_shown(expect->remembered, expect->remembered_count, expect->remembered_raw, shown, why);
 }
 
 void shown_peer_free(struct shown_peer *shown)

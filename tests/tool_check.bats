@@ -160,7 +160,7 @@ rules() {
     cat <<END
 connect 10.0.0.0/8:6379,[2001:db8::]/32:1-5,[::1]:*,*.db.example:5432,*:7 tls
 accept *:8443 tls from=10.0.0.0/8,[fd00::]/8 role=server hello=now auth=request
-connect *:1 tls remote-role=server connect=wait sni=off eof=insecure-fin revalidate=always
+connect *:1 tls remote-role=server connect=wait sni=off eof=insecure-fin revalidate=always resume=off
 any *:2 tls prefer=server handshake-timeout=2500ms early-data-buffer=1024 rekey-after=9
 any *:3 tls cert=/c key=/k passphrase-file=/p ocsp-staple=/o ca=/a,system crl=/l ocsp=stapled peer=db.example,uri:u:v
 any *:4 tls key="pkcs11:token=node;object=tls" pin-file=/pin pin=$pin known-peers=/n trust="(pinned or known)"

@@ -188,6 +188,7 @@ static void print_connection(FILE *out, const struct policy_rule *r)
         fprintf(out, " rekey-after=%" PRIu64, r->rekey_after_records);
     print_if(out, r->eof == EOF_INSECURE_FIN, "eof=insecure-fin");
     print_if(out, r->revalidate_always, "revalidate=always");
+    print_if(out, !r->resume, "resume=off");
     print_if(out, r->accept_plain, "insecure-accept-plain=on");
     if (r->accept_plain)
         print_time(out, "plain-wait", r->plain_wait_ms, POLICY_PLAIN_WAIT_MS);
