@@ -240,12 +240,11 @@ static enum result write_batch(struct writing *w, const struct iovec *iov, int c
     }
     enum result result = w->tx.error ? RESULT_IO : send_sealed(w, sealed, n, content);
     conn_ticket_done(w->c, t, result);
-    w->c->tx_roomy = result == RESULT_OK && *content == done && !w->tx.rest_len;
+    const bool whole = result == RESULT_OK && *content == done;
+    w->c->tx_roomy = whole && !w->tx.rest_len;
     /* Seal no more ahead than the kernel takes: what it refuses was work for nothing. */
-    if (result == RESULT_OK && *content == done)
-        w->c->tx_batch = w->c->tx_batch * 2 < BATCH_MAX ? w->c->tx_batch * 2 : BATCH_MAX;
-    else
-        w->c->tx_batch = *content > BATCH_MIN ? *content : BATCH_MIN;
+    const size_t twice = w->c->tx_batch * 2 < BATCH_MAX ? w->c->tx_batch * 2 : BATCH_MAX;
+    w->c->tx_batch = whole ? twice : *content > BATCH_MIN ? *content : BATCH_MIN;
     return result;
 }
 
