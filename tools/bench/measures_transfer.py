@@ -92,6 +92,9 @@ class Handshakes(Transfer):
         Column("cpu_ms", "CPU ms for each, all processes", 3),
     )
     full = True
+    counted = "connection"
+    counted_units = 100
+    counted_command = ("handshakes", "--count", 100, "--threads", 4, "--warm-up", 8)
 
     def __init__(self, keys, contenders):
         names = {"ed25519": "Ed25519", "p256": "P-256"}

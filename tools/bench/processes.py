@@ -258,14 +258,19 @@ class CallCounter:
         self.strace.send_signal(signal.SIGINT)
         self.strace.wait(HANG)
         self.strace.stderr.close()
-        calls = Calls()
         with open(self.path, errors="replace") as trace:
-            for line in trace:
-                # One in which another thread came between is in two lines; its flags may be in the second.
-                found = re.match(r"(\d+) +(?:<\.\.\. )?(\w+)(?:\(| resumed>)(.*)", line)
-                if found and not found[3].endswith("<unfinished ...>"):
-                    calls.add(owners.get(found[1], 0), call_name(found[2], found[3]))
+            # One in which another thread came between is in two lines; its flags may be in the second.
+            pattern = re.compile(r"(\d+) +(?:<\.\.\. )?(\w+)(?:\(| resumed>)(.*)")
+            lines = [found.groups() for found in map(pattern.match, trace) if found]
         os.unlink(self.path)
+        for thread, call, rest in lines:
+            made = re.search(r"= (\d+)$", rest) if call in ("clone", "clone3", "fork", "vfork") else None
+            if made:  # a thread or a process: it counts as its maker's
+                owners.setdefault(made[1], owners.get(thread, 0))
+        calls = Calls()
+        for thread, call, rest in lines:
+            if not rest.endswith("<unfinished ...>"):
+                calls.add(owners.get(thread, 0), call_name(call, rest))
         return calls
 
 
