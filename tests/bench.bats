@@ -120,3 +120,45 @@ END
     assert_status 2
     assert_contains "$stderr" 'no such contender: ssh; there are plain, p2ptls'
 }
+
+# Rounds in which a machine was busy differ in both contenders: what counts is the ratio in each round.
+@test "marks are judged by the median of the ratios of rounds, and what was not measured is not met" {
+    run --separate-stderr "$PYTHON" -B - "$ROOT/tools/bench" <<'END'
+import sys
+sys.path.insert(0, sys.argv[1])
+from marks import judge
+from measures import all_measures
+from run import Results
+
+def verdicts(keys, samples, calls=None):
+    measures = all_measures()
+    results = Results([measures[key] for key in keys], quick=False)
+    results.samples, results.calls = samples, calls or {}
+    return {mark.what: (mark.found, mark.verdict) for mark in judge(results)}
+
+def rounds(value, *numbers):
+    return [{value: number} for number in numbers]
+
+# Ratios 1.2, 1.3, 6.0: met, though the ratio of the medians (2.6) would be missed.
+samples = {"p2ptls": rounds("cpu_s_per_gb", 1.2, 2.6, 6), "plain": rounds("cpu_s_per_gb", 1, 2, 1)}
+kib = verdicts(["bulk-1k"], {"bulk-1k": samples})
+assert kib == {"writes of 1 KiB: CPU, of plain TCP": ("1.30", "met")}, kib
+at_limit = {"start": {"p2ptls": rounds("added_ms", 0.3)}}
+assert list(verdicts(["start"], at_limit).values()) == [("0.30", "met")]
+assert list(verdicts(["start"], {"start": {"p2ptls": rounds("added_ms", 0.31)}}).values()) == [("0.31", "missed")]
+assert list(verdicts(["start"], {}).values()) == [("-", "not measured")]
+# "Fewer" and "more than" are not met by as many.
+calls = {"tiny": {"p2ptls": {"client": {"recvfrom": 4, "ppoll": 1}}, "plain": {"client": {"read": 5}}}}
+assert list(verdicts(["tiny"], {"tiny": {}}, calls).values()) == [("1.000", "missed")]
+same = {"get_per_s": 5, "set_per_s": 5}
+redis = verdicts(["redis-p1"], {"redis-p1": {key: [same] for key in ("p2ptls", "plain", "own")}})
+assert [verdict for _, verdict in redis.values()] == ["met", "missed", "met", "missed"], redis
+full = {"handshakes-p256": {"p2ptls": [{"per_s": 100, "cpu_ms": 2}], "gnutls": [{"per_s": 200, "cpu_ms": 2}]}}
+resumed = {"resumed-p256": {"p2ptls": [{"per_s": 300, "cpu_ms": 0.5, "resumes": 1}]}}
+both = verdicts(["handshakes-p256", "resumed-p256"], {**full, **resumed})
+assert list(both.values()) == [("0.50", "missed"), ("1.00", "met"), ("3.00", "met"), ("4.00", "met")], both
+resumed["resumed-p256"]["p2ptls"][0]["resumes"] = 0
+assert list(verdicts(["resumed-p256"], {**full, **resumed}).values()) == [("-", "no resumption")] * 2
+END
+    assert_status 0
+}

@@ -2,6 +2,7 @@
 
 import json
 
+from contenders import Contender
 from measure import Column, Measure, Transfer
 from processes import Failed, cpu_ns, pss_bytes, run
 
@@ -38,16 +39,20 @@ class Start(Measure):
 class StartToFirst(Start):
     """A program that connects, has one byte answered, and ends; its server runs already."""
 
-    key, title = "start-first", "Start, first connection with a private CA, one byte answered, end"
+    key, title = "start-first", "Start, first connection with a private CA, one byte answered, end; beside plain TCP"
+    contenders = ("p2ptls", "gnutls", "openssl")
     count = 60
 
     def open(self, bench, contender, scope):
-        keys = bench.keys(self.keys)
-        argv = [bench.program("transfer-plain"), "serve", "--threads", "4"]
-        plain = scope.start(argv, talks=True).port()
-        protected = scope.start(argv, talks=True, env=contender.server_env(keys)).port()
-        client = [bench.program("transfer-plain"), "first", "--port"]
-        return [*client, str(plain), "--", *assignments(contender.client_env(keys)), *client, str(protected)]
+        """The command line of both: without anything, and of the contender."""
+        words = []
+        for side in (bench.contenders.get("plain", Contender(bench)), contender):
+            program, keys = bench.program(f"transfer-{side.program}"), bench.keys(self.keys)
+            argv = [program, "serve", "--threads", "4", *side.identity(keys, "server")]
+            port = scope.start(argv, talks=True, env=side.server_env(keys)).port()
+            words += ["--", *assignments(side.client_env(keys)), program, "first", "--port", str(port)]
+            words += side.identity(keys, "client")
+        return words[1:]
 
     def commands(self, bench, opened):
         return opened
