@@ -162,3 +162,15 @@ assert list(verdicts(["resumed-p256"], {**full, **resumed}).values()) == [("-", 
 END
     assert_status 0
 }
+
+@test "a run that is told to end ends what it has started, and leaves no files" {
+    export TMPDIR=$BATS_TEST_TMPDIR/work
+    mkdir "$TMPDIR"
+    start bench "$ROOT/tools/bench/bench" --build "$P2PTLS_BUILD" --output "$BATS_TEST_TMPDIR/results" \
+        --only handshakes-ed25519 --contenders p2ptls,stunnel
+    wait_until "pgrep -f '^stunnel4 $TMPDIR' >/dev/null"
+    kill "$(pid_of bench)"
+    finish bench || :
+    assert_equal "$(pgrep -af "$TMPDIR" || :)" ''
+    assert_equal "$(ls "$TMPDIR")" ''
+}

@@ -33,6 +33,7 @@ class Measure:
     keys = "ed25519"
     rounds = 5
     rounds_quick = 1
+    share = 1  # of the time that a run may take; another round begins only within it
     columns = ()
     note = ""  # below its table
     counted = None  # system calls are counted for each …; None: they are not counted

@@ -12,6 +12,7 @@ class Start(Measure):
 
     key, title = "start", "Start of a program that selects nothing (true)"
     contenders = ("p2ptls",)
+    share = 0.3
     columns = (
         Column("plain_ms", "ms without", 3),
         Column("protected_ms", "ms with", 3),
@@ -72,6 +73,7 @@ class Crowd(Transfer):
     steps = (1, 100, 1000, 10000)
     server_command = ("serve-crowd",)
     rounds = 2
+    share = 3
     most = {"socat": 100, "stunnel": 100, "spiped": 100, "haproxy": 1000, "gnutls": 1000, "openssl": 1000}  # all: 10,000
     proxies = ("socat", "stunnel", "spiped", "haproxy")  # fewer requests of these, which are slow
     columns = (

@@ -43,6 +43,7 @@ class RealProgram(Measure):
 
 class Redis(RealProgram):
     counted = "request"
+    share = 1.5
 
     def __init__(self, pipeline, size, count):
         self.pipeline, self.size, self.count = pipeline, size, count

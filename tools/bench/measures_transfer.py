@@ -52,6 +52,7 @@ class Request(Transfer):
         Column("cpu_us", "CPU µs of all processes", 1),
     )
     counted = "request"
+    share = 0.6
 
     def __init__(self, size):
         self.key, self.title = f"request-{size}", f"Request and response of {size} bytes, one connection"
@@ -75,6 +76,7 @@ class Tiny(Transfer):
     key, title = "tiny", "Reads of 1 to 100 bytes of what came in writes of 16 KiB"
     contenders = ("plain", "p2ptls", "gnutls", "openssl")
     columns = (Column("cpu_s_per_gb", "CPU s/GB, both ends"),)
+    share = 0.2
     counted = "MB"
     counted_units = 2
     counted_command = ("tiny", "--total", 2 * MB)
@@ -118,6 +120,7 @@ class Resumed(Handshakes):
     """Whether anything is resumed, the log says: in a run of its own, which is not timed."""
 
     full = False
+    share = 0.2
 
     def __init__(self, keys):
         super().__init__(keys, ("p2ptls",))

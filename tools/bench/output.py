@@ -94,6 +94,8 @@ def measure_table(results, measure):
             cells = ["**failed**"] * len(measure.columns)
         rows.append((title, *cells))
     note = f"\n{measure.note}\n" if measure.note else ""
+    if measure.key in results.shortened:
+        note += f"\nIts time was up after {results.shortened[measure.key]} of {measure.rounds} rounds.\n"
     return table(("", *(column.label for column in measure.columns)), rows) + note
 
 
@@ -145,6 +147,7 @@ def write_json(results, path):
         "seconds": round(results.seconds, 1),
         "quick": results.quick,
         "machine": results.machine,
+        "shortened": results.shortened,
         "marks": [vars(mark) for mark in results.marks],
         "failures": [dict(zip(("measure", "contender", "text"), failure)) for failure in results.failures],
         "samples": results.samples,

@@ -5,6 +5,7 @@ process id), which counts all its threads in nanoseconds, also those that have e
 their parent's cutime and cstime (proc(5)), in ticks of 10 ms.
 """
 
+import contextlib
 import os
 import re
 import resource
@@ -12,6 +13,7 @@ import select
 import signal
 import socket
 import subprocess
+import sys
 import time
 
 HANG = 300  # seconds after which a program counts as hung; far above what anything here takes
@@ -20,6 +22,37 @@ TICK_NS = 10**9 // os.sysconf("SC_CLK_TCK")
 
 class Failed(Exception):
     """What was to be measured did not work; the text says why."""
+
+
+class Ending:
+    """A signal ends the run by SystemExit, so that all that was started is ended; but never between the start of a
+    process and the note of it, or in the middle of ending one."""
+
+    held = wanted = False
+
+    @classmethod
+    def on_signals(cls):
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+            signal.signal(number, cls.end)
+
+    @classmethod
+    def end(cls, *_):
+        if cls.held:
+            cls.wanted = True
+        else:
+            sys.exit(1)
+
+    @classmethod
+    @contextlib.contextmanager
+    def put_off(cls):
+        before, cls.held = cls.held, True
+        try:
+            yield
+        finally:
+            cls.held = before
+            if cls.wanted and not before:
+                cls.wanted = False
+                sys.exit(1)
 
 
 def as_user(user):
@@ -126,16 +159,18 @@ class Scope:
         return self
 
     def __exit__(self, *_):
-        while self.processes:
-            self.processes.pop().stop()
+        with Ending.put_off():
+            while self.processes:
+                self.processes.pop().stop()
 
     def path(self, name):
         return os.path.join(self.folder, name)
 
     def start(self, argv, **options):
         log = self.path(f"{len(self.processes)}-{os.path.basename(argv[0])}.log")
-        process = Process(argv, log, **options)
-        self.processes.append(process)
+        with Ending.put_off():
+            process = Process(argv, log, **options)
+            self.processes.append(process)
         return process
 
     def start_daemon(self, argv, port, **options):
@@ -151,8 +186,9 @@ class Scope:
         return process
 
     def stop(self, process):
-        process.stop()
-        self.processes.remove(process)
+        with Ending.put_off():
+            process.stop()
+            self.processes.remove(process)
 
     def pids(self):
         return [pid for process in self.processes for pid in tree(process.pid)]
@@ -174,9 +210,11 @@ def run(argv, env=None, user=None):
     try:
         out, err = child.communicate(timeout=HANG)
     except subprocess.TimeoutExpired as error:
-        child.kill()
-        child.communicate()
         raise Failed(f"{argv[0]} hung") from error
+    finally:
+        if child.poll() is None:
+            child.kill()
+            child.wait()
     if child.returncode != 0:
         words = (err or out).decode(errors="replace").strip().splitlines()
         raise Failed(f"{argv[0]}: status {child.returncode}: {' / '.join(words[-3:])}")

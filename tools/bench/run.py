@@ -20,6 +20,7 @@ class Results:
         self.contenders = []  # those that took part, for the table of them
         self.samples = {}
         self.calls = {}
+        self.shortened = {}  # measures whose time was up after so many rounds
         self.failures = []
         self.marks = []
         self.machine = {}
@@ -67,6 +68,10 @@ class Progress:
             print("\r\033[K", end="", file=sys.stderr, flush=True)
 
 
+BUDGET = 16 * 60  # seconds for all rounds of a full run; getting ready and counting system calls come on top
+LEAST_ROUNDS = 2
+
+
 class Run:
     def __init__(self, bench, measures, options):
         self.bench = bench
@@ -77,7 +82,10 @@ class Run:
 
     def carry_out(self):
         self.results.contenders = list(self.bench.contenders.values())
+        share, shares = 0, sum(measure.share for measure in self.measures)
         for measure in self.measures:
+            share += measure.share
+            self.deadline = self.progress.begin + BUDGET * share / shares  # what others did not need is there for all
             self.progress.next_measure(measure.title)
             self.carry_out_one(measure)
         self.progress.end()
@@ -101,6 +109,9 @@ class Run:
                 with self.failing(measure, contender):
                     opened[contender.key] = (contender, measure.open(self.bench, contender, scope))
             for number in range(self.rounds(measure)):
+                if number >= LEAST_ROUNDS and time.monotonic() > self.deadline:
+                    self.results.shortened[measure.key] = number
+                    break
                 for key in turned(list(opened), number):
                     contender, ready = opened[key]
                     self.progress.show(f"{contender.title}, round {number + 1}")
