@@ -21,7 +21,7 @@ check_in_etc() { run --separate-stderr in_etc "$TOOL" check "$@"; }
 
 # What the library does, by the errno of a connection that nobody accepts.
 library_says() { # HOST PORT
-    in_etc env P2PTLS_LOG=silent LD_PRELOAD="$LIBRARY" "$PYTHON" -c '
+    in_etc env P2PTLS_LOG=silent "${P2P[@]}" "$PYTHON" -c '
 import socket, sys
 s = socket.socket()
 try:

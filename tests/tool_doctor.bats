@@ -139,6 +139,31 @@ assert_fault() { # TEXT ARGUMENT...
     assert_fault 'program: ./missing: not found' -r "$RULE" ./missing
 }
 
+@test "a program that it names, and may start, is noted if it could not be protected: of a script, and of a binary" {
+    static_program "$DIR/static"
+    dynamic_program "$DIR/dynamic"
+    script starter "#!/bin/sh\n$DIR/dynamic\nexec \"$DIR/static\" x\n"
+    assert_healthy -r "$RULE" ./starter
+    assert_output_has "note  program: ./starter names a program that it may start without protection: $DIR/static: not \
+started: it is statically linked"
+    assert_output_without "$DIR/dynamic"
+    printf '#include <unistd.h>\nint main(void) { return execl("%s/static", "x", (char *)0); }\n' "$DIR" |
+        gcc -x c -o binary -
+    assert_healthy -r "$RULE" ./binary
+    assert_output_has "note  program: ./binary names a program that it may start without protection: $DIR/static"
+}
+
+@test "without a home: a fault where the per-user identity is needed, and none where it is not" {
+    local -a homeless=(env -u HOME -u XDG_STATE_HOME setpriv --reuid 54321 --regid 54321 --clear-groups --)
+    run "${homeless[@]}" "$P2PTLS_BUILD/p2ptls-tool" doctor -r "$RULE"
+    assert_status 1
+    assert_output_has 'FAULT identity: there is no place for the per-user identity: set HOME'
+    run "${homeless[@]}" "$P2PTLS_BUILD/p2ptls-tool" doctor -r "$RULE deny"
+    assert_status 0
+    run "${homeless[@]}" "$P2PTLS_BUILD/p2ptls-tool" check -r "$RULE"
+    assert_status 0
+}
+
 @test "fault: a policy that never matches: no rule, none for this program, an address that is not here" {
     assert_fault 'policy: there is no rule: nothing is protected'
     assert_fault 'policy: no rule holds in sleep: the only one is for other programs (for=)' -r "$RULE for=x" sleep

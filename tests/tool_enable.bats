@@ -36,7 +36,7 @@ END
     require systemd-analyze
     tool enable --root root --yes -r 'accept *:6379' -r 'connect *:7000 known-peers=on' served
     assert_status 0
-    assert_equal "$stderr" ''
+    refute_contains "$stderr" 'there is no unit'
     assert_equal "$output" "# $DROP_IN"$'\n'"$(cat "$DROP_IN")"
     assert_equal "$(value_of "$DROP_IN" LD_PRELOAD)" "$LIBRARY"
     assert_equal "$(value_of "$DROP_IN" P2PTLS_POLICY)" 'accept *:6379; connect *:7000 known-peers=on'
@@ -76,7 +76,7 @@ END
     echo 'accept *:1' >policy
     tool enable --root root --yes -f policy many@a.service
     assert_status 0
-    assert_equal "$stderr" ''
+    refute_contains "$stderr" 'there is no unit'
     assert_equal "$(value_of root/etc/systemd/system/many@a.service.d/p2ptls.conf P2PTLS_CONFIG)" "$PWD/policy"
     tool enable --root root --yes -r 'accept *:1' later
     assert_status 0
@@ -110,6 +110,16 @@ END
     assert_status 1
     assert_contains "$stderr" 'put statements with comments into a file'
     [ ! -e "${DROP_IN%/*}" ]
+}
+
+@test "a library where units may not see it is told of" {
+    run --separate-stderr env P2PTLS_LIBRARY=/root/p2ptls/libp2ptls.so "$P2PTLS_BUILD/p2ptls-tool" enable --root root \
+        --yes -r 'accept *:1' served
+    assert_status 0
+    assert_contains "$stderr" 'units with ProtectHome= or PrivateTmp= do not see /root/p2ptls/libp2ptls.so'
+    run --separate-stderr env P2PTLS_LIBRARY=/usr/lib/p2ptls/libp2ptls.so "$P2PTLS_BUILD/p2ptls-tool" enable \
+        --root root --yes --force -r 'accept *:1' served
+    assert_equal "$stderr" ''
 }
 
 @test "a full disk, and one that cannot be written: nothing has changed, no folder either" {

@@ -18,6 +18,8 @@ void doctor_library(void);                             /* the library's files */
 void doctor_policy(struct policy_request *request);    /* its rules, and the keys that they name */
 void doctor_identities(const struct policy *policy);
 void doctor_program(const char *name); /* would the library get into it, and see its calls? */
-void doctor_process(pid_t pid);        /* is it in this one, and in all that it has started? */
+/* Calls each for the programs that a file names by their paths, and so may start: as far as that can be told. */
+void children_of(const char *file, void (*each)(void *ctx, const char *path), void *ctx);
+void doctor_process(pid_t pid); /* is it in this one, and in all that it has started? */
 
 #endif

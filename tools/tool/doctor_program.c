@@ -50,28 +50,49 @@ static void read_all(int fd, char *out, size_t room)
     close(fd);
 }
 
-void doctor_program(const char *name)
+/* False: said says why not. */
+static bool judge(const char *name, char *said, size_t room)
 {
     const char *launcher = getenv("P2PTLS_LAUNCHER");
-    char said[1200] = "";
+    char text[1200] = "";
     int from = -1, status = 0;
 
     if (!launcher) {
-        found(FINDING_FAULT, "program", "%s: nobody can judge it without the launcher: run p2ptls doctor", name);
-        return;
+        snprintf(said, room, "%s: nobody can judge it without the launcher: run p2ptls doctor", name);
+        return false;
     }
     const pid_t pid = start_judge(launcher, name, &from);
     if (pid < 0) {
-        found(FINDING_FAULT, "program", "%s: the launcher cannot be started: %s", name, strerror(errno));
-        return;
+        snprintf(said, room, "%s: the launcher cannot be started: %s", name, strerror(errno));
+        return false;
     }
-    read_all(from, said, sizeof said);
+    read_all(from, text, sizeof text);
     while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
         ;
-    if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
-        found(FINDING_OK, "program", "%s can be protected", name);
-    else
-        found(FINDING_FAULT, "program", "%s", strncmp(said, "p2ptls: ", 8) == 0 ? said + 8 : said);
+    snprintf(said, room, "%s", strncmp(text, "p2ptls: ", 8) == 0 ? text + 8 : text);
+    return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+static void judge_child(void *program, const char *path)
+{
+    char said[1200];
+
+    if (!judge(path, said, sizeof said))
+        found(FINDING_NOTE, "program", "%s names a program that it may start without protection: %s", (char *)program,
+              said);
+}
+
+void doctor_program(const char *name)
+{
+    char said[1200], file[PATH_MAX];
+
+    if (!judge(name, said, sizeof said)) {
+        found(FINDING_FAULT, "program", "%s", said);
+        return;
+    }
+    found(FINDING_OK, "program", "%s can be protected", name);
+    if (find_program(name, file))
+        children_of(file, judge_child, (void *)name);
 }
 
 /* ---- processes ------------------------------------------------------------------------------------------------ */

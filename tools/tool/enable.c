@@ -85,6 +85,16 @@ static void warn_of_absent_unit(const struct plan *plan)
     note("there is no unit %s (yet)", plan->unit);
 }
 
+/* ProtectHome= and PrivateTmp= hide these: ld.so would then run the program in clear. */
+static void warn_of_hidden_library(const char *library)
+{
+    static const char *const hidden[] = {"/home/", "/root/", "/run/user/", "/tmp/", "/var/tmp/", NULL};
+
+    for (size_t i = 0; library && hidden[i]; i++)
+        if (strncmp(library, hidden[i], strlen(hidden[i])) == 0)
+            note("units with ProtectHome= or PrivateTmp= do not see %s, and would run in clear: install it", library);
+}
+
 /* ---- writing -------------------------------------------------------------------------------------------------- */
 
 static bool confirmed(const struct plan *plan)
@@ -152,6 +162,7 @@ static enum status enable(const struct plan *plan)
     if (!text)
         return last_status();
     warn_of_absent_unit(plan);
+    warn_of_hidden_library(what.library);
     printf("# %s\n", plan->path);
     fputs(text, stdout);
     fflush(stdout);
