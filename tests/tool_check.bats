@@ -173,6 +173,18 @@ any *:11 plain
 END
 }
 
+@test "the rules of these tests have every option of the language in them" {
+    local option count=0
+    while read -r option; do
+        count=$((count + 1))
+        case $option in
+        id | client-groups | server-groups) ;; # id= is shown as what it names; the others are printed as ciphers are
+        *) assert_contains "$(rules)" " $option=" || return ;;
+        esac
+    done < <(sed -nE 's/^ *\{"([a-z-]+)", [A-Z(].*policy_parse.*/\1/p' "$ROOT/src/policy_options.c")
+    assert_at_least $count 40
+}
+
 @test "show prints each rule in full, and what it prints is that policy again" {
     rules >rules.conf
     tool show -f "$PWD/rules.conf"
