@@ -179,6 +179,16 @@ for row in rows:
     [ ! -e missing ] && [ ! -e missing.lock ]
 }
 
+@test "a file of known peers that others may read stays so" {
+    printf 'db:1 %s\n' $A >peers
+    chgrp nogroup peers
+    chmod 640 peers
+    (umask 077 && "$TOOL" trust add -f peers other:1 $B)
+    assert_equal "$(stat -c %G:%a peers)" nogroup:640
+    "$TOOL" trust rm -f peers db:1
+    assert_equal "$(stat -c %G:%a peers)" nogroup:640
+}
+
 @test "many additions at once: none is lost" {
     local i
     for i in {1..20}; do

@@ -325,6 +325,25 @@ prepare_writers() {
     assert_contains "$stderr" 'real is there already, and is no regular file'
 }
 
+@test "in a folder for all, another user's file or link is not replaced: the key would be his, or anywhere" {
+    mkdir shared
+    chmod 1777 shared
+    "$TOOL" genkey victim
+    cp -p victim before
+    touch shared/file
+    chown nobody shared/file
+    ln -s "$PWD/victim" shared/link
+    chown -h nobody shared/link
+    local path
+    for path in shared/file shared/link; do
+        tool genkey --force $path
+        assert_status 1
+        assert_contains "$stderr" "$path is another user's, in a folder that everybody may write to"
+    done
+    cmp victim before
+    [ ! -s shared/file ]
+}
+
 @test "of a key and a certificate there are both or none" {
     "$TOOL" genca ca
     mkdir node.pem

@@ -26,6 +26,20 @@ static size_t folder_length(const char *path)
     return slash ? (size_t)(slash - path) + 1 : 0;
 }
 
+/* In a folder that everybody may write to, somebody else's file or link is no place for this user's keys: it could lead
+ * anywhere, and a file that is replaced goes on belonging to its owner. */
+static bool is_strangers(const char *path, const struct stat *s)
+{
+    char folder[PATH_MAX];
+    struct stat at;
+    const size_t len = folder_length(path);
+
+    if (s->st_uid == 0 || s->st_uid == geteuid())
+        return false;
+    snprintf(folder, sizeof folder, "%.*s", (int)len, path);
+    return stat(len ? folder : ".", &at) != 0 || at.st_mode & S_IWOTH;
+}
+
 bool file_may_be_made(const char *path, bool replace)
 {
     struct stat s;
@@ -38,6 +52,8 @@ bool file_may_be_made(const char *path, bool replace)
         (void)failed("cannot look at %s: %s", path, strerror(errno));
     else if (!replace)
         (void)failed("%s is there already; --force replaces it", path);
+    else if (is_strangers(path, &s))
+        (void)failed("%s is another user's, in a folder that everybody may write to", path);
     else if (stat(path, &s) == 0 && !S_ISREG(s.st_mode))
         (void)failed("%s is there already, and is no regular file", path);
     else
@@ -76,17 +92,20 @@ static bool finish(int fd, mode_t mode, const char *target)
     return take_owner(fd, target) && fchmod(fd, mode) == 0 && (fsync(fd) == 0 || errno == EINVAL);
 }
 
-static mode_t without_umask(mode_t mode)
+static mode_t final_mode(mode_t mode, const char *target)
 {
     const mode_t mask = umask(077);
+    struct stat old;
 
     umask(mask);
+    if (mode == MODE_KEPT)
+        return stat(target, &old) == 0 ? old.st_mode & 0664 : MODE_SECRET;
     return mode == MODE_SECRET ? mode : mode & ~mask;
 }
 
 static bool fill(int fd, const void *bytes, size_t len, mode_t mode, const char *target)
 {
-    const bool good = write_all(fd, bytes, len) && finish(fd, without_umask(mode), target);
+    const bool good = write_all(fd, bytes, len) && finish(fd, final_mode(mode, target), target);
     const int error = errno;
 
     if (close(fd) == 0 || !good) {

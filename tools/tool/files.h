@@ -16,7 +16,11 @@ struct new_file {
     bool published;
 };
 
-enum { MODE_SECRET = 0600, MODE_PUBLIC = 0644 /* less the umask */ };
+enum {
+    MODE_SECRET = 0600,
+    MODE_PUBLIC = 0644 /* less the umask */,
+    MODE_KEPT = 0 /* that of the old file, else secret */
+};
 
 /* Is there anything under that name, or no folder to put it in? Looked at before keys are made. False: failed() was
  * called. */

@@ -127,5 +127,5 @@ bool known_file_next(const struct known_file *known, struct known_line *line)
 
 bool known_file_replace(struct known_file *known, const char *text, size_t len)
 {
-    return file_write(known->path, text, len, MODE_SECRET, true);
+    return file_write(known->path, text, len, MODE_KEPT, true);
 }
