@@ -32,7 +32,7 @@ GNUTLS_CFLAGS := $(shell pkg-config --cflags gnutls 2>/dev/null)
 GNUTLS_LIBS   := $(or $(shell pkg-config --libs gnutls 2>/dev/null),-lgnutls)
 
 # What comes before the core is loaded: linked into libp2ptls.so, without GnuTLS.
-BASE_SRC  := src/result.c src/log.c src/role.c src/trust.c src/tlsa.c src/dns.c src/dns_servers.c src/pattern.c $(wildcard src/policy*.c)
+BASE_SRC  := src/result.c src/log.c src/log_format.c src/role.c src/trust.c src/tlsa.c src/dns.c src/dns_servers.c src/pattern.c $(wildcard src/policy*.c)
 CORE_SRC  := $(wildcard src/*.c)
 HOOK_SRC  := $(wildcard preload/*.c) $(wildcard preload/*.S)
 
@@ -84,6 +84,8 @@ $(BUILD)/p2ptls-status: $(STATUS_OBJ)
 	$(CC) -o $@ $(STATUS_OBJ) $(ALL_LDFLAGS) -ljansson -lncursesw -ltinfo
 
 # Unit tests link the objects of src/ directly: they see what the export maps hide.
+$(BUILD)/tests/unit/test_log_format: UNIT_OBJ = $(call obj,preload/log_setting.c)
+$(BUILD)/tests/unit/test_log_format: $(call obj,preload/log_setting.c)
 $(BUILD)/tests/unit/test_status $(BUILD)/tests/unit/test_status_view: UNIT_OBJ = $(STATUS_PARTS)
 $(BUILD)/tests/unit/test_status $(BUILD)/tests/unit/test_status_view: $(STATUS_PARTS)
 $(BUILD)/tests/unit/%: tests/unit/%.c $(CORE_OBJ) $(wildcard tests/unit/*.h)

@@ -1,4 +1,6 @@
 /* Accepted connections before they are protected: from=, and insecure-accept-plain= while a fleet moves over. */
+#define LOG_CATEGORY LOG_CATEGORY_REFUSAL
+
 #include "state.h"
 
 #include "sys.h"
@@ -50,17 +52,20 @@ enum admission admission_of(int fd, int listener, const struct policy_rule *rule
                             socklen_t peer_len)
 {
     static _Atomic unsigned plain_count;
-    char text[CONN_PEER_TEXT];
+    char text[CONN_PEER_TEXT], room[RULE_TEXT];
+    struct log_field fields[RULE_FIELDS];
     if (!policy_from_allows(rule, peer, peer_len)) {
         text_of_address(peer, text);
-        log_event(LOG_LEVEL_ERROR, "connection from %s refused: it is not in from= of %s:%u", text, rule->source,
-                  rule->line);
+        rule_fields(rule, POLICY_ACCEPT, text, room, fields);
+        log_write(LOG_LEVEL_ERROR, LOG_CATEGORY_REFUSAL, fields, RULE_FIELDS,
+                  "connection from %s refused: it is not in from= of %s:%u", text, rule->source, rule->line);
         return ADMISSION_REFUSED;
     }
     if (!rule->accept_plain || !speaks_plain(fd, listener))
         return ADMISSION_PROTECTED;
     text_of_address(peer, text);
-    log_event(LOG_LEVEL_WARN,
+    rule_fields(rule, POLICY_ACCEPT, text, room, fields);
+    log_write(LOG_LEVEL_WARN, LOG_CATEGORY_PLAIN, fields, RULE_FIELDS,
               "connection from %s accepted IN CLEAR (number %u of this process), as insecure-accept-plain=on of %s:%u "
               "allows",
               text, atomic_fetch_add(&plain_count, 1) + 1, rule->source, rule->line);

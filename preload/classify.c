@@ -1,4 +1,6 @@
 /* Which sockets are selected: by what they are, where they are bound or connected, and what the policy says. */
+#define LOG_CATEGORY LOG_CATEGORY_REFUSAL
+
 #include "handover.h"
 #include "state.h"
 

@@ -60,7 +60,7 @@ static const struct core_api *open_core(void)
         .abi = CORE_ABI,
         .io = io_transport_under(&forbidden),
         .log = logsink_write,
-        .log_threshold = logsink_level,
+        .log_thresholds = logsink_levels,
         .hide = hide_descriptor_number,
         .forget = forget_number,
         .own = hidden_own,

@@ -1,5 +1,7 @@
 /* Will the library be in the program that an exec starts? A protected connection goes on there only then; in any other
  * it would go on in clear. Whoever cannot be judged counts as no. */
+#define LOG_CATEGORY LOG_CATEGORY_PROGRAM
+
 #include "exec_image.h"
 
 #include "exec_elf.h"

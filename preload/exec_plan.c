@@ -1,3 +1,5 @@
+#define LOG_CATEGORY LOG_CATEGORY_PROGRAM
+
 #include "exec_plan.h"
 
 #include "exec_image.h"

@@ -1,3 +1,5 @@
+#define LOG_CATEGORY LOG_CATEGORY_PROGRAM
+
 #include "handover.h"
 
 #include "io.h"

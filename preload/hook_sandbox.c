@@ -1,6 +1,8 @@
 /* Calls by which programs lower their privileges and enter sandboxes. Before them, what needs files is loaded, and the
  * helper thread goes where it would be in the way: it makes unshare(CLONE_NEWUSER) fail, and a change that concerns one
  * thread alone would leave it with the old privileges. */
+#define LOG_CATEGORY LOG_CATEGORY_PROGRAM
+
 #include "sandbox.h"
 
 #include "state.h"

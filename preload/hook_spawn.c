@@ -1,5 +1,7 @@
 /* posix_spawn, system, popen: libc's own exec inside them goes past the hooks. Where something protected could get into
  * the new program, the same is done by fork and the exec that is hooked; otherwise libc does it. */
+#define LOG_CATEGORY LOG_CATEGORY_PROGRAM
+
 #include "exec_image.h"
 #include "exec_plan.h"
 #include "handover.h"

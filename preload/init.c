@@ -179,7 +179,6 @@ __attribute__((constructor)) static void init(void)
         if (!table_init())
             stop("p2ptls: no memory for the descriptor table; the program was not started\n");
         logsink_open(secure_getenv("P2PTLS_LOG"));
-        log_set_sink(logsink_write, logsink_level);
         if (exec_elf_self_past_libc())
             log_event(LOG_LEVEL_ERROR, "this program was built by Go: it makes its system calls past libc, and nothing "
                                        "protects its connections");

@@ -1,3 +1,5 @@
+#define LOG_CATEGORY LOG_CATEGORY_REFUSAL
+
 #include "known.h"
 
 #include "stream.h"

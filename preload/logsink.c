@@ -1,6 +1,9 @@
-/* Where log lines go: P2PTLS_LOG=LEVEL[:TARGET], target stderr (the default), syslog, or an absolute file name. Lines
- * never go to a descriptor 2 that the program has since made into something else: its identity (device and inode) is
- * noted at the start and compared before each line. */
+/* Where log lines go: P2PTLS_LOG (log_setting.c), target stderr (the default), syslog, journal, or an absolute file
+ * name. Lines never go to a descriptor 2 that the program has since made into something else: its identity (device and
+ * inode) is noted at the start and compared before each line. Where descriptor 2 is journald's, lines go there with
+ * their fields. */
+#include "logsink.h"
+
 #include "state.h"
 
 #include "sys.h"
@@ -10,25 +13,16 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 
-enum target { TARGET_STDERR = 0, TARGET_SYSLOG, TARGET_FILE };
-
-enum log_level logsink_level = LOG_LEVEL_WARN;
-static enum target target;
+enum log_level logsink_levels[LOG_CATEGORIES];
+static enum log_form form;
+static enum log_target target;
 static struct stat stderr_at_start;
 static bool have_stderr;
 static _Atomic int file_fd = -1;
 static pid_t known_pid; /* in a sandbox that forbids to ask */
 static bool mute;
-
-static const struct {
-    const char *word;
-    enum log_level level;
-    int priority; /* syslog(3): LOG_USER | severity */
-} levels[] = {
-    {"silent", LOG_LEVEL_SILENT, 0}, {"error", LOG_LEVEL_ERROR, 8 | 3}, {"warn", LOG_LEVEL_WARN, 8 | 4},
-    {"info", LOG_LEVEL_INFO, 8 | 6}, {"debug", LOG_LEVEL_DEBUG, 8 | 7},
-};
 
 static void complain(const char *text, const char *what)
 {
@@ -37,45 +31,49 @@ static void complain(const char *text, const char *what)
     sys3(SYS_writev, 2L, iov, 4L);
 }
 
-static bool parse_level(const char *word, size_t len)
+static void open_file(const char *path)
 {
-    for (size_t i = 0; i < sizeof levels / sizeof levels[0]; i++) {
-        if (strlen(levels[i].word) == len && memcmp(levels[i].word, word, len) == 0) {
-            logsink_level = levels[i].level;
-            return true;
-        }
-    }
-    return false;
+    long fd =
+        sys4(SYS_openat, (long)AT_FDCWD, path, (long)(O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY), 0600L);
+    if (fd >= 0)
+        file_fd = hide_descriptor_number((int)fd);
+    if (file_fd >= 0)
+        target = TARGET_FILE;
+    else
+        complain("P2PTLS_LOG: cannot open (lines go to stderr): ", path);
 }
 
-void logsink_open(const char *setting)
+static void choose_target(const char *name)
 {
+    if (strcmp(name, "syslog") == 0)
+        target = TARGET_SYSLOG;
+    else if (strcmp(name, "journal") == 0)
+        target = TARGET_JOURNAL;
+    else if (name[0] == '/')
+        open_file(name);
+    else if (strcmp(name, "stderr") != 0)
+        complain("P2PTLS_LOG: unknown target (lines go to stderr): ", name);
+}
+
+void logsink_open(const char *text)
+{
+    struct log_setting setting;
     hidden_own(&file_fd);
     have_stderr = fstat(2, &stderr_at_start) == 0;
-    if (!setting || !*setting)
-        return;
-    const char *colon = strchr(setting, ':');
-    size_t len = colon ? (size_t)(colon - setting) : strlen(setting);
-    if (!parse_level(setting, len))
-        complain(
-            "P2PTLS_LOG: expected silent, error, warn, info or debug, then perhaps :stderr, :syslog or :/FILE; found ",
-            setting);
-    if (!colon || strcmp(colon, ":stderr") == 0)
-        return;
-    if (strcmp(colon, ":syslog") == 0) {
-        target = TARGET_SYSLOG;
-    } else if (colon[1] == '/') {
-        long fd = sys4(SYS_openat, (long)AT_FDCWD, colon + 1,
-                       (long)(O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY), 0600L);
-        if (fd >= 0)
-            file_fd = hide_descriptor_number((int)fd);
-        if (file_fd >= 0)
-            target = TARGET_FILE;
-        else
-            complain("P2PTLS_LOG: cannot open (lines go to stderr): ", colon + 1);
-    } else {
-        complain("P2PTLS_LOG: unknown target (lines go to stderr): ", colon + 1);
-    }
+    log_setting_parse(text, &setting);
+    memcpy(logsink_levels, setting.levels, sizeof logsink_levels);
+    form = setting.form;
+    if (setting.wrong)
+        complain("P2PTLS_LOG: expected silent, error, warn, info or debug, then perhaps ,logfmt or ,json, "
+                 ",CATEGORY=LEVEL, then perhaps :stderr, :syslog, :journal or :/FILE; found ",
+                 setting.wrong);
+    if (setting.target)
+        choose_target(setting.target);
+    else if (form == LOG_FORM_TEXT && log_journal_is_stderr())
+        target = TARGET_JOURNAL;
+    log_set_sink(logsink_write, LOG_LEVEL_SILENT);
+    for (int i = 0; i < LOG_CATEGORIES; i++)
+        log_set_threshold((enum log_category)i, logsink_levels[i]);
 }
 
 /* RLIMIT_FSIZE: a write behind it ends the program. */
@@ -93,11 +91,19 @@ static pid_t own_pid(void)
     return forbidden.self ? known_pid : getpid();
 }
 
-static void to_syslog(size_t i, const char *line)
+/* The daemon writes the time, and who it was. */
+static void to_syslog(const struct log_entry *e, const char *line, size_t len)
 {
     static const struct sockaddr_un daemon_at = {.sun_family = AF_UNIX, .sun_path = "/dev/log"};
-    char text[LOG_LINE_MAX + 64];
-    int n = snprintf(text, sizeof text, "<%d>p2ptls[%d]: %s", levels[i].priority, (int)own_pid(), line);
+    static const unsigned char priorities[] = {7, 3, 4, 6, 7}; /* syslog(3) */
+    char text[LOG_FORMATTED_MAX + 64];
+    const char *body = line;
+    if (form == LOG_FORM_TEXT && (body = strstr(line, "]: ")) && (body = strstr(body + 3, ": ")))
+        body += 2;
+    else
+        body = line;
+    int n = snprintf(text, sizeof text, "<%d>p2ptls[%d]: %.*s", 8 | priorities[e->level], (int)own_pid(),
+                     (int)(len - 1 - (size_t)(body - line)), body);
     long fd = sys3(SYS_socket, (long)AF_UNIX, (long)(SOCK_DGRAM | SOCK_CLOEXEC), 0L);
     if (fd < 0)
         return;
@@ -121,8 +127,10 @@ void logsink_before_filter(bool blind)
     known_pid = getpid();
     if (!blind && !limited)
         return;
-    int keep =
-        target == TARGET_STDERR && stderr_is_still_ours() && !S_ISREG(stderr_at_start.st_mode) ? hidden_dup(2) : -1;
+    int keep = (target == TARGET_STDERR || target == TARGET_JOURNAL) && stderr_is_still_ours() &&
+                       !S_ISREG(stderr_at_start.st_mode)
+                   ? hidden_dup(2)
+                   : -1;
     if (keep >= 0) {
         target = TARGET_FILE;
         file_fd = keep;
@@ -136,26 +144,33 @@ void logsink_no_filter(void)
     known_pid = 0;
 }
 
-void logsink_write(enum log_level level, const char *line)
+static void to_file(const char *line, size_t len)
 {
+    library_enter(); /* our number stays ours until it is used */
+    const int fd = target == TARGET_FILE ? file_fd : 2;
+    if (!too_large(fd, (int)len))
+        sys3(SYS_write, (long)fd, line, (long)len);
+    library_leave();
+}
+
+void logsink_write(const struct log_entry *e)
+{
+    char line[LOG_FORMATTED_MAX];
     if (mute)
         return;
-    size_t i = 0;
-    while (i + 1 < sizeof levels / sizeof levels[0] && levels[i].level != level)
-        i++;
-    if (target == TARGET_SYSLOG) {
-        to_syslog(i, line);
+    if (target == TARGET_JOURNAL && log_journal_send(e, program_invocation_short_name))
         return;
-    }
-    if (target == TARGET_STDERR && !stderr_is_still_ours())
+    if ((target == TARGET_STDERR || target == TARGET_JOURNAL) && !stderr_is_still_ours())
         return;
-    char text[LOG_LINE_MAX + 64];
-    int n = snprintf(text, sizeof text, "p2ptls[%d]: %s: %s\n", (int)own_pid(), levels[i].word, line);
-    if (n > (int)sizeof text - 1)
-        n = (int)sizeof text - 1;
-    library_enter(); /* our number stays ours until it is used */
-    int fd = target == TARGET_FILE ? file_fd : 2;
-    if (!too_large(fd, n))
-        sys3(SYS_write, (long)fd, text, (long)n);
-    library_leave();
+    struct timespec now = {0};
+    if (form != LOG_FORM_TEXT)
+        clock_gettime(CLOCK_REALTIME, &now);
+    const struct log_origin origin = {.pid = own_pid(),
+                                      .program = program_invocation_short_name,
+                                      .time_ms = (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000};
+    const size_t len = log_format(e, form, &origin, line);
+    if (target == TARGET_SYSLOG)
+        to_syslog(e, line, len);
+    else
+        to_file(line, len);
 }

@@ -1,4 +1,6 @@
 /* Which rule of the policy concerns a socket. */
+#define LOG_CATEGORY LOG_CATEGORY_REFUSAL
+
 #include "names.h"
 #include "state.h"
 
@@ -89,18 +91,40 @@ static const char *would_be(enum policy_action action)
     return "protected";
 }
 
+void rule_fields(const struct policy_rule *rule, enum policy_direction direction, const char *peer,
+                 char room[RULE_TEXT], struct log_field fields[RULE_FIELDS])
+{
+    snprintf(room, RULE_TEXT, "%.240s:%u", rule->source, rule->line);
+    fields[0] = (struct log_field){"direction", direction == POLICY_CONNECT ? "out" : "in"};
+    fields[1] = (struct log_field){"peer", peer};
+    fields[2] = (struct log_field){"rule", room};
+}
+
 const struct policy_rule *rule_deciding(enum policy_direction direction, const struct sockaddr *address, socklen_t len,
                                         const struct sockaddr *peer)
 {
     const struct policy_rule *rule = match(direction, address, len);
-    char text[CONN_PEER_TEXT];
+    char text[CONN_PEER_TEXT], room[RULE_TEXT];
+    struct log_field fields[RULE_FIELDS];
     if (!rule || !rule->observe)
         return rule;
     text_of_address(peer, text);
-    log_event(LOG_LEVEL_WARN, "observed: %s %s would be %s by %s:%u; nothing was changed",
+    rule_fields(rule, direction, text, room, fields);
+    log_write(LOG_LEVEL_WARN, LOG_CATEGORY_PLAIN, fields, RULE_FIELDS,
+              "observed: %s %s would be %s by %s:%u; nothing was changed",
               direction == POLICY_CONNECT ? "the connection to" : "the connection from", text, would_be(rule->action),
               rule->source, rule->line);
     return NULL;
+}
+
+static void tell_denied(const char *what, const char *peer, const struct policy_rule *rule)
+{
+    char room[RULE_TEXT];
+    struct log_field fields[RULE_FIELDS];
+    rule_fields(rule, strstr(what, " to") ? POLICY_CONNECT : POLICY_ACCEPT, peer, room, fields);
+    log_write(LOG_LEVEL_ERROR, LOG_CATEGORY_REFUSAL, fields, RULE_FIELDS,
+              "%s %s denied by %s:%u: change that rule, or put one before it that allows it", what, peer, rule->source,
+              rule->line);
 }
 
 void rule_tell_denied(const char *what, const struct sockaddr *address, const struct policy_rule *rule)
@@ -113,8 +137,7 @@ void rule_tell_denied(const char *what, const struct sockaddr *address, const st
                   "address is not known, and a rule for a name could concern it: write rules for addresses",
                   what, text);
     else
-        log_event(LOG_LEVEL_ERROR, "%s %s denied by %s:%u: change that rule, or put one before it that allows it", what,
-                  text, rule->source, rule->line);
+        tell_denied(what, text, rule);
 }
 
 /* ---- where a dialled address leads ------------------------------------------------------------------------------- */

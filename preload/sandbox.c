@@ -1,5 +1,7 @@
 /* seccomp: before a filter goes in, it is asked what it will forbid us (filter.h); then everything is done that will
  * not be possible afterwards, and io.c, stream.c and src/ do without the rest. */
+#define LOG_CATEGORY LOG_CATEGORY_PROGRAM
+
 #include "sandbox.h"
 
 #include "dane.h"

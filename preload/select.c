@@ -1,4 +1,6 @@
 /* Makes a socket a protected connection, and an ordinary one again: its desc, its options, its other numbers. */
+#define LOG_CATEGORY LOG_CATEGORY_REFUSAL
+
 #include "epoll_notes.h"
 #include "names.h"
 #include "state.h"
@@ -44,6 +46,17 @@ static void copy_host(const char *peer, char *room, size_t size)
     snprintf(room, size, "%.*s", (int)(end ? end - begin : (long)strlen(begin)), begin);
 }
 
+static void tell_ambiguous(const struct policy_rule *rule, const char *peer)
+{
+    char room[RULE_TEXT];
+    struct log_field fields[RULE_FIELDS];
+    rule_fields(rule, POLICY_CONNECT, peer, room, fields);
+    log_write(LOG_LEVEL_ERROR, LOG_CATEGORY_REFUSAL, fields, RULE_FIELDS,
+              "connection to %s refused: threads of this program have looked up several names for that address, and it "
+              "cannot be told which of them is meant: say peer= in %s:%u",
+              peer, rule->source, rule->line);
+}
+
 /* What the program dialled: the name that it looked the address up by, or the address; room is for the latter. NULL: an
  * accepted connection. False: nobody can tell, and it matters. */
 static bool find_dialled(const struct policy_rule *rule, const struct sockaddr *address, socklen_t len,
@@ -55,11 +68,7 @@ static bool find_dialled(const struct policy_rule *rule, const struct sockaddr *
     case NAMES_AMBIGUOUS:
         if (!needs_name(rule) && !rule_is_ambiguous(address, len))
             break;
-        log_event(
-            LOG_LEVEL_ERROR,
-            "connection to %s refused: threads of this program have looked up several names for that address, and "
-            "it cannot be told which of them is meant: say peer= in %s:%u",
-            peer, rule->source, rule->line);
+        tell_ambiguous(rule, peer);
         return false;
     case NAMES_BARE:
         break;

@@ -17,8 +17,8 @@ const char *init_state_dir(void); /* of the per-user identity, NULL if there is 
 
 /* logsink.c */
 void logsink_open(const char *setting); /* P2PTLS_LOG */
-extern enum log_level logsink_level;
-void logsink_write(enum log_level level, const char *line);
+extern enum log_level logsink_levels[LOG_CATEGORIES];
+void logsink_write(const struct log_entry *entry);
 void logsink_before_filter(bool blind); /* blind: it can look at nothing later */
 void logsink_no_filter(void);           /* it was not installed */
 
@@ -37,6 +37,10 @@ const struct policy_rule *rule_deciding(enum policy_direction direction, const s
 
 /* Do names of this address, of which nobody can tell which one is meant, have rules of their own? */
 bool rule_is_ambiguous(const struct sockaddr *address, socklen_t len);
+/* What the log tells beside the sentence. room: for the rule's text. */
+enum { RULE_TEXT = 256, RULE_FIELDS = 3 };
+void rule_fields(const struct policy_rule *rule, enum policy_direction direction, const char *peer,
+                 char room[RULE_TEXT], struct log_field fields[RULE_FIELDS]);
 void rule_tell_denied(const char *what, const struct sockaddr *address, const struct policy_rule *rule);
 /* Where the kernel will connect to, of a wildcard address too: *to and *len are replaced then, by room. False: nobody
  * can tell. */

@@ -36,11 +36,6 @@ static void drop_early(struct conn *c)
     c->early_len = c->early_off = c->early_room = 0;
 }
 
-static const char *direction(const struct conn *c)
-{
-    return c->connected_side ? "connection to" : "connection from";
-}
-
 static bool speaks_first(const struct conn *c)
 {
     if (c->rule->hello != HELLO_DEFAULT)
@@ -89,7 +84,7 @@ static enum result make_handshake(struct conn *c, int fd)
     if (result == RESULT_OK)
         result = handshake_new(&config, &c->hs, why);
     if (result != RESULT_OK) {
-        log_event(LOG_LEVEL_ERROR, "%s %s cannot be protected: %s", direction(c), c->peer, why);
+        conn_log_refusal(c, result, "cannot be protected: %s", why);
         conn_fail(c, result, 0);
     }
     return result;
@@ -120,15 +115,6 @@ enum result conn_start(struct conn *c, int fd)
     return result == RESULT_AGAIN ? RESULT_OK : result;
 }
 
-static void log_open(const struct conn *c, const struct handshake_secrets *s)
-{
-    log_event(LOG_LEVEL_INFO, "%s %s as %s, %s, peer \"%.400s\"%s%s%s%s%s",
-              c->connected_side ? "connected to" : "accepted from", c->peer, s->is_client ? "client" : "server",
-              record_suite_name(s->suite), s->subject[0] ? s->subject : "(a long subject)",
-              s->alpn[0] ? ", protocol " : "", s->alpn, s->server_name[0] ? ", dialled " : "", s->server_name,
-              s->resumed ? ", resumed" : "");
-}
-
 static enum result install_keys(struct conn *c, const struct handshake_secrets *s)
 {
     struct slot *slot = c->slot;
@@ -157,7 +143,7 @@ static enum result finish(struct conn *c, int fd)
     handshake_take_secrets(c->hs, &secrets);
     enum result result = install_keys(c, &secrets);
     if (result == RESULT_OK) {
-        log_open(c, &secrets);
+        conn_log_open(c, &secrets);
         conn_ticket_begin(c);
         set_state(c, SLOT_OPEN);
         conn_status_late(c);
@@ -193,9 +179,9 @@ static enum result refuse(struct conn *c, int fd, enum result reason, int error)
 {
     const char *why = handshake_why(c->hs);
     if (reason == RESULT_IO)
-        log_event(LOG_LEVEL_ERROR, "%s %s broke during the handshake: %s", direction(c), c->peer, strerror(error));
+        conn_log_refusal(c, reason, "broke during the handshake: %s", strerror(error));
     else
-        log_event(LOG_LEVEL_ERROR, "%s %s refused: %s", direction(c), c->peer, why ? why : result_name(reason));
+        conn_log_refusal(c, reason, "refused: %s", why ? why : result_name(reason));
     size_t len = 0;
     const uint8_t *alert = handshake_output(c->hs, &len);
     if (len) {
@@ -307,8 +293,7 @@ static enum result watch_owner(struct conn *c, int fd)
         return RESULT_AGAIN;
     if ((expected == SLOT_HANDSHAKE || expected == SLOT_UNSTARTED) &&
         atomic_compare_exchange_strong(&c->slot->state, &expected, SLOT_FAILED)) {
-        log_event(LOG_LEVEL_ERROR, "%s %s lost: the process that did its handshake died, or did not do it",
-                  direction(c), c->peer);
+        conn_log_refusal(c, RESULT_IO, "lost: the process that did its handshake died, or did not do it");
         conn_fail(c, RESULT_IO, ECONNABORTED);
         conn_transport->shut(fd, SHUT_WR);
         conn_transport->shut(fd, SHUT_RD);

@@ -2,6 +2,8 @@
 #ifndef P2PTLS_CONN_INTERNAL_H
 #define P2PTLS_CONN_INTERNAL_H
 
+#define LOG_CATEGORY LOG_CATEGORY_CONNECTION
+
 #include "bytes.h"
 #include "chunk.h"
 #include "conn.h"
@@ -139,6 +141,11 @@ void conn_ticket_done(struct conn *c, struct ticket_message *m, enum result resu
 void conn_ticket_drop(struct conn *c); /* none goes out, and none is awaited any more */
 void conn_ticket_await_no_more(struct conn *c);
 void conn_ticket_came(struct conn *c, const struct record_keys *keys, const uint8_t *message, size_t len);
+
+/* conn_log.c */
+void conn_log_open(const struct conn *c, const struct handshake_secrets *s);
+void conn_log_refusal(const struct conn *c, enum result reason, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 
 /* conn_dane.c; hs_lock held. begin: RESULT_OK, also where there is nothing to look up. ask: RESULT_AGAIN while it is
  * under way. Both: a refusal with the reason in why. */

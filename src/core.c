@@ -167,7 +167,9 @@ __attribute__((visibility("default"))) const struct core_api *p2ptls_core_open(c
     hide_fd = host->hide;
     own_number = host->own;
     status_init(&(struct status_host){host->status, host->hide, host->forget, host->own});
-    log_set_sink(host->log, host->log_threshold);
+    log_set_sink(host->log, LOG_LEVEL_SILENT);
+    for (int i = 0; i < LOG_CATEGORIES; i++)
+        log_set_threshold((enum log_category)i, host->log_thresholds[i]);
 #ifdef P2PTLS_NONCE_AUDIT
     record_nonce_audit_sink(host->nonce_audit, NULL);
 #endif

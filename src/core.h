@@ -9,7 +9,7 @@
 #include "status.h"
 #include "tlsa.h"
 
-#define CORE_ABI 3
+#define CORE_ABI 4
 
 /* Functions of src/ that the hooks may call. */
 #define CORE_CALLS(X)                                                                                                  \
@@ -110,7 +110,7 @@ struct core_host {
     unsigned abi; /* CORE_ABI of the caller */
     const struct conn_io *io;
     log_sink log;
-    enum log_level log_threshold;
+    const enum log_level *log_thresholds; /* of each category */
     hide_descriptor hide;
     void (*forget)(int fd);                               /* a hidden descriptor that was closed */
     void (*own)(_Atomic int *number);                     /* of a hidden descriptor: it is told there when it moves */

@@ -1,4 +1,6 @@
 /* Says in time that the own certificate, or the OCSP answer about it, is about to run out. */
+#define LOG_CATEGORY LOG_CATEGORY_IDENTITY
+
 #include "identity_internal.h"
 
 #include "log.h"

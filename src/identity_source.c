@@ -5,6 +5,8 @@
  *
  * Locks: `loading` is held over all file access, by one thread at a time, while others go on with what is there; `lock`
  * guards `current` for the time of taking a reference. Neither is held at a fork: no thread is inside then. */
+#define LOG_CATEGORY LOG_CATEGORY_IDENTITY
+
 #include "trust_internal.h"
 
 #include "log.h"

@@ -15,7 +15,7 @@ enum { SUFFIX_MAX = 48 };
 static const uint64_t NS_PER_TOKEN = UINT64_C(1000000000) / LOG_REFILL_PER_SECOND;
 
 static _Atomic(log_sink) current_sink;
-static atomic_int current_threshold;
+static atomic_int thresholds[LOG_CATEGORIES];
 
 /* The token bucket as the time at which it will be full again (the "virtual scheduling" form of GCRA): one word, so
  * that a compare-and-swap does, and neither a signal handler nor a forked child can find it half changed. */
@@ -25,12 +25,38 @@ static atomic_uint left_out;
 void log_set_sink(log_sink sink, enum log_level threshold)
 {
     atomic_store(&current_sink, sink);
-    atomic_store(&current_threshold, (int)threshold);
+    for (int i = 0; i < LOG_CATEGORIES; i++)
+        atomic_store(&thresholds[i], (int)threshold);
 }
 
-bool log_wants(enum log_level level)
+void log_set_threshold(enum log_category category, enum log_level threshold)
 {
-    return level > LOG_LEVEL_SILENT && (int)level <= atomic_load(&current_threshold) && atomic_load(&current_sink);
+    atomic_store(&thresholds[category], (int)threshold);
+}
+
+bool log_wants_of(enum log_category category, enum log_level level)
+{
+    return level > LOG_LEVEL_SILENT && (int)level <= atomic_load(&thresholds[category]) && atomic_load(&current_sink);
+}
+
+static const char *const names[LOG_CATEGORIES] = {
+    [LOG_CATEGORY_LIBRARY] = "library",   [LOG_CATEGORY_HANDSHAKE] = "handshake",
+    [LOG_CATEGORY_REFUSAL] = "refusal",   [LOG_CATEGORY_CONNECTION] = "connection",
+    [LOG_CATEGORY_IDENTITY] = "identity", [LOG_CATEGORY_PLAIN] = "plain",
+    [LOG_CATEGORY_PROGRAM] = "program",
+};
+
+const char *log_category_name(enum log_category category)
+{
+    return names[category];
+}
+
+enum log_category log_category_find(const char *name, size_t len)
+{
+    int i = 0;
+    while (i < LOG_CATEGORIES && (strlen(names[i]) != len || memcmp(names[i], name, len) != 0))
+        i++;
+    return (enum log_category)i;
 }
 
 static uint64_t now_ns(void)
@@ -71,7 +97,7 @@ static size_t printable_sequence(const unsigned char *s, size_t left)
     return code < smallest[n] || code > 0x10ffff || surrogate ? 0 : n;
 }
 
-static void make_printable(char *line, size_t len)
+void log_make_printable(char *line, size_t len)
 {
     unsigned char *s = (unsigned char *)line;
     for (size_t at = 0; at < len;) {
@@ -94,9 +120,10 @@ static size_t format_line(char *line, size_t room, const char *format, va_list a
     return room;
 }
 
-void log_event(enum log_level level, const char *format, ...)
+void log_write(enum log_level level, enum log_category category, const struct log_field *fields, size_t field_count,
+               const char *format, ...)
 {
-    if (!log_wants(level))
+    if (!log_wants_of(category, level))
         return;
     int saved_errno = errno;
     if (!take_token()) {
@@ -115,9 +142,9 @@ void log_event(enum log_level level, const char *format, ...)
     size_t len = format_line(line, LOG_LINE_MAX - (size_t)suffix_len, format, args);
     va_end(args);
     memcpy(line + len, suffix, (size_t)suffix_len + 1);
-    make_printable(line, len);
+    log_make_printable(line, len);
     log_sink sink = atomic_load(&current_sink);
     if (sink)
-        sink(level, line);
+        sink(&(struct log_entry){level, category, line, fields, field_count});
     errno = saved_errno;
 }

@@ -3,6 +3,8 @@
  * (authorized_keys). This file answers from what was read last; trust_record.c appends. What cannot be read again (a
  * chroot, privileges that were dropped, a broken line) leaves the last good state, in which nobody is met for the first
  * time. */
+#define LOG_CATEGORY LOG_CATEGORY_IDENTITY
+
 #include "trust_known.h"
 
 #include "log.h"

@@ -1,5 +1,7 @@
 /* Records a first contact in the file of known peers. Of several processes that meet a peer at once, one records it and
  * the others compare: all of them hold a lock while they look and append. */
+#define LOG_CATEGORY LOG_CATEGORY_IDENTITY
+
 #include "trust_known.h"
 
 #include "folders.h"

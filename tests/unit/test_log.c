@@ -31,18 +31,17 @@ int clock_gettime(clockid_t id, struct timespec *ts)
     return 0;
 }
 
-static void keep(enum log_level level, const char *line)
+static void keep(const struct log_entry *entry)
 {
     atomic_fetch_add(&lines, 1);
-    last_level = level;
-    snprintf(last_line, sizeof last_line, "%s", line);
+    last_level = entry->level;
+    snprintf(last_line, sizeof last_line, "%s", entry->text);
     errno = EBADF;
 }
 
-static void count(enum log_level level, const char *line)
+static void count(const struct log_entry *entry)
 {
-    (void)level;
-    (void)line;
+    (void)entry;
     atomic_fetch_add(&lines, 1);
 }
 

@@ -13,10 +13,10 @@
 #include <unistd.h>
 
 /* What the library would log while it loads. */
-static void take_log(enum log_level level, const char *line)
+static void take_log(const struct log_entry *entry)
 {
-    if (level <= LOG_LEVEL_WARN)
-        found(FINDING_NOTE, "identity", "%s", line);
+    if (entry->level <= LOG_LEVEL_WARN)
+        found(FINDING_NOTE, "identity", "%s", entry->text);
 }
 
 /* ---- the per-user identity ------------------------------------------------------------------------------------ */
