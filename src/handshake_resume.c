@@ -90,8 +90,7 @@ bool handshake_peer_shows(const struct handshake *hs)
 
 void handshake_resume_remember(const struct handshake *hs, struct identity_expectation *expect)
 {
-    expect->resumed = handshake_resumed(hs);
-    if (hs->phase != PHASE_CLIENT || !hs->offer || !expect->resumed)
+    if (hs->phase != PHASE_CLIENT || !hs->offer || !handshake_resumed(hs))
         return;
     expect->remembered = hs->offer->shown; /* GnuTLS itself tells them after Finished only */
     expect->remembered_count = hs->offer->count;

@@ -100,7 +100,6 @@ struct identity_expectation {
     bool connected_side;         /* this side has connected, whatever its TLS role */
     const char *peer_patterns;   /* peer=; NULL: the dialled name counts, where trust rests on names */
     const struct tlsa_set *tlsa; /* what DNSSEC has proven of the dialled name and port; may be NULL */
-    bool resumed;                /* the session is: its chain may have been verified a moment ago */
     /* What the peer had shown when the session was made that is resumed, where the session does not tell it yet. */
     const gnutls_datum_t *remembered; /* NULL: the session tells */
     unsigned remembered_count;

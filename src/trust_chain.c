@@ -21,16 +21,19 @@ static bool extend(struct trust_path *path, const struct shown_peer *shown, bool
     return false;
 }
 
-void trust_path_find(struct trust_path *path, const struct shown_peer *shown, gnutls_x509_trust_list_t list)
+void trust_path_find(struct trust_path *path, const struct shown_peer *shown, gnutls_x509_trust_list_t list,
+                     bool shared)
 {
+    /* A copy of the anchor costs as much as parsing it did. */
+    const unsigned flags = shared ? GNUTLS_TL_GET_COPY : 0;
     bool used[SHOWN_MAX] = {true};
 
-    *path = (struct trust_path){.certs = {shown->chain[0]}, .count = shown->count ? 1 : 0};
+    *path = (struct trust_path){.certs = {shown->chain[0]}, .count = shown->count ? 1 : 0, .anchor_owned = shared};
     if (!path->count)
         return;
     do {
         gnutls_x509_crt_t last = path->certs[path->count - 1];
-        if (list && gnutls_x509_trust_list_get_issuer(list, last, &path->anchor, GNUTLS_TL_GET_COPY) >= 0)
+        if (list && gnutls_x509_trust_list_get_issuer(list, last, &path->anchor, flags) >= 0)
             return;
         path->anchor = NULL;
     } while (extend(path, shown, used));
@@ -38,7 +41,7 @@ void trust_path_find(struct trust_path *path, const struct shown_peer *shown, gn
 
 void trust_path_free(struct trust_path *path)
 {
-    if (path->anchor)
+    if (path->anchor && path->anchor_owned)
         gnutls_x509_crt_deinit(path->anchor);
     *path = (struct trust_path){0};
 }

@@ -125,7 +125,7 @@ enum dane_match dane_match(const struct tlsa_set *set, const struct shown_peer *
     enum dane_match found = DANE_NONE;
     unsigned usable = 0;
 
-    trust_path_find(&unanchored, shown, NULL);
+    trust_path_find(&unanchored, shown, NULL, false);
     for (unsigned i = 0; set && i < set->count; i++) {
         const struct tlsa_record *r = &set->records[i];
         if (is_outdone(set, r) || (r->usage <= USAGE_PKIX_EE && !has_cas))

@@ -52,9 +52,12 @@ bool trust_print_escaped(char *out, size_t room, const void *text, size_t len, b
 struct trust_path {
     gnutls_x509_crt_t certs[SHOWN_MAX];
     unsigned count;
-    gnutls_x509_crt_t anchor; /* owned; NULL: none of the list issued the last one */
+    gnutls_x509_crt_t anchor; /* NULL: none of the list issued the last one */
+    bool anchor_owned;        /* else the list's, which must outlive the path */
 };
-void trust_path_find(struct trust_path *path, const struct shown_peer *shown, gnutls_x509_trust_list_t list);
+/* shared: the list may be one of a token, which changes while it is asked, so that the anchor is copied. */
+void trust_path_find(struct trust_path *path, const struct shown_peer *shown, gnutls_x509_trust_list_t list,
+                     bool shared);
 void trust_path_free(struct trust_path *path);
 /* GnuTLS's status: 0 is trusted. Extended key usage is not looked at. */
 unsigned trust_path_verify(const struct trust_path *path, gnutls_x509_trust_list_t list);
@@ -125,7 +128,7 @@ enum known_answer known_peers_record(struct known_peers *known, const char *host
 
 struct trust_store {
     gnutls_x509_trust_list_t anchors;
-    bool has_cas, has_crls, dane, ocsp_stapled;
+    bool has_cas, has_system_cas, has_crls, dane, ocsp_stapled;
     uint8_t (*pins)[KEY_HASH_BYTES];
     size_t pin_count;
     struct revocation_lists crls;

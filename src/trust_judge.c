@@ -120,7 +120,7 @@ static void find_ca(const struct trust_question *q, struct findings *f, const st
         say(f, TRUST_CA, "is no certificate, so no CA can have issued it: set cert= there, or pin its key here");
         return;
     }
-    if (q->expect->resumed && q->store->verified && verified_chains_have(q->store->verified, q->shown)) {
+    if (q->store->verified && verified_chains_have(q->store->verified, q->shown)) {
         f->facts |= TRUST_CA;
         return;
     }
@@ -173,7 +173,7 @@ static void find_facts(const struct trust_question *q, struct findings *f)
     struct trust_path path;
 
     f->alert = GNUTLS_A_BAD_CERTIFICATE;
-    trust_path_find(&path, q->shown, q->store->anchors);
+    trust_path_find(&path, q->shown, q->store->anchors, q->store->has_system_cas);
     if (asks(q, TRUST_OWN))
         find_own(q, f);
     if (asks(q, TRUST_PINNED))
@@ -256,7 +256,7 @@ static bool patterns_match(const struct trust_question *q, const char *patterns)
 {
     struct trust_path path;
 
-    trust_path_find(&path, q->shown, q->store->anchors);
+    trust_path_find(&path, q->shown, q->store->anchors, q->store->has_system_cas);
     const bool match = identity_patterns_match_path(&path, patterns);
     trust_path_free(&path);
     return match;

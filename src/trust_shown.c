@@ -125,10 +125,11 @@ static void print_hex(const uint8_t *bytes, size_t len, char *out)
         snprintf(out + 2 * i, 3, "%02x", bytes[i]);
 }
 
-static void describe(struct shown_peer *shown)
+/* The certificate's fingerprint is made of the bytes that were shown: GnuTLS's own function encodes it anew first,
+ * which costs as much as parsing it did. */
+static void describe(struct shown_peer *shown, const gnutls_datum_t *der)
 {
     uint8_t digest[KEY_HASH_BYTES];
-    size_t len = sizeof digest;
     gnutls_datum_t dn = {0};
 
     trust_print_fingerprint(shown->key_hash, shown->fingerprint);
@@ -137,8 +138,8 @@ static void describe(struct shown_peer *shown)
         snprintf(shown->subject, sizeof shown->subject, "raw key %s", shown->fingerprint);
         return;
     }
-    if (gnutls_x509_crt_get_fingerprint(shown->chain[0], GNUTLS_DIG_SHA256, digest, &len) >= 0)
-        print_hex(digest, len, shown->certificate_hash);
+    if (gnutls_hash_fast(GNUTLS_DIG_SHA256, der->data, der->size, digest) >= 0)
+        print_hex(digest, sizeof digest, shown->certificate_hash);
     if (gnutls_x509_crt_get_dn3(shown->chain[0], &dn, 0) >= 0 && dn.size > 0)
         (void)trust_print_escaped(shown->subject, sizeof shown->subject, dn.data, dn.size, true);
     else
@@ -303,7 +304,7 @@ static enum result take_shown(const gnutls_datum_t *certs, unsigned count, bool 
     if (gnutls_hash_fast(GNUTLS_DIG_SHA256, shown->key.bytes, shown->key.len, shown->key_hash) < 0 ||
         !hash_shown(certs, count, shown->chain_hash))
         return identity_nomem(why);
-    describe(shown);
+    describe(shown, &certs[0]);
     return RESULT_OK;
 }
 

@@ -55,6 +55,7 @@ static enum result add_system(struct ca_loading *loading, char *why)
     if (n <= 0)
         return identity_refuse(why, "ca=system: this system has no trusted CAs: install ca-certificates");
     loading->any_valid = true;
+    loading->store->has_system_cas = true;
     return RESULT_OK;
 }
 

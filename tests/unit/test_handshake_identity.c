@@ -134,11 +134,16 @@ static time_t in_two_years(time_t *t)
 
 static void an_expired_certificate_is_refused_in_either_role(void **state)
 {
+    /* Of these no chain was verified before: what was, within a minute, is not verified again. */
+    struct identity *fresh_alice = load_files(&alice, &ca), *fresh_bob = load_files(&bob, &ca);
+
     (void)state;
     gnutls_global_set_time_function(in_two_years);
-    assert_client_refuses(client_of(alice_id), server_of(bob_id), "expired", "certificate_expired");
+    assert_client_refuses(client_of(fresh_alice), server_of(fresh_bob), "expired", "certificate_expired");
     gnutls_global_set_time_function(time);
-    assert_accepted(client_of(alice_id), server_of(bob_id));
+    assert_accepted(client_of(fresh_alice), server_of(fresh_bob));
+    identity_unref(fresh_alice);
+    identity_unref(fresh_bob);
 }
 
 static const char *write_large(const char *name, const struct certificate *c)

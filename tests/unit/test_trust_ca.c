@@ -180,6 +180,55 @@ static void dates_count(void **state)
     gnutls_global_set_time_function(time);
 }
 
+/* What is shown, as from a session of before: no handshake is needed for it. */
+static struct shown_peer shown_of(const struct certificate *c)
+{
+    struct identity_expectation before = {.remembered_count = 1};
+    struct shown_peer shown;
+    gnutls_datum_t der;
+    char why[IDENTITY_WHY_MAX];
+
+    assert_true(gnutls_x509_crt_export2(c->cert, GNUTLS_X509_FMT_DER, &der) >= 0);
+    before.remembered = &der;
+    assert_int_equal(shown_peer_remember(&before, &shown, why), RESULT_OK);
+    gnutls_free(der.data);
+    return shown;
+}
+
+static void remember(struct verified_chains *v, const struct shown_peer *shown, gnutls_x509_trust_list_t anchors)
+{
+    struct trust_path path;
+
+    trust_path_find(&path, shown, anchors, true);
+    verified_chains_add(v, shown, &path);
+    trust_path_free(&path);
+}
+
+static void a_chain_that_was_verified_is_known_until_one_of_it_expires(void **state)
+{
+    const struct policy_trust trust = trust_ca_file();
+    struct certificate old =
+        make_certificate((struct certificate_spec){.name = "old", .issuer = &ca, .from_days = -2, .until_days = -1});
+    struct trust_store *store = store_ok(&trust);
+    struct verified_chains *v = verified_chains_new();
+    struct shown_peer good = shown_of(&leaf), expired = shown_of(&old), unanchored = shown_of(&other);
+
+    (void)state;
+    assert_false(verified_chains_have(v, &good));
+    remember(v, &good, store->anchors);
+    assert_true(verified_chains_have(v, &good));
+    remember(v, &expired, store->anchors);
+    assert_false(verified_chains_have(v, &expired));
+    remember(v, &unanchored, store->anchors);
+    assert_false(verified_chains_have(v, &unanchored));
+    verified_chains_free(v);
+    trust_store_free(store);
+    shown_peer_free(&good);
+    shown_peer_free(&expired);
+    shown_peer_free(&unanchored);
+    free_certificate(&old);
+}
+
 static void a_chain_of_a_hundred_is_refused_unread(void **state)
 {
     static struct certificate chain[100];
@@ -340,6 +389,7 @@ int main(void)
         cmocka_unit_test(who_is_no_ca_issues_nothing),
         cmocka_unit_test(a_stranger_with_the_name_of_the_ca_is_refused),
         cmocka_unit_test(dates_count),
+        cmocka_unit_test(a_chain_that_was_verified_is_known_until_one_of_it_expires),
         cmocka_unit_test(a_chain_of_a_hundred_is_refused_unread),
         cmocka_unit_test(the_dialled_name_must_be_in_a_certificate_that_a_ca_vouches_for),
         cmocka_unit_test(a_pin_is_the_key_whatever_the_certificate_says),
