@@ -5,6 +5,7 @@
 load helpers
 load tls_helpers
 load launcher_helpers
+load policy_helpers
 load tool_helpers
 
 # An installed tree of its own, outside of bats's folder, which other users may not enter.
@@ -19,6 +20,7 @@ setup() {
 
 teardown() {
     rm -rf "$DIR"
+    [ -z "${ETC:-}" ] || remove_etc
     common_teardown
 }
 
@@ -171,6 +173,21 @@ started: it is statically linked"
         -r 'accept 203.0.113.9:80,[2001:db8::9]:80'
     assert_fault 'policy: P2PTLS_POLICY:1:1 never matches in /nowhere/program' -r "$RULE for=/nowhere/program"
     assert_healthy -r 'accept 127.0.0.1:80,203.0.113.9:80; accept 203.0.113.0/24:81; accept 127.5.5.5:8'
+}
+
+@test "fault: a policy of the administrator that other users cannot read" {
+    make_etc
+    system_policy fleet "$RULE"
+    run in_etc "$TOOL" doctor
+    assert_status 0
+    chmod 640 "$ETC/p2ptls/fleet.conf"
+    run in_etc "$TOOL" doctor
+    assert_status 1
+    assert_output_has 'FAULT policy: /etc/p2ptls/fleet.conf cannot be read by everybody: programs of other users are'
+    chmod 644 "$ETC/p2ptls/fleet.conf"
+    chmod 700 "$ETC/p2ptls"
+    run in_etc "$TOOL" doctor
+    assert_output_has 'FAULT policy: /etc/p2ptls cannot be read by everybody'
 }
 
 @test "fault: a rule in the shadow of another" {

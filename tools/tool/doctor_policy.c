@@ -2,11 +2,13 @@
 #include "doctor.h"
 
 #include "policy_internal.h"
+#include "source_files.h"
 
 #include <arpa/inet.h>
 #include <ifaddrs.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static void place(const struct policy_rule *rule, char *out, size_t room)
@@ -97,6 +99,34 @@ static void examine_count(const struct policy_view *view, const struct policy_re
               request->program ? request->program : "");
 }
 
+/* ---- the administrator's files ------------------------------------------------------------------------------ */
+
+static void examine_mode(const char *path, mode_t needed)
+{
+    struct stat s;
+
+    if (stat(path, &s) == 0 && (s.st_mode & needed) != needed)
+        found(FINDING_FAULT, "policy",
+              "%s cannot be read by everybody: programs of other users are stopped; chmod %s %s", path,
+              needed & S_IXOTH ? "755" : "644", path);
+}
+
+/* The library reads them in every program that it is in. */
+static void examine_system_files(void)
+{
+    static const char folder[] = "/etc/p2ptls";
+    char **paths = NULL, why[POLICY_WHY_MAX];
+    size_t count = 0;
+    bool exists = false;
+
+    examine_mode(folder, S_IROTH | S_IXOTH);
+    if (source_files_in(folder, true, &paths, &count, &exists, why) != RESULT_OK)
+        return; /* policy_view_load has said so */
+    for (size_t i = 0; i < count; i++)
+        examine_mode(paths[i], S_IROTH);
+    source_files_free(paths, count);
+}
+
 void doctor_policy(struct policy_request *request)
 {
     static struct policy_view view;
@@ -110,6 +140,7 @@ void doctor_policy(struct policy_request *request)
         found(FINDING_FAULT, "policy", "it cannot be used: see the message above");
     else
         examine_count(&view, request);
+    examine_system_files();
     for (size_t i = 0; i < policy_count(view.policy); i++)
         examine_rule(view.policy, i);
     doctor_identities(view.policy);
