@@ -118,6 +118,29 @@ email:a@a.example, DNS:*.a.example"
     [ ! -e key ]
 }
 
+@test "--key and --passphrase-file: genca, gencert and requests take a key that is there, and leave it as it is" {
+    (umask 077 && echo 'open sesame' >pass)
+    "$TOOL" genkey --type p384 --passphrase-file pass own
+    cp -p own before
+    "$TOOL" genca --key own --passphrase-file pass --name 'Of this test' ca
+    [ ! -e ca.key ]
+    "$TOOL" sign --ca-key own --ca-passphrase-file pass ca node node.example
+    openssl verify -CAfile ca.pem node.pem
+    assert_contains "$(text_of ca.pem)" 'Subject: CN = Of this test'
+    "$TOOL" gencert --key node.key other other.example
+    [ ! -e other.key ]
+    assert_equal "$(pin_of other.pem)" "$(pin_of node.key)"
+    "$TOOL" gencert --request --key node.key again again.example
+    [ ! -e again.key ]
+    openssl req -in again.csr -noout -verify
+    cmp own before
+    echo 'wrong' >pass
+    tool genca --key own --passphrase-file pass no
+    assert_status 1
+    assert_contains "$stderr" 'the passphrase in pass does not open the key in own'
+    [ ! -e no.pem ]
+}
+
 @test "a request: the node's key stays where it is, and what it asks for is signed, or other names" {
     "$TOOL" genca ca
     "$TOOL" gencert --request node node.example 10.0.0.1
