@@ -23,6 +23,7 @@ static void drop_handshake(struct conn *c)
 {
     handshake_free(c->hs);
     c->hs = NULL;
+    c->ahead_len = 0;
     dane_drop(c);
 }
 
@@ -60,6 +61,7 @@ static enum result make_handshake(struct conn *c, int fd)
         .effective = c->rule->effective,
         .prefer = c->rule->prefer,
         .speaks_first = speaks_first(c),
+        .hears_first = !c->connected_side && c->rule->hello == HELLO_DEFAULT,
         .identity = c->identity,
         .connected_side = c->connected_side,
         .dialled_name = c->dialled_name,
@@ -133,6 +135,8 @@ static enum result install_keys(struct conn *c, const struct handshake_secrets *
     memcpy(slot->alpn, s->alpn, sizeof slot->alpn);
     memcpy(slot->server_name, s->server_name, sizeof slot->server_name);
     slot->rekey_after = c->rule->rekey_after_records;
+    memcpy(slot->rx_buffer, c->ahead, c->ahead_len);
+    slot->rx.half_len = c->ahead_len;
     return RESULT_OK;
 }
 
@@ -215,16 +219,37 @@ static bool send_output(struct conn *c, int fd, int *error)
     return true;
 }
 
-/* hs_lock held. Takes at most the record under way: what follows Finished belongs to the record layer. send_error is
- * what sending has just met, or 0: a reset is told once, and to the call that comes after it the stream just ends. */
+/* hs_lock held. What the handshake wants, and with the rest of a record the header of the next one: half the calls. Not
+ * with what may be Finished, though: what follows it is data, and its beginning would need a page of the slot. */
+enum { FINISHED_WIRE_MAX = 80 };
+static ssize_t receive_wanted(struct conn *c, int fd, uint8_t *buffer, size_t want)
+{
+    struct iovec iov[] = {{buffer, want}, {c->ahead, sizeof c->ahead}};
+    bool more = handshake_wants_body(c->hs) && want == handshake_wanted(c->hs) && want > FINISHED_WIRE_MAX;
+    if (c->ahead_len) {
+        size_t n = c->ahead_len < want ? c->ahead_len : want;
+        memcpy(buffer, c->ahead, n);
+        memmove(c->ahead, c->ahead + n, c->ahead_len - n);
+        c->ahead_len = (uint8_t)(c->ahead_len - n);
+        return (ssize_t)n;
+    }
+    ssize_t k = conn_transport->receive(fd, iov, more ? 2 : 1, false);
+    if (k <= (ssize_t)want)
+        return k;
+    c->ahead_len = (uint8_t)((size_t)k - want);
+    return (ssize_t)want;
+}
+
+/* hs_lock held. Of what follows Finished no more than a header is taken, since it belongs to the record layer.
+ * send_error is what sending has just met, or 0: a reset is told once, and to the call that comes after it the stream
+ * just ends. */
 static enum result take_input(struct conn *c, int fd, int send_error, int *error)
 {
     uint8_t buffer[4096];
     size_t want = handshake_wanted(c->hs);
-    struct iovec iov = {buffer, want < sizeof buffer ? want : sizeof buffer};
     if (!want)
         return handshake_state(c->hs);
-    ssize_t k = conn_transport->receive(fd, &iov, 1, false);
+    ssize_t k = receive_wanted(c, fd, buffer, want < sizeof buffer ? want : sizeof buffer);
     if (k == -EAGAIN) {
         *error = EAGAIN;
         return RESULT_AGAIN;
@@ -270,7 +295,7 @@ static enum result drive(struct conn *c, int fd)
         }
         /* When sending failed the peer's alert may still be there to be read: it says why. */
         state = take_input(c, fd, send_error, &error);
-        if (state == RESULT_AGAIN && !error)
+        if (state == RESULT_AGAIN && (!error || handshake_speak(c->hs)))
             continue;
         if (send_error && (state == RESULT_AGAIN || state == RESULT_IO))
             return refuse(c, fd, RESULT_IO, send_error);

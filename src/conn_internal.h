@@ -61,6 +61,8 @@ struct conn {
     /* Guarded by hs_lock, with the handshake itself. */
     pthread_mutex_t hs_lock;
     struct handshake *hs;
+    uint8_t ahead[RECORD_HEADER]; /* the beginning of the peer's next record, which came with the one before */
+    uint8_t ahead_len;
     struct tlsa_lookup *lookup; /* under way: nothing is sent before it has ended */
     struct tlsa_set *tlsa;      /* what it has found out */
     int64_t looked_ms;          /* when it was begun */

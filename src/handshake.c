@@ -89,7 +89,7 @@ static enum result start(struct handshake *hs, const struct handshake_config *co
     hs->phase = PHASE_FIRST_HELLO;
     hs->state = RESULT_AGAIN;
     hs->want = RECORD_HEADER;
-    return hs->waits ? RESULT_OK : handshake_session_hello(hs);
+    return hs->waits || config->hears_first ? RESULT_OK : handshake_session_hello(hs);
 }
 
 enum result handshake_new(const struct handshake_config *config, struct handshake **out, char why[HANDSHAKE_WHY_MAX])
@@ -129,6 +129,16 @@ void handshake_free(struct handshake *hs)
     free(hs);
 }
 
+bool handshake_speak(struct handshake *hs)
+{
+    if (hs->phase != PHASE_FIRST_HELLO || hs->waits || hs->hello_built || hs->state != RESULT_AGAIN)
+        return false;
+    enum result result = handshake_session_hello(hs);
+    if (result != RESULT_OK)
+        handshake_fail(hs, result, ALERT_INTERNAL_ERROR, hs->why);
+    return true;
+}
+
 enum result handshake_state(const struct handshake *hs)
 {
     return hs->state;
@@ -159,6 +169,11 @@ void handshake_sent(struct handshake *hs, size_t len)
 size_t handshake_wanted(const struct handshake *hs)
 {
     return hs->state == RESULT_AGAIN ? hs->want - hs->have : 0;
+}
+
+bool handshake_wants_body(const struct handshake *hs)
+{
+    return hs->record;
 }
 
 enum result handshake_feed(struct handshake *hs, const uint8_t *bytes, size_t len)

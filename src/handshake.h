@@ -21,7 +21,8 @@
 struct handshake_config {
     enum role_set effective; /* role_effective(); ROLE_NONE is RESULT_CONFIG */
     enum role_prefer prefer;
-    bool speaks_first;           /* send the own hello at once (docs/PROTOCOL.md, "Who speaks") */
+    bool speaks_first; /* send the own hello at once (docs/PROTOCOL.md, "Who speaks") */
+    bool hears_first;  /* with it: the peer's hello may be there already, handshake_speak says that it is not */
     struct random_source random; /* fill NULL: GnuTLS's */
     const struct identity
         *identity;       /* the handshake takes a reference of its own; auth=, show= and usage= are its properties */
@@ -48,10 +49,14 @@ struct handshake; /* about 20 KiB while it lives; one thread at a time */
 
 enum { HANDSHAKE_WHY_MAX = 512, HANDSHAKE_SUBJECT_MAX = 1024, HANDSHAKE_NAME_MAX = 256 };
 
-/* Draws the value, and if speaks_first builds the client hello into the output. */
+/* Draws the value, and if speaks_first and not hears_first builds the client hello into the output. */
 MUST_USE enum result handshake_new(const struct handshake_config *config, struct handshake **out,
                                    char why[HANDSHAKE_WHY_MAX]);
 void handshake_free(struct handshake *hs); /* wipes; NULL is fine */
+
+/* Nothing of the peer is there to be fed: builds the own hello, if it is due. A peer that has the other's hello already
+ * never makes the one that it would drop. True if there is something new to send, or the state is another one. */
+bool handshake_speak(struct handshake *hs);
 
 /* RESULT_AGAIN: wants input or has output. RESULT_OK: verified and finished (output may still be left to send).
  * RESULT_IDENTITY, RESULT_PROTOCOL, RESULT_NOMEM: refused for good; the output holds the alert for the peer (if one
@@ -66,6 +71,9 @@ void handshake_sent(struct handshake *hs, size_t len);
 /* How many bytes to read at most before the next feed (a record's header, then the rest of its body); 0 when no
  * input is wanted (finished, failed). */
 size_t handshake_wanted(const struct handshake *hs);
+
+/* Are the wanted bytes the rest of a record, behind its header? */
+bool handshake_wants_body(const struct handshake *hs);
 
 /* Gives 1 to handshake_wanted bytes and drives the state machine. Returns handshake_state. */
 MUST_USE enum result handshake_feed(struct handshake *hs, const uint8_t *bytes, size_t len);

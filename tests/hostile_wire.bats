@@ -22,7 +22,7 @@ setup() {
 # Between a connecting and an accepting end, each under the library, a relay in one of its modes.
 through_relay() { # CONNECTOR-OPTIONS ACCEPTOR-OPTIONS RELAY-ARGS...
     XDG_STATE_HOME=$OTHER_NODE \
-        endpoint_listen acceptor "accept *:* psk=$PSK handshake-timeout=1500ms $2" send:from-acceptor recv:14
+        endpoint_listen acceptor "accept *:* psk=$PSK hello=now handshake-timeout=1500ms $2" send:from-acceptor recv:14
     start relay "$PROGRAMS/record_relay" --to "$PORT" --record "$BATS_TEST_TMPDIR/dump" "${@:3}"
     wait_for_log relay 'port ' || return
     PORT=$(sed -n 's/^port //p' "$(log_of relay)")
@@ -137,15 +137,15 @@ print(starts[-2], len(starts) - 2, starts[1])' <"$BATS_TEST_TMPDIR/dump.$directi
 }
 
 @test "a peer that stops after each byte of the handshake: timeout, and nobody else waits" {
-    local client="psk=$PSK prefer=client handshake-timeout=1500ms"
-    local server="psk=$PSK prefer=server handshake-timeout=1500ms"
+    local client="psk=$PSK prefer=client hello=now handshake-timeout=1500ms"
+    local server="psk=$PSK prefer=server hello=now handshake-timeout=1500ms"
     measure "$client" "$server"
     sweep ETIMEDOUT "$client" "$server" --count "$BYTES_c" --harm stop --dir c
     sweep 'ETIMEDOUT|EPROTO' "$client" "$server" --count "$BYTES_s" --harm stop --dir s
 }
 
 @test "a FIN or a reset after each byte of the handshake is told as such" {
-    local client="psk=$PSK prefer=client" server="psk=$PSK prefer=server"
+    local client="psk=$PSK prefer=client hello=now" server="psk=$PSK prefer=server hello=now"
     measure "$client" "$server"
     sweep EPROTO "$client" "$server" --count "$BYTES_c" --harm fin --dir c
     sweep EPROTO "$client" "$server" --count "$BYTES_s" --harm fin --dir s
@@ -154,14 +154,14 @@ print(starts[-2], len(starts) - 2, starts[1])' <"$BATS_TEST_TMPDIR/dump.$directi
 }
 
 @test "a FIN in each byte of a data record and of close_notify is a reset, not an end" {
-    local client="psk=$PSK prefer=client" server="psk=$PSK prefer=server"
+    local client="psk=$PSK prefer=client hello=now" server="psk=$PSK prefer=server hello=now"
     measure "$client" "$server"
     sweep ECONNRESET "$client" "$server" --count 27 --harm fin --dir c --first "$BYTES_c"
     sweep ECONNRESET "$client" "$server" --count 27 --harm fin --dir s --first "$BYTES_s"
 }
 
 @test "each bit of a short record flipped: refused, not delivered" {
-    local client="psk=$PSK prefer=client" server="psk=$PSK prefer=server"
+    local client="psk=$PSK prefer=client hello=now" server="psk=$PSK prefer=server hello=now"
     measure "$client" "$server"
     # A length that grew swallows what follows and waits for more, until FIN.
     sweep 'EPROTO|ECONNRESET' "$client" "$server" --count $((27 * 8)) --harm flip --dir c --record "$DATA_c"
@@ -171,8 +171,8 @@ print(starts[-2], len(starts) - 2, starts[1])' <"$BATS_TEST_TMPDIR/dump.$directi
 # The unit tests flip every bit of both hellos; here a sample goes over a real wire. 40: the record's header, which is
 # no part of the message, is left alone.
 @test "bits of either hello and of the rest of the handshake flipped: no connection, no byte" {
-    local client="psk=$PSK prefer=client handshake-timeout=1500ms"
-    local server="psk=$PSK prefer=server handshake-timeout=1500ms"
+    local client="psk=$PSK prefer=client hello=now handshake-timeout=1500ms"
+    local server="psk=$PSK prefer=server hello=now handshake-timeout=1500ms"
     local direction record hello count errors='EPROTO|ETIMEDOUT|EKEYREJECTED'
     measure "$client" "$server"
     for direction in c s; do
@@ -191,7 +191,7 @@ print(starts[-2], len(starts) - 2, starts[1])' <"$BATS_TEST_TMPDIR/dump.$directi
 }
 
 @test "the handshake with certificates, cut and flipped at many places" {
-    local both="ca=$PKI/ca.pem handshake-timeout=1500ms resume=off" # a resumed one is shorter
+    local both="ca=$PKI/ca.pem hello=now handshake-timeout=1500ms resume=off" # a resumed one is shorter
     local client="cert=$PKI/client.pem key=$PKI/client.key prefer=client $both"
     local server="cert=$PKI/server.pem key=$PKI/server.key prefer=server $both"
     # ECDSA signatures differ in length by a few bytes, so the last ones are left out.
@@ -257,7 +257,7 @@ raw_peer() { # WANT LOG RAWPEER-ARGS...
 # ---- how a stream ends -----------------------------------------------------------------------------------------------
 
 @test "a FIN without close_notify after data is ECONNRESET, not the end; the data before it counts" {
-    local client="psk=$PSK prefer=client" server="psk=$PSK prefer=server"
+    local client="psk=$PSK prefer=client hello=now" server="psk=$PSK prefer=server hello=now"
     measure "$client" "$server"
     XDG_STATE_HOME=$OTHER_NODE endpoint_listen ours "accept *:* $server" all
     start relay "$PROGRAMS/record_relay" --to "$PORT" --mode "fin-after-bytes:c:$((BYTES_c + 27))"
@@ -269,7 +269,7 @@ raw_peer() { # WANT LOG RAWPEER-ARGS...
 }
 
 @test "records repeated, dropped, swapped in or inserted after the handshake are refused" {
-    local client="psk=$PSK prefer=client" server="psk=$PSK prefer=server" mode
+    local client="psk=$PSK prefer=client hello=now" server="psk=$PSK prefer=server hello=now" mode
     measure "$client" "$server"
     for mode in "repeat:c:$DATA_c" "drop:c:$DATA_c" "reflect:c:$DATA_c" "insert:c:$DATA_c:140303000101" \
         "insert:c:$DATA_c:15030300020100" "insert:c:$DATA_c:170303ffff" \
