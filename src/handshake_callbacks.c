@@ -123,6 +123,7 @@ static int judge_identity(struct handshake *hs, gnutls_session_t session)
         return leave_verdict(hs, result, result == RESULT_IDENTITY ? peer.alert : ALERT_INTERNAL_ERROR,
                              GNUTLS_E_CERTIFICATE_ERROR, why);
     memcpy(hs->secrets.subject, peer.subject, sizeof peer.subject);
+    hs->peer_expires = peer.expires;
     hs->verified = true;
     return 0;
 }

@@ -78,6 +78,7 @@ struct handshake {
     uint64_t generation;  /* of that key */
     uint64_t awaited;     /* tickets_await */
     struct ticket_message *ticket;
+    time_t peer_expires;     /* of its certificate; 0: never, or not judged */
     bool certificate_passed; /* a Certificate or a request for one, either way: the session does not rest on a ticket */
     bool peer_signed;        /* a CertificateVerify of the peer came in this handshake */
 

@@ -90,7 +90,8 @@ bool handshake_peer_shows(const struct handshake *hs)
 
 void handshake_resume_remember(const struct handshake *hs, struct identity_expectation *expect)
 {
-    if (hs->phase != PHASE_CLIENT || !hs->offer || !handshake_resumed(hs))
+    expect->resumed = handshake_resumed(hs);
+    if (hs->phase != PHASE_CLIENT || !hs->offer || !expect->resumed)
         return;
     expect->remembered = hs->offer->shown; /* GnuTLS itself tells them after Finished only */
     expect->remembered_count = hs->offer->count;
@@ -179,7 +180,7 @@ void handshake_resume_finish(struct handshake *hs)
     hs->offered = false; /* told */
     hs->awaited = hs->wants_ticket ? TICKET_FOR_NOBODY : 0;
     if (hs->wants_ticket && tickets_wanted(&hs->place)) {
-        const uint64_t number = tickets_await(hs->session, &hs->place, hs->identity);
+        const uint64_t number = tickets_await(hs->session, &hs->place, hs->identity, hs->peer_expires);
         hs->session = NULL;
         hs->awaited = number ? number : TICKET_FOR_NOBODY;
     }

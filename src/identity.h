@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h>
 
 /* What a rule says (policy.h), and what the embedder knows. Nothing in own and trust means zero-config: the per-user
  * identity, which trusts exactly itself. The policy's parser has checked what fits together, with better messages than
@@ -100,6 +101,7 @@ struct identity_expectation {
     bool connected_side;         /* this side has connected, whatever its TLS role */
     const char *peer_patterns;   /* peer=; NULL: the dialled name counts, where trust rests on names */
     const struct tlsa_set *tlsa; /* what DNSSEC has proven of the dialled name and port; may be NULL */
+    bool resumed;                /* the session is: what the peer shows was looked at before */
     /* What the peer had shown when the session was made that is resumed, where the session does not tell it yet. */
     const gnutls_datum_t *remembered; /* NULL: the session tells */
     unsigned remembered_count;
@@ -110,6 +112,7 @@ enum { IDENTITY_SUBJECT_MAX = 1024 };
 
 struct identity_peer {
     char subject[IDENTITY_SUBJECT_MAX]; /* whole, printable and unambiguous; empty: too long; only after RESULT_OK */
+    time_t expires;                     /* of its certificate; 0: it has none; likewise */
     uint8_t alert;                      /* after a refusal: what the peer is told */
 };
 

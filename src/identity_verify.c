@@ -69,6 +69,7 @@ static enum result judge_shown(const struct identity *id, const struct shown_pee
         r = check_usage(id, shown, expect, peer, why);
     if (r == RESULT_OK)
         name_peer(shown, verdict.facts & TRUST_OWN, peer);
+    peer->expires = shown->raw ? 0 : gnutls_x509_crt_get_expiration_time(shown->chain[0]);
     return r;
 }
 
@@ -76,8 +77,8 @@ static enum result verify_shown(const struct identity *id, gnutls_session_t sess
                                 const struct identity_expectation *expect, struct identity_peer *peer, char *why)
 {
     struct shown_peer shown;
-    enum result r =
-        expect->remembered ? shown_peer_remember(expect, &shown, why) : shown_peer_take(session, &shown, why);
+    enum result r = expect->remembered ? shown_peer_remember(expect, &shown, why)
+                                       : shown_peer_take(session, expect->resumed, &shown, why);
 
     peer->alert = GNUTLS_A_BAD_CERTIFICATE;
     if (r == RESULT_OK)
@@ -138,7 +139,7 @@ enum result identity_confirm(const struct identity *id, gnutls_session_t session
     if (id->kind == IDENTITY_PSK || !(id->trust_terms & TRUST_KNOWN))
         return RESULT_OK;
     const struct calm calm = calm_begin();
-    enum result r = shown_peer_take(session, &shown, why);
+    enum result r = shown_peer_take(session, expect->resumed, &shown, why);
     if (r == RESULT_OK && shown.key.len) {
         const struct trust_question q = {id->trust, &shown, expect, &id->user_spki};
         r = trust_record(&q, &verdict, why);

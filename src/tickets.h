@@ -68,7 +68,8 @@ void tickets_forget(uint64_t serial);
 /* tickets_await.c. A client session whose handshake is over, until its ticket has come. Consumes session, which must
  * have no pointers to the caller's memory but what is replaced here (transport, hooks, session pointer). Returns its
  * number, or 0: there are TICKETS_AWAITED already, or no memory. */
-uint64_t tickets_await(gnutls_session_t session, const struct ticket_place *place, const struct identity *id);
+uint64_t tickets_await(gnutls_session_t session, const struct ticket_place *place, const struct identity *id,
+                       time_t expires);
 /* One that stands for none: a ticket may come, and is not wanted. */
 #define TICKET_FOR_NOBODY UINT64_MAX
 /* A NewSessionTicket message (with its header) that came in the record before keys->seq, under these keys of the

@@ -18,6 +18,7 @@ struct awaiting {
     gnutls_session_t session;
     struct identity *identity;
     struct ticket_place place;
+    time_t expires; /* as in tickets_keep */
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* of both below */
@@ -102,7 +103,8 @@ static struct awaiting *find_place(int64_t now)
     return !best->number || now - best->since_ms > PATIENCE_MS ? best : NULL;
 }
 
-uint64_t tickets_await(gnutls_session_t session, const struct ticket_place *place, const struct identity *id)
+uint64_t tickets_await(gnutls_session_t session, const struct ticket_place *place, const struct identity *id,
+                       time_t expires)
 {
     struct awaiting before = {0};
     uint64_t number = 0;
@@ -114,7 +116,7 @@ uint64_t tickets_await(gnutls_session_t session, const struct ticket_place *plac
     if (a) {
         before = *a;
         number = ++last_number;
-        *a = (struct awaiting){number, now, session, identity_ref(id), *place};
+        *a = (struct awaiting){number, now, session, identity_ref(id), *place, expires};
     }
     pthread_mutex_unlock(&lock);
     if (!number)
@@ -190,7 +192,7 @@ static bool read_ticket(gnutls_session_t session, const struct record_keys *keys
     return read;
 }
 
-static struct ticket *make_ticket(gnutls_session_t session, time_t *expires)
+static struct ticket *make_ticket(gnutls_session_t session)
 {
     const bool raw = gnutls_certificate_type_get2(session, GNUTLS_CTYPE_PEERS) == GNUTLS_CRT_RAWPK;
     const bool own_raw = gnutls_certificate_type_get2(session, GNUTLS_CTYPE_OURS) == GNUTLS_CRT_RAWPK;
@@ -201,8 +203,6 @@ static struct ticket *make_ticket(gnutls_session_t session, time_t *expires)
     /* GnuTLS 3.7 loses the kind of a raw key on its way through a resumption. */
     if (raw || own_raw || !shown || !count || gnutls_session_get_data2(session, &data) < 0)
         return NULL;
-    const time_t ends = gnutls_certificate_expiration_time_peers(session);
-    *expires = ends == (time_t)-1 ? 0 : ends;
     struct ticket *t = ticket_new(&data, shown, count, raw);
     wipe(data.data, data.size);
     gnutls_free(data.data);
@@ -213,16 +213,15 @@ bool tickets_arrived(uint64_t number, const struct record_keys *keys, const uint
 {
     struct awaiting a = take(number);
     struct ticket *t = NULL;
-    time_t expires = 0;
     uint32_t lifetime_s = 0;
     const int saved = errno;
 
     if (!a.number)
         return false;
     if (parse(message, len, &lifetime_s) && lifetime_s && read_ticket(a.session, keys, message, len))
-        t = make_ticket(a.session, &expires);
+        t = make_ticket(a.session);
     if (t)
-        tickets_keep(&a.place, a.identity, t, lifetime_s, expires);
+        tickets_keep(&a.place, a.identity, t, lifetime_s, a.expires);
     let_go(&a);
     errno = saved;
     return t;

@@ -32,8 +32,9 @@ struct shown_peer {
 };
 
 /* RESULT_OK; *shown stays empty (key.len 0) when the peer showed nothing. RESULT_IDENTITY: more, or larger, than is
- * looked at, or unreadable. Free in every case. */
-MUST_USE enum result shown_peer_take(gnutls_session_t session, struct shown_peer *shown, char *why);
+ * looked at, or unreadable. Free in every case. screened: what checking a signature of theirs costs was looked at when
+ * the session was made that is resumed. */
+MUST_USE enum result shown_peer_take(gnutls_session_t session, bool screened, struct shown_peer *shown, char *why);
 /* The same of what it had shown when the session was made that is resumed. */
 MUST_USE enum result shown_peer_remember(const struct identity_expectation *expect, struct shown_peer *shown,
                                          char *why);

@@ -111,6 +111,12 @@ static void find_known(const struct trust_question *q, struct findings *f)
         f->facts |= TRUST_KNOWN;
 }
 
+/* The same certificates were verified a moment ago. */
+static bool verified_lately(const struct trust_question *q)
+{
+    return q->store->verified && !q->shown->raw && verified_chains_have(q->store->verified, q->shown);
+}
+
 /* How its certificate fits ca=; the path is then complete for whoever looks for revocation. */
 static void find_ca(const struct trust_question *q, struct findings *f, const struct trust_path *path)
 {
@@ -118,10 +124,6 @@ static void find_ca(const struct trust_question *q, struct findings *f, const st
 
     if (q->shown->raw) {
         say(f, TRUST_CA, "is no certificate, so no CA can have issued it: set cert= there, or pin its key here");
-        return;
-    }
-    if (q->store->verified && verified_chains_have(q->store->verified, q->shown)) {
-        f->facts |= TRUST_CA;
         return;
     }
     const unsigned status =
@@ -170,17 +172,21 @@ static void find_dane(const struct trust_question *q, struct findings *f, const 
 
 static void find_facts(const struct trust_question *q, struct findings *f)
 {
-    struct trust_path path;
+    const bool lately = asks(q, TRUST_CA) && verified_lately(q);
+    struct trust_path path = {0};
 
     f->alert = GNUTLS_A_BAD_CERTIFICATE;
-    trust_path_find(&path, q->shown, q->store->anchors, q->store->has_system_cas);
+    if (!lately || asks(q, TRUST_DANE | TRUST_REVOKED))
+        trust_path_find(&path, q->shown, q->store->anchors, q->store->has_system_cas);
     if (asks(q, TRUST_OWN))
         find_own(q, f);
     if (asks(q, TRUST_PINNED))
         find_pin(q, f);
     if (asks(q, TRUST_KNOWN))
         find_known(q, f);
-    if (asks(q, TRUST_CA | TRUST_DANE))
+    if (lately)
+        f->facts |= TRUST_CA;
+    else if (asks(q, TRUST_CA | TRUST_DANE))
         find_ca(q, f, &path);
     if (asks(q, TRUST_DANE))
         find_dane(q, f, &path);

@@ -188,7 +188,7 @@ static enum result check_certificate_cost(gnutls_x509_crt_t cert, char *why)
     return r;
 }
 
-static enum result take_certificate(struct shown_peer *shown, const gnutls_datum_t *der, char *why)
+static enum result take_certificate(struct shown_peer *shown, const gnutls_datum_t *der, bool screened, char *why)
 {
     if (gnutls_x509_crt_init(&shown->chain[shown->count]) < 0)
         return identity_nomem(why);
@@ -198,15 +198,16 @@ static enum result take_certificate(struct shown_peer *shown, const gnutls_datum
         snprintf(why, IDENTITY_WHY_MAX, "a certificate of the remote side cannot be parsed: %s", gnutls_strerror(e));
         return RESULT_IDENTITY;
     }
-    return check_certificate_cost(cert, why);
+    return screened ? RESULT_OK : check_certificate_cost(cert, why);
 }
 
-static enum result take_chain(struct shown_peer *shown, const gnutls_datum_t *certs, unsigned count, char *why)
+static enum result take_chain(struct shown_peer *shown, const gnutls_datum_t *certs, unsigned count, bool screened,
+                              char *why)
 {
     enum result r = RESULT_OK;
 
     for (unsigned i = 0; i < count && r == RESULT_OK; i++)
-        r = take_certificate(shown, &certs[i], why);
+        r = take_certificate(shown, &certs[i], screened, why);
     if (r == RESULT_OK && identity_x509_spki(shown->chain[0], &shown->key) < 0)
         r = refuse(why, "the certificate of the remote side has a key of an unknown kind: take Ed25519, ECDSA or RSA");
     return r;
@@ -302,15 +303,15 @@ static bool hash_shown(const gnutls_datum_t *certs, unsigned count, uint8_t out[
     return done;
 }
 
-static enum result take_shown(const gnutls_datum_t *certs, unsigned count, bool raw, struct shown_peer *shown,
-                              char *why)
+static enum result take_shown(const gnutls_datum_t *certs, unsigned count, bool raw, bool screened,
+                              struct shown_peer *shown, char *why)
 {
     *shown = (struct shown_peer){0};
     if (!certs || count == 0)
         return RESULT_OK;
     enum result r = check_sizes(certs, count, why);
     if (r == RESULT_OK)
-        r = raw ? take_key(shown, &certs[0], why) : take_chain(shown, certs, count, why);
+        r = raw ? take_key(shown, &certs[0], why) : take_chain(shown, certs, count, screened, why);
     if (r != RESULT_OK)
         return r;
     if (gnutls_hash_fast(GNUTLS_DIG_SHA256, shown->key.bytes, shown->key.len, shown->key_hash) < 0 ||
@@ -320,12 +321,12 @@ static enum result take_shown(const gnutls_datum_t *certs, unsigned count, bool 
     return RESULT_OK;
 }
 
-enum result shown_peer_take(gnutls_session_t session, struct shown_peer *shown, char *why)
+enum result shown_peer_take(gnutls_session_t session, bool screened, struct shown_peer *shown, char *why)
 {
     const bool raw = gnutls_certificate_type_get2(session, GNUTLS_CTYPE_PEERS) == GNUTLS_CRT_RAWPK;
     unsigned count = 0;
     const gnutls_datum_t *certs = gnutls_certificate_get_peers(session, &count);
-    const enum result r = take_shown(certs, count, raw, shown, why);
+    const enum result r = take_shown(certs, count, raw, screened, shown, why);
 
     if (r == RESULT_OK && !raw && gnutls_ocsp_status_request_get2(session, 0, &shown->staple) < 0)
         shown->staple = (gnutls_datum_t){0};
@@ -334,7 +335,7 @@ enum result shown_peer_take(gnutls_session_t session, struct shown_peer *shown, 
 
 enum result shown_peer_remember(const struct identity_expectation *expect, struct shown_peer *shown, char *why)
 {
-    return take_shown(expect->remembered, expect->remembered_count, expect->remembered_raw, shown, why);
+    return take_shown(expect->remembered, expect->remembered_count, expect->remembered_raw, true, shown, why);
 }
 
 void shown_peer_free(struct shown_peer *shown)
