@@ -133,7 +133,7 @@ class Resumed(Handshakes):
         env = {**contender.client_env(opened.keys), "P2PTLS_LOG": f"info:{log}"}
         run(self.argv(bench, opened, "client", words), env=env)
         with open(log) as lines:
-            opened.resumes = sum("resumed" in line for line in lines) >= 4
+            opened.resumes = sum("resumed=yes" in line for line in lines) >= 4
         return opened
 
     def sample(self, bench, opened):
