@@ -49,7 +49,7 @@ PROG_BIN  := $(patsubst tests/programs/%.c,$(BUILD)/tests/programs/%,$(wildcard 
              $(patsubst tests/programs/preloaded/%.c,$(BUILD)/tests/programs/%.so,$(wildcard tests/programs/preloaded/*.c)) \
              $(BUILD)/tests/programs/differential
 
-.PHONY: all lib tool programs units unit check check-long bench bench-quick bench-document bench-programs lint format valgrind fuzz fuzz-replay install clean
+.PHONY: all lib tool programs units unit check check-long bench bench-quick bench-document bench-programs deb lint format valgrind fuzz fuzz-replay install clean
 all: lib tool
 tool: $(BUILD)/p2ptls-tool $(BUILD)/p2ptls-status
 lib: $(BUILD)/libp2ptls.so $(BUILD)/libp2ptls-core.so
@@ -209,6 +209,10 @@ install: lib tool
 	install -m 644 tools/completion/p2ptls.bash $(DESTDIR)$(BASHCOMPDIR)/p2ptls
 	install -m 644 tools/completion/_p2ptls $(DESTDIR)$(ZSHCOMPDIR)
 	install -m 644 LICENSE $(wildcard *.md docs/*.md) $(DESTDIR)$(DOCDIR)
+
+# The Debian packages, in $(BUILD)/deb.
+deb:
+	tools/packaging/build-deb $(BUILD)/deb
 
 clean:
 	rm -rf build build-*

@@ -58,6 +58,7 @@ static const struct core_api *open_core(void)
     char path[4096];
     struct core_host host = {
         .abi = CORE_ABI,
+        .version = P2PTLS_VERSION,
         .io = io_transport_under(&forbidden),
         .log = logsink_write,
         .log_thresholds = logsink_levels,
@@ -79,7 +80,8 @@ static const struct core_api *open_core(void)
     core_load_error = !so && scarce ? errno : EKEYREJECTED;
     if (!api)
         log_event(LOG_LEVEL_ERROR, "cannot load the TLS core, selected sockets are refused: %s",
-                  so && open_it ? "libp2ptls-core.so is of another version" : dlerror());
+                  so && open_it ? "libp2ptls-core.so is of another version, as after an upgrade: restart the program"
+                                : dlerror());
     return api;
 }
 

@@ -157,7 +157,7 @@ static const struct core_api api = {
 
 __attribute__((visibility("default"))) const struct core_api *p2ptls_core_open(const struct core_host *host)
 {
-    if (host->abi != CORE_ABI)
+    if (host->abi != CORE_ABI || strcmp(host->version, P2PTLS_VERSION) != 0)
         return NULL;
     /* One more than its constructor's: its destructor then leaves alone what connections at the end of exit need. */
     (void)gnutls_global_init(); /* a failure of the constructor's shows when it is used */

@@ -9,7 +9,7 @@
 #include "status.h"
 #include "tlsa.h"
 
-#define CORE_ABI 4
+#define CORE_ABI 5
 
 /* Functions of src/ that the hooks may call. */
 #define CORE_CALLS(X)                                                                                                  \
@@ -107,7 +107,8 @@ struct core_api {
 };
 
 struct core_host {
-    unsigned abi; /* CORE_ABI of the caller */
+    unsigned abi;        /* CORE_ABI of the caller */
+    const char *version; /* P2PTLS_VERSION of the caller */
     const struct conn_io *io;
     log_sink log;
     const enum log_level *log_thresholds; /* of each category */
@@ -119,7 +120,8 @@ struct core_host {
     void (*nonce_audit)(void *ctx, const uint8_t *entry); /* builds with P2PTLS_NONCE_AUDIT: record.h; else NULL */
 };
 
-/* NULL if the caller was built for another CORE_ABI. The host struct may go; what it points to stays. */
+/* NULL if the caller was built for another CORE_ABI, or is of another version: an upgrade replaces the core under
+ * programs that run with the library of before. The host struct may go; what it points to stays. */
 typedef const struct core_api *(*core_open)(const struct core_host *host);
 const struct core_api *p2ptls_core_open(const struct core_host *host);
 
