@@ -5,6 +5,7 @@
 #include "sys.h"
 
 #include <errno.h>
+#include <sys/eventfd.h>
 #include <sys/single_threaded.h>
 #include <sys/stat.h>
 
@@ -78,6 +79,14 @@ bool hidden_vacate(int fd)
     helper_resume();
     errno = saved;
     return m.done;
+}
+
+void hidden_make_room(void)
+{
+    long fd = sys2(SYS_eventfd2, 0L, (long)EFD_CLOEXEC); /* of its own: a close ends POSIX locks of other files */
+    int copy = fd < 0 ? -1 : hide_descriptor_number((int)fd);
+    if (copy >= 0)
+        hidden_close(copy);
 }
 
 /* unshare(2) gives a thread a table of its own where another shares it. Called while no helper runs. */

@@ -186,6 +186,7 @@ __attribute__((constructor)) static void init(void)
         read_status_setting();
         find_state_dir();
         memory_init();
+        hidden_make_room();
         fork_init();
         waits_init();
         if (__cxa_atexit(at_end, NULL, NULL) != 0)

@@ -102,3 +102,13 @@ for batch in ctypes.byref(ctypes.c_void_p(8)), ctypes.c_void_p(8):
     P2PTLS_POLICY='connect 192.0.2.1:1' run p2p "$PYTHON" -c "$script"
     assert_output $'-1 14\n-1 14'
 }
+
+# Where threads share a table of descriptors, the kernel waits for a grace period of RCU before it enlarges it.
+@test "the table of descriptors has room for the library's own before the program makes threads" {
+    local calls=$BATS_TEST_TMPDIR/calls
+    require strace
+    P2PTLS_POLICY='any 127.0.0.1:*' p2p strace -f -o "$calls" -e trace=fcntl,clone,clone3 \
+        "$PYTHON" -c 'import threading; t = threading.Thread(target=print, args=("made",)); t.start(); t.join()'
+    assert_matches "$(grep -nE 'F_DUPFD_CLOEXEC, [0-9]{3,}|clone' "$calls" | head -1)" 'F_DUPFD_CLOEXEC, [0-9]{3,}'
+    assert_matches "$(cat "$calls")" 'clone'
+}
