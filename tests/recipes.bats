@@ -26,6 +26,10 @@ assert_value_travels() { # FROM-HOST TO-HOST
     assert_equal "$(on "$1" p2ptls run -- redis-cli -h "$2" GET key)" "$MARKER"
 }
 
+reads_with() { # HOST POLICY: the value that redis on alpha has
+    on "$1" p2ptls run ${2:+-r "$2"} -- redis-cli -h alpha GET key | grep -qx "$MARKER"
+}
+
 # What a host without an identity of the fleet gets.
 assert_refused() { # HOST POLICY TO-HOST
     run on "$1" timeout 60 p2ptls run -r "$2" -- redis-cli -h "$3" GET key
@@ -39,11 +43,50 @@ assert_refused() { # HOST POLICY TO-HOST
     steps 5
     wait_for_listener alpha 6379
     step
-    assert_equal "$OUTPUT" PONG
+    assert_equal "$SAID" PONG
     assert_value_travels beta alpha
     assert_refused gamma 'connect *:6379 auth=insecure-none' alpha
     step
-    assert_matches "$OUTPUT" 'redis-server'
+    assert_matches "$SAID" 'redis-server'
+    recipe_ends
+    assert_wire_without "$MARKER"
+}
+
+@test "a private CA for ten" {
+    recipe 'A private CA for ten' "${FLEET_NAMES[@]}"
+    steps 3
+    wait_for_listener alpha 6379
+    step
+    assert_matches "$SAID" $'\nPONG$'
+    assert_value_travels beta alpha
+    assert_refused gamma 'connect *:6379 auth=insecure-none' alpha
+    # The right authority under the wrong name.
+    on gamma sed -i 's/ alpha$/ other/' /etc/hosts
+    run on gamma p2ptls run -- redis-cli -h other GET key
+    assert_output_has 'does not carry the name other'
+    assert_output_without "$MARKER"
+    recipe_ends
+    assert_wire_without "$MARKER"
+}
+
+# Who was given the file at each step can connect; who kept the first key alone can no more after the last one.
+@test "a pre-shared key for a cluster, and its replacement" {
+    recipe 'A pre-shared key for a cluster' alpha beta gamma
+    steps 2
+    wait_for_listener alpha 6379
+    step
+    assert_equal "$SAID" PONG
+    assert_value_travels gamma alpha
+    on gamma cp /etc/p2ptls/psk /root/psk.old
+    step
+    assert_value_travels beta alpha
+    step
+    # A running server looks at the file once a second.
+    wait_until 'reads_with beta ""'
+    step
+    assert_value_travels beta alpha
+    wait_until '! reads_with gamma "connect *:6379 psk=/root/psk.old"'
+    assert_refused gamma 'connect *:6379 auth=insecure-none' alpha
     recipe_ends
     assert_wire_without "$MARKER"
 }
