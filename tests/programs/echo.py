@@ -15,6 +15,7 @@ import asyncio
 import os
 import random
 import selectors
+import signal
 import socket
 import socketserver
 import sys
@@ -79,8 +80,11 @@ def serve_simply(listener):
 def serve_lowered(how):
     listener = socket.create_server(("127.0.0.1", 0), backlog=256)
     print("port", listener.getsockname()[1], flush=True)
-    if how == "prefork" and os.fork():
+    worker = os.fork() if how == "prefork" else 0
+    if worker:
+        signal.signal(signal.SIGTERM, lambda *_: os.kill(worker, signal.SIGTERM))
         os.wait()
+        sys.exit(0)
     if how == "lowered":
         os.setgroups([])
         os.setgid(65534)
