@@ -367,6 +367,58 @@ prepare_writers() {
     [ ! -s shared/file ]
 }
 
+# In the moments after the tool has found that nothing is there, and before it makes its own file.
+stranger_comes() { # AFTER_LSTAT (the second look) or BEFORE_MKOSTEMP, COMMAND: what he does then
+    cat >comes.c <<'END'
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+static void come(const char *at)
+{
+    const char *command = getenv(at);
+    if (command && system(command) != 0)
+        abort();
+    unsetenv(at);
+}
+int lstat(const char *path, struct stat *s)
+{
+    int (*next)(const char *, struct stat *) = (int (*)(const char *, struct stat *))dlsym(RTLD_NEXT, "lstat");
+    static int absent;
+    int r = next(path, s);
+    if (r != 0 && ++absent == 2)
+        come("AFTER_LSTAT");
+    return r;
+}
+int mkostemp(char *path, int flags)
+{
+    int (*next)(char *, int) = (int (*)(char *, int))dlsym(RTLD_NEXT, "mkostemp");
+    come("BEFORE_MKOSTEMP");
+    return next(path, flags);
+}
+END
+    gcc -shared -fPIC -o comes.so comes.c
+    export "$1=$2"
+}
+
+@test "a stranger who is quicker, in a folder for all, is neither given the key nor says where it goes" {
+    mkdir -m 1777 shared
+    mkdir private
+    stranger_comes AFTER_LSTAT "ln -s '$PWD/private/target' shared/key && chown -h nobody shared/key; touch private/target"
+    run env LD_PRELOAD="$PWD/comes.so" "$P2PTLS_BUILD/p2ptls-tool" genkey --force shared/key
+    assert_status 1
+    [ ! -s private/target ]
+    [ -L shared/key ]
+    rm -f shared/* private/*
+    unset AFTER_LSTAT
+    stranger_comes BEFORE_MKOSTEMP 'touch shared/key && chown nobody shared/key'
+    run env LD_PRELOAD="$PWD/comes.so" "$P2PTLS_BUILD/p2ptls-tool" genkey --force shared/key
+    assert_status 1
+    [ ! -s shared/key ]
+    assert_equal "$(ls -A shared)" key
+}
+
 @test "of a key and a certificate there are both or none" {
     "$TOOL" genca ca
     mkdir node.pem

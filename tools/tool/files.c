@@ -11,14 +11,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* What the path leads to, if it is a link: a link that a tool has set stays. NULL: no memory. */
-static char *resolved(const char *path)
-{
-    char *real = realpath(path, NULL);
-
-    return real ? real : strdup(path);
-}
-
 static size_t folder_length(const char *path)
 {
     const char *slash = strrchr(path, '/');
@@ -38,6 +30,18 @@ static bool is_strangers(const char *path, const struct stat *s)
         return false;
     snprintf(folder, sizeof folder, "%.*s", (int)len, path);
     return stat(len ? folder : ".", &at) != 0 || at.st_mode & S_IWOTH;
+}
+
+/* What the path leads to, if it is a link: a link that a tool has set stays. One that a stranger puts there after
+ * file_may_be_made has found nothing is not followed. NULL: no memory. */
+static char *resolved(const char *path)
+{
+    struct stat s;
+    char *real = NULL;
+
+    if (lstat(path, &s) == 0 && S_ISLNK(s.st_mode) && !is_strangers(path, &s))
+        real = realpath(path, NULL);
+    return real ? real : strdup(path);
 }
 
 bool file_may_be_made(const char *path, bool replace)
@@ -76,13 +80,20 @@ static bool write_all(int fd, const char *bytes, size_t len)
     return true;
 }
 
-/* Who has the old file goes on having it: root renews what is another user's. */
+/* Who has the old file goes on having it: root renews what is another user's. Not who has put one there meanwhile, to be
+ * given the key. */
 static bool take_owner(int fd, const char *target)
 {
     struct stat old, made;
 
-    if (stat(target, &old) != 0 || fstat(fd, &made) != 0)
+    if (lstat(target, &old) != 0)
         return errno == ENOENT;
+    if (is_strangers(target, &old)) {
+        errno = EEXIST;
+        return false;
+    }
+    if (fstat(fd, &made) != 0)
+        return false;
     return (old.st_uid == made.st_uid && old.st_gid == made.st_gid) || fchown(fd, old.st_uid, old.st_gid) == 0;
 }
 
@@ -99,7 +110,7 @@ static mode_t final_mode(mode_t mode, const char *target)
 
     umask(mask);
     if (mode == MODE_KEPT)
-        return stat(target, &old) == 0 ? old.st_mode & 0664 : MODE_SECRET;
+        return lstat(target, &old) == 0 ? old.st_mode & 0664 : MODE_SECRET;
     return mode == MODE_SECRET ? mode : mode & ~mask;
 }
 
