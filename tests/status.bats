@@ -185,6 +185,17 @@ END
     assert_equal "$(ask '{x["program"] for x in c} == {"\x1b[31m\ufffd\u202e"}')" True
 }
 
+@test "no form writes control characters as they are, C1 and DEL neither" {
+    many one 1 'b"\x1b[31m\xc2\x9b32m\x7f"'
+    local form
+    for form in --json --prometheus; do
+        "$STATUS" "$form" >"$BATS_TEST_TMPDIR/numbers"
+        run env LC_ALL=C grep -c $'[\033\177\233]' "$BATS_TEST_TMPDIR/numbers"
+        assert_equal "$output" 0
+        assert_contains "$(cat "$BATS_TEST_TMPDIR/numbers")" 32m
+    done
+}
+
 @test "P2PTLS_STATUS=off shows nothing, and makes no file" {
     export P2PTLS_STATUS=off
     many one 1
@@ -215,6 +226,36 @@ END
     run cat "$BATS_TEST_TMPDIR/numbers.prom"
     assert_output_has 'program="a\"b\\c\nd",user="root",direction="in",state="open",cipher="aes-128-gcm",resumed="no"'
     assert_matches "$output" 'p2ptls_connections_received_bytes\{program="python3",.*direction="in".*\} [1-9]'
+}
+
+@test "programs whose names look the same in the numbers are one series, as readers demand" {
+    many one 1 'b"x\xff"'
+    many two 1 'b"x\xfe"'
+    "$STATUS" --prometheus >"$BATS_TEST_TMPDIR/numbers.prom"
+    assert_equal "$(sed 's/} .*/}/' "$BATS_TEST_TMPDIR/numbers.prom" | sort | uniq -d)" ''
+    run grep -c '^p2ptls_connections{program="x.*direction="in".* 2$' "$BATS_TEST_TMPDIR/numbers.prom"
+    assert_equal "$output" 1
+}
+
+# A hostile program: tables as large as they may be, in which nothing is.
+@test "empty tables of any size cost the reader as little as whoever made them" {
+    require strace
+    cat >"$BATS_TEST_TMPDIR/tables.py" <<'END'
+import fcntl, os, signal, struct
+for _ in range(4):
+    fd = os.memfd_create('p2ptls-status', os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    os.ftruncate(fd, 4096 + (512 << 20))
+    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK)
+    os.pwrite(fd, b'p2pstat\0' + struct.pack('<4I', 1, 512, 1 << 20, 0), 0)
+    os.pwrite(fd, struct.pack('<IB', 0, 2), 4096 + 512 * 1000000)
+print('ready', flush=True)
+signal.pause()
+END
+    start tables "$PYTHON" "$BATS_TEST_TMPDIR/tables.py"
+    wait_for_log tables ready
+    strace -qq -e trace=pread64 -o "$BATS_TEST_TMPDIR/calls" "$STATUS" "pid=$(pid_of tables)" >"$BATS_TEST_TMPDIR/told"
+    assert_contains "$(cat "$BATS_TEST_TMPDIR/told")" '4 connections of'
+    [ "$(wc -l <"$BATS_TEST_TMPDIR/calls")" -lt 1000 ]
 }
 
 @test "--output replaces the file whole, for everyone to read, and leaves no draft" {

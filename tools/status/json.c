@@ -1,13 +1,17 @@
-/* The list as JSON (RFC 8259), by jansson, which wants well-formed UTF-8. */
+/* The list as JSON (RFC 8259), by jansson, which wants well-formed UTF-8. All but ASCII is escaped, and DEL is replaced:
+ * a terminal may obey what lies above, too. */
 #include "output.h"
 #include "text.h"
 
 #include <jansson.h>
+#include <string.h>
 
 static json_t *text_of(const char *text)
 {
     char utf8[3 * COLUMN_TEXT + 1];
     text_utf8(utf8, sizeof utf8, text);
+    for (char *del = utf8; (del = strchr(del, 0x7f));)
+        *del = '?';
     return json_string(utf8);
 }
 
@@ -43,7 +47,7 @@ bool output_json(FILE *to, const struct live_list *list)
             return false;
     json_t *all = json_pack("{s:i, s:i, s:I, s:o}", "version", 1, "unreadable_processes", (int)list->unknown,
                             "connections_without_record", (json_int_t)list->missed, "connections", connections);
-    const bool written = all && json_dumpf(all, to, JSON_INDENT(1)) == 0;
+    const bool written = all && json_dumpf(all, to, JSON_INDENT(1) | JSON_ENSURE_ASCII) == 0;
     json_decref(all);
     fputc('\n', to);
     return written && fflush(to) == 0 && !ferror(to);

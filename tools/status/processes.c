@@ -15,28 +15,34 @@
 
 #define LINK_TEXT "/memfd:" STATUS_NAME " (deleted)"
 
+/* Of what file system, too: numbers on one of somebody's own are as he likes. */
+struct table_id {
+    dev_t device;
+    ino_t inode;
+};
+
 struct walk {
     struct live_list *list;
     int64_t now_ms;
-    ino_t *seen; /* tables that were read: a child may have inherited its parent's descriptor */
+    struct table_id *seen; /* tables that were read: a child may have inherited its parent's descriptor */
     size_t seen_count;
 };
 
-static bool is_new(struct walk *w, ino_t inode)
+static bool is_new(struct walk *w, struct table_id id)
 {
     for (size_t i = 0; i < w->seen_count; i++)
-        if (w->seen[i] == inode)
+        if (w->seen[i].device == id.device && w->seen[i].inode == id.inode)
             return false;
-    ino_t *grown = reallocarray(w->seen, w->seen_count + 1, sizeof *grown);
+    struct table_id *grown = reallocarray(w->seen, w->seen_count + 1, sizeof *grown);
     if (grown) {
         w->seen = grown;
-        w->seen[w->seen_count++] = inode;
+        w->seen[w->seen_count++] = id;
     }
     return true;
 }
 
 /* O_PATH does not wait, whatever it is; what it names is then looked at before it is opened to be read. */
-static int open_table(int fds, const char *name, ino_t *inode)
+static int open_table(int fds, const char *name, struct table_id *id)
 {
     struct stat st;
     char path[64];
@@ -45,7 +51,7 @@ static int open_table(int fds, const char *name, ino_t *inode)
     if (what >= 0 && fstat(what, &st) == 0 && S_ISREG(st.st_mode)) {
         snprintf(path, sizeof path, "/proc/self/fd/%d", what);
         fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-        *inode = st.st_ino;
+        *id = (struct table_id){st.st_dev, st.st_ino};
     }
     if (what >= 0)
         close(what);
@@ -74,12 +80,12 @@ static void read_program(int process, char program[LIVE_PROGRAM])
  * count. */
 static void look_at(struct walk *w, int process, int fds, const char *name, struct live *about)
 {
-    ino_t inode = 0;
+    struct table_id id = {0};
     struct stat st;
-    const int fd = open_table(fds, name, &inode);
+    const int fd = open_table(fds, name, &id);
     if (fd < 0)
         return;
-    if (fstat(process, &st) == 0 && is_new(w, inode)) {
+    if (fstat(process, &st) == 0 && is_new(w, id)) {
         about->uid = st.st_uid;
         read_program(process, about->program);
         if (live_read(fd, about, w->now_ms, w->list))

@@ -7,32 +7,27 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* One connection, and then all with the same labels. The labels are compared as they are written: names of programs that
+ * differ in bytes which are replaced must not become two series of one name, for which a reader refuses all. */
 struct series {
-    const struct live *like;
+    char *labels;
     uint64_t count, received, sent;
     int64_t oldest_ms;
 };
 
-static int compare(const struct live *a, const struct live *b)
+static int compare(const void *a, const void *b)
 {
-    static const enum column keys[] = {COLUMN_PROGRAM, COLUMN_USER,   COLUMN_DIRECTION,
-                                       COLUMN_STATE,   COLUMN_CIPHER, COLUMN_RESUMED};
-    int r = 0;
-    for (size_t i = 0; !r && i < sizeof keys / sizeof keys[0]; i++)
-        r = column_compare(keys[i], a, b);
-    return r ? r : a->proven - b->proven;
+    const struct series *x = a, *y = b;
+    return strcmp(x->labels, y->labels);
 }
 
-static int compare_pointers(const void *a, const void *b)
-{
-    return compare(*(const struct live *const *)a, *(const struct live *const *)b);
-}
-
-/* A label's value is UTF-8 with \\, \" and \n escaped. */
+/* A label's value is UTF-8 with \\, \" and \n escaped. Other control characters are legal there, and replaced: standard
+ * output may be a terminal. */
 static void put_label(FILE *to, const char *name, const char *value)
 {
     char utf8[3 * COLUMN_TEXT + 1];
     text_utf8(utf8, sizeof utf8, value);
+    text_without_controls(utf8, '\n');
     fprintf(to, "%s=\"", name);
     for (const char *s = utf8; *s; s++) {
         if (*s == '\n')
@@ -45,11 +40,16 @@ static void put_label(FILE *to, const char *name, const char *value)
     fputc('"', to);
 }
 
-static void put_labels(FILE *to, const struct live *l)
+/* NULL: no memory. */
+static char *make_labels(const struct live *l)
 {
-    char text[COLUMN_TEXT];
     static const enum column labels[] = {COLUMN_PROGRAM, COLUMN_USER,   COLUMN_DIRECTION,
                                          COLUMN_STATE,   COLUMN_CIPHER, COLUMN_RESUMED};
+    char text[COLUMN_TEXT], *all = NULL;
+    size_t size = 0;
+    FILE *to = open_memstream(&all, &size);
+    if (!to)
+        return NULL;
     fputc('{', to);
     for (size_t i = 0; i < sizeof labels / sizeof labels[0]; i++) {
         column_text(labels[i], l, text);
@@ -58,6 +58,11 @@ static void put_labels(FILE *to, const struct live *l)
     }
     put_label(to, "proven", !l->suite ? "" : l->proven ? "yes" : "no");
     fputc('}', to);
+    const bool whole = !ferror(to);
+    if (fclose(to) == 0 && whole)
+        return all;
+    free(all);
+    return NULL;
 }
 
 enum value { CONNECTIONS = 0, RECEIVED, SENT, OLDEST };
@@ -75,7 +80,7 @@ static void put_metric(FILE *to, enum value value, const struct series *series, 
     for (size_t i = 0; i < count; i++) {
         const struct series *s = &series[i];
         fputs(name, to);
-        put_labels(to, s->like);
+        fputs(s->labels, to);
         if (value == OLDEST)
             fprintf(to, " %lld.%03d\n", (long long)(s->oldest_ms / 1000), (int)(s->oldest_ms % 1000));
         else
@@ -86,41 +91,53 @@ static void put_metric(FILE *to, enum value value, const struct series *series, 
     }
 }
 
-static void add(struct series *s, const struct live *l)
-{
-    s->count++;
-    s->received += l->received;
-    s->sent += l->sent;
-    s->oldest_ms = l->age_ms > s->oldest_ms ? l->age_ms : s->oldest_ms;
-}
-
 static void put_single(FILE *to, const char *name, const char *help, unsigned long value)
 {
     fprintf(to, "# HELP %s %s\n# TYPE %s gauge\n%s %lu\n", name, help, name, name, value);
 }
 
+/* Sorted by labels; those with the same ones become one. */
+static size_t sum_up(struct series *series, size_t used)
+{
+    size_t count = 0;
+    if (used)
+        qsort(series, used, sizeof *series, compare);
+    for (size_t i = 0; i < used; i++) {
+        struct series *s = count ? &series[count - 1] : NULL;
+        if (!s || compare(s, &series[i]) != 0) {
+            series[count++] = series[i];
+            continue;
+        }
+        s->count += series[i].count;
+        s->received += series[i].received;
+        s->sent += series[i].sent;
+        s->oldest_ms = series[i].oldest_ms > s->oldest_ms ? series[i].oldest_ms : s->oldest_ms;
+        free(series[i].labels);
+    }
+    return count;
+}
+
 bool output_prometheus(FILE *to, const struct live_list *list)
 {
-    const struct live **sorted = calloc(list->count + 1, sizeof *sorted);
     struct series *series = calloc(list->count + 1, sizeof *series);
-    size_t used = 0, count = 0;
-    for (size_t i = 0; sorted && i < list->count; i++)
-        if (list->items[i].first)
-            sorted[used++] = &list->items[i];
-    if (used)
-        qsort(sorted, used, sizeof *sorted, compare_pointers);
-    for (size_t i = 0; series && i < used; i++) {
-        if (!i || compare(sorted[i], sorted[i - 1]) != 0)
-            series[count++].like = sorted[i];
-        add(&series[count - 1], sorted[i]);
+    size_t used = 0;
+    bool memory = series;
+    for (size_t i = 0; memory && i < list->count; i++) {
+        const struct live *l = &list->items[i];
+        if (!l->first)
+            continue;
+        series[used] = (struct series){make_labels(l), 1, l->received, l->sent, l->age_ms};
+        memory = series[used].labels;
+        used += memory;
     }
-    const bool memory = sorted && series;
+    const size_t count = sum_up(series, used);
     for (int value = CONNECTIONS; memory && value <= OLDEST; value++)
         put_metric(to, (enum value)value, series, count);
     put_single(to, "p2ptls_processes", "Processes that have had protected connections.", list->processes);
     put_single(to, "p2ptls_unreadable_processes", "Processes whose connections are told in another version's way.",
                list->unknown);
-    free(sorted);
+    for (size_t i = 0; i < count; i++)
+        free(series[i].labels);
     free(series);
     return memory && fflush(to) == 0 && !ferror(to);
 }

@@ -41,6 +41,21 @@ void text_utf8(char *to, size_t room, const char *from)
     to[at] = '\0';
 }
 
+void text_without_controls(char *utf8, char except)
+{
+    char *to = utf8;
+    for (const char *from = utf8; *from;) {
+        const unsigned char *s = (const unsigned char *)from;
+        const bool c1 = s[0] == 0xc2 && s[1] < 0xa0, control = c1 || s[0] < 0x20 || s[0] == 0x7f;
+        if (control && *from != except)
+            *to++ = '?';
+        else
+            *to++ = *from;
+        from += c1 ? 2 : 1;
+    }
+    *to = '\0';
+}
+
 /* The next character, '?' for what must not or cannot be shown; its width is 1 or 2. */
 static wchar_t next(const char **from, size_t *width)
 {

@@ -8,6 +8,9 @@
 /* Bytes as UTF-8 (RFC 3629): what is none becomes U+FFFD. Ends in NUL; room for 3 times the text and 1. */
 void text_utf8(char *to, size_t room, const char *from);
 
+/* Control characters in well-formed UTF-8 (C0, DEL, C1) become '?' each, but for except (0: none is kept). */
+void text_without_controls(char *utf8, char except);
+
 /* At most columns wide, in the characters of the locale: what is not printable (control and format characters, what the
  * locale has not) is '?'. Cut with "+" at the end if it is wider; columns 0: not cut. Returns the width. */
 size_t text_fit(char *to, size_t room, const char *from, size_t columns);
