@@ -405,7 +405,8 @@ END
 @test "a stranger who is quicker, in a folder for all, is neither given the key nor says where it goes" {
     mkdir -m 1777 shared
     mkdir private
-    stranger_comes AFTER_LSTAT "ln -s '$PWD/private/target' shared/key && chown -h nobody shared/key; touch private/target"
+    touch private/target
+    stranger_comes AFTER_LSTAT "ln -s '$PWD/private/target' shared/key && chown -h nobody shared/key"
     run env LD_PRELOAD="$PWD/comes.so" "$P2PTLS_BUILD/p2ptls-tool" genkey --force shared/key
     assert_status 1
     [ ! -s private/target ]

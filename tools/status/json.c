@@ -1,5 +1,5 @@
-/* The list as JSON (RFC 8259), by jansson, which wants well-formed UTF-8. All but ASCII is escaped, and DEL is replaced:
- * a terminal may obey what lies above, too. */
+/* The list as JSON (RFC 8259), by jansson, which wants well-formed UTF-8. All but ASCII is escaped, and DEL is
+ * replaced: a terminal may obey what lies above, too. */
 #include "output.h"
 #include "text.h"
 

@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* One connection, and then all with the same labels. The labels are compared as they are written: names of programs that
- * differ in bytes which are replaced must not become two series of one name, for which a reader refuses all. */
+/* One connection, and then all with the same labels. The labels are compared as they are written: names of programs
+ * that differ in bytes which are replaced must not become two series of one name, for which a reader refuses all. */
 struct series {
     char *labels;
     uint64_t count, received, sent;

@@ -114,8 +114,8 @@ static void read_records(int fd, uint32_t from, size_t n, const struct live *abo
     }
 }
 
-/* The next record, from this one on, that is not in a hole. A table of half a gigabyte that is empty costs whoever made it
- * nothing: so it costs the reader nothing either. */
+/* The next record, from this one on, that is not in a hole. A table of half a gigabyte that is empty costs whoever made
+ * it nothing: so it costs the reader nothing either. */
 static uint32_t next_data(int fd, uint32_t from)
 {
     const off_t size = sizeof(struct status_record), at = STATUS_HEADER + (off_t)from * size;

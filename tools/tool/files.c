@@ -80,8 +80,8 @@ static bool write_all(int fd, const char *bytes, size_t len)
     return true;
 }
 
-/* Who has the old file goes on having it: root renews what is another user's. Not who has put one there meanwhile, to be
- * given the key. */
+/* Who has the old file goes on having it: root renews what is another user's. Not who has put one there meanwhile, to
+ * be given the key. */
 static bool take_owner(int fd, const char *target)
 {
     struct stat old, made;
