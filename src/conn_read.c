@@ -255,8 +255,9 @@ static void note_size(struct conn *c, const struct reading *r)
     atomic_store_explicit(&c->wary, wary, memory_order_relaxed);
 }
 
-static enum result run_read(struct conn *c, int fd, struct reading *r, enum result (*loop)(struct reading *),
-                            size_t *got, int *error)
+/* Inline: as a function of its own it costs 19 instructions more for each read. */
+static inline __attribute__((always_inline)) enum result
+run_read(struct conn *c, int fd, struct reading *r, enum result (*loop)(struct reading *), size_t *got, int *error)
 {
     *got = 0;
     enum result result = conn_drive(c, fd);
