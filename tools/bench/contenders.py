@@ -131,6 +131,7 @@ class Stunnel(Contender):
             out.write(f"accept = 127.0.0.1:{accept}\nconnect = 127.0.0.1:{port}\n")
             out.write(f"cert = {getattr(keys, name)}\nkey = {getattr(keys, name + '_key')}\nCAfile = {keys.ca}\n")
             out.write(f"sslVersionMin = TLSv1.3\nciphersuites = {CIPHER}\ncurves = X25519\nverifyChain = yes\n")
+            out.write("sessionResume = no\n")
             out.write("socket = l:TCP_NODELAY=1\nsocket = r:TCP_NODELAY=1\n" + settings)
         scope.start_daemon(["stunnel4", config], accept)
         return accept
@@ -212,7 +213,7 @@ class Haproxy(Contender):
         return self.start(scope, keys, "server", "{}", f"127.0.0.1:{port}")
 
     def near(self, scope, keys, port):
-        return self.start(scope, keys, "client", "", f"127.0.0.1:{port} {{}} verifyhost localhost")
+        return self.start(scope, keys, "client", "", f"127.0.0.1:{port} {{}} no-ssl-reuse verifyhost localhost")
 
 
 def all_contenders(bench):

@@ -103,6 +103,10 @@ class Handshakes(Transfer):
         self.key, self.title = f"handshakes-{keys}", f"Full handshakes, {names[keys]} certificates on both sides"
         self.keys, self.contenders = keys, contenders
 
+    def counts_calls_of(self, contender):
+        """Some proxies have processes that live for one connection, too short to attach to."""
+        return contender.key in ("p2ptls", "gnutls", "openssl")
+
     def variants(self, bench):
         options = bench.resume_off if self.full else bench.resume_on
         return [

@@ -245,13 +245,21 @@ def tree(pid):
     """A process and all that descend from it and live."""
     pids = [pid]
     for parent in pids:
-        try:
-            for thread in os.listdir(f"/proc/{parent}/task"):
+        for thread in threads_of(parent):
+            try:
                 with open(f"/proc/{parent}/task/{thread}/children") as children:
                     pids += map(int, children.read().split())
-        except OSError:
-            continue
+            except OSError:
+                continue
     return pids
+
+
+def threads_of(pid):
+    """Of a process that may end at any time."""
+    try:
+        return os.listdir(f"/proc/{pid}/task")
+    except OSError:
+        return []
 
 
 def cpu_ns(pids):
@@ -284,7 +292,7 @@ class CallCounter:
             argv += ["-p", str(pid)]
         self.strace = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
         end = time.monotonic() + HANG
-        threads = [t for pid in pids for t in os.listdir(f"/proc/{pid}/task")]
+        threads = [thread for pid in pids for thread in threads_of(pid)]
         while not all(map(is_traced, threads)):
             if self.strace.poll() is not None or time.monotonic() > end:
                 raise Failed(f"strace: {self.strace.stderr.read().decode().strip()}")
@@ -292,7 +300,7 @@ class CallCounter:
 
     def finish(self):
         """Detaches; the Calls."""
-        owners = {t: pid for pid in self.pids for t in os.listdir(f"/proc/{pid}/task")}
+        owners = {thread: pid for pid in self.pids for thread in threads_of(pid)}
         self.strace.send_signal(signal.SIGINT)
         self.strace.wait(HANG)
         self.strace.stderr.close()
