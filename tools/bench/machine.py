@@ -20,7 +20,8 @@ def describe():
     model = re.search(r"^model name\s*: (.*)$", read("/proc/cpuinfo"), re.M)
     memory = re.search(r"^MemTotal: +(\d+)", read("/proc/meminfo"), re.M)
     flags = read("/proc/cpuinfo")
-    ciphers = [name for name in ("aes", "pclmulqdq", "vaes", "vpclmulqdq", "avx512f") if re.search(rf"\b{name}\b", flags)]
+    known = ("aes", "pclmulqdq", "vaes", "vpclmulqdq", "avx512f")
+    ciphers = [name for name in known if re.search(rf"\b{name}\b", flags)]
     return {
         "processor": f"{model[1] if model else os.uname().machine}, {os.cpu_count()} of them"
         + (", with " + ", ".join(ciphers) if ciphers else ""),

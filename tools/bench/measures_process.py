@@ -74,7 +74,7 @@ class Crowd(Transfer):
     server_command = ("serve-crowd",)
     rounds = 2
     share = 3
-    most = {"socat": 100, "stunnel": 100, "spiped": 100, "haproxy": 1000, "gnutls": 1000, "openssl": 1000}  # all: 10,000
+    most = {"socat": 100, "stunnel": 100, "spiped": 100, "haproxy": 1000, "gnutls": 1000, "openssl": 1000}  # of 10,000
     proxies = ("socat", "stunnel", "spiped", "haproxy")  # fewer requests of these, which are slow
     columns = (
         Column("kib_100", "KiB each, 100 idle, all processes", 1),

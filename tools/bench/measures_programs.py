@@ -56,11 +56,12 @@ class Redis(RealProgram):
         )
         if size >= 64 * 1024:
             self.contenders = tuple(key for key in CONTENDERS if key != "spiped")
-            self.note = "spiped is left out: redis-benchmark ends with `Connection reset by peer` when it sets such values."
+            self.note = "spiped is left out: redis-benchmark's SET ends with `Connection reset by peer` there."
 
     def serve(self, bench, opened):
         port = free_port()
-        argv = ["redis-server", "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", opened.scope.folder]
+        argv = ["redis-server", "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+        argv += ["--dir", opened.scope.folder]
         if opened.contender.own_tls:
             keys = opened.keys
             argv += ["--port", "0", "--tls-port", str(port), "--tls-ca-cert-file", keys.ca]
@@ -82,8 +83,8 @@ class Redis(RealProgram):
         run(argv, env=self.client_env(opened))
 
     def benchmark(self, opened, count):
-        argv = ["redis-benchmark", "-h", "127.0.0.1", "-p", str(opened.port), *self.tls(opened), "--csv", "-t", "get,set"]
-        argv += ["-n", str(count), "-c", "50", "-P", str(self.pipeline), "-d", str(self.size)]
+        argv = ["redis-benchmark", "-h", "127.0.0.1", "-p", str(opened.port), *self.tls(opened), "--csv"]
+        argv += ["-t", "get,set", "-n", str(count), "-c", "50", "-P", str(self.pipeline), "-d", str(self.size)]
         rows = csv.DictReader(io.StringIO(run(argv, env=self.client_env(opened))))
         return {row["test"].split(" ")[0]: float(row["rps"]) for row in rows}
 
@@ -137,7 +138,8 @@ class Nginx(RealProgram):
             for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
         )
         return (
-            f"user {pwd.getpwuid(os.getuid()).pw_name}; daemon off; worker_processes 2; pid {opened.scope.path('pid')};\n"
+            f"user {pwd.getpwuid(os.getuid()).pw_name}; daemon off; worker_processes 2;\n"
+            f"pid {opened.scope.path('pid')};\n"
             "events { worker_connections 1024; }\n"
             f"http {{ access_log off; sendfile on; tcp_nopush on; {temporary}\n"
             f"server {{ listen 127.0.0.1:{port}{' ssl' if tls else ''}; root {folder}; {tls} }} }}\n"
