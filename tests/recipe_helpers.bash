@@ -144,3 +144,9 @@ recipe_ends() {
     wait_until "grep -aqF '$marker' '$CAPTURE'" || return
     stop tcpdump INT
 }
+
+# Of what went over the switch, the part that a filter of tcpdump takes.
+assert_wire_between_without() { # TEXT FILTER
+    tcpdump -r "$CAPTURE" -w "$CAPTURE.part" "$2" 2>/dev/null || fail "no such part: $2" || return
+    CAPTURE=$CAPTURE.part assert_wire_without "$1"
+}

@@ -90,3 +90,57 @@ assert_refused() { # HOST POLICY TO-HOST
     recipe_ends
     assert_wire_without "$MARKER"
 }
+
+@test "redis with replicas" {
+    recipe 'redis with replicas' alpha beta gamma
+    steps 2
+    wait_for_listener alpha 6379
+    steps 2
+    assert_value_travels beta alpha
+    step
+    assert_matches "$SAID" $'^OK\n2\n'
+    assert_matches "$SAID" 'redis'
+    assert_equal "$(on gamma redis-cli GET greeting)" hello
+    recipe_ends
+    assert_wire_without "$MARKER"
+    assert_wire_without greeting
+}
+
+@test "memcached" {
+    recipe 'memcached' alpha beta
+    step
+    wait_for_listener alpha 11211
+    step
+    assert_equal "$(tr -d '\r' <<<"$SAID")" $'STORED\nVALUE greeting 0 5\nhello\nEND'
+    run on beta timeout 60 ncat --recv-only alpha 11211
+    assert_output_without hello
+    recipe_ends
+    assert_wire_without greeting
+}
+
+@test "an nginx upstream" {
+    recipe 'An nginx upstream' alpha beta gamma
+    step
+    wait_for_listener beta 8080
+    step
+    wait_for_listener alpha 80
+    step
+    assert_equal "$SAID" hello
+    recipe_ends
+    assert_wire_has hello # from nginx to who asked
+    assert_wire_between_without hello 'host 10.0.0.2'
+}
+
+@test "PostgreSQL with a standby" {
+    recipe 'PostgreSQL with a standby' alpha beta
+    steps 4
+    wait_until 'standby_has_the_table'
+    run on beta runuser -l postgres -c 'PGCONNECT_TIMEOUT=60 psql -h alpha -c "SELECT 1"'
+    [ "$status" -ne 0 ] || fail "psql without the library got in: $output"
+    recipe_ends
+    assert_wire_without greeting
+}
+
+standby_has_the_table() {
+    on beta runuser -l postgres -c 'p2ptls run -- psql -h beta -At -c "TABLE greeting"' | grep -qx 1
+}
