@@ -144,3 +144,96 @@ assert_refused() { # HOST POLICY TO-HOST
 standby_has_the_table() {
     on beta runuser -l postgres -c 'p2ptls run -- psql -h beta -At -c "TABLE greeting"' | grep -qx 1
 }
+
+@test "moving a running fleet over without a gap" {
+    recipe 'Moving a running fleet over without a gap' alpha beta
+    step
+    wait_for_listener alpha 6379
+    steps 2
+    wait_for_listener alpha 6379
+    step
+    assert_equal "$SAID" hello
+    step
+    assert_contains "$SAID" '10.0.0.2'
+    step
+    wait_for_listener alpha 6379
+    step
+    assert_equal "$SAID" $'hello\nhello'
+    step
+    wait_for_listener alpha 6379
+    step
+    assert_equal "$SAID" hello
+    assert_value_travels beta alpha
+    run on beta timeout 60 redis-cli -h alpha GET key
+    assert_output_without "$MARKER"
+    recipe_ends
+    assert_wire_has greeting # before
+    assert_wire_without "$MARKER"
+}
+
+@test "a second line of defence: nftables" {
+    recipe 'A second line of defence: nftables' alpha beta
+    steps 2
+    wait_for_listener alpha 6379
+    step
+    assert_equal "$SAID" 'no answer'
+    assert_matches "$(on alpha nft list chain inet p2ptls tls)" 'packets [1-9]'
+    step
+    wait_for_listener alpha 6379
+    step
+    assert_equal "$SAID" PONG
+    recipe_ends
+    assert_wire_between_without PONG 'src host 10.0.0.1'
+}
+
+# The new key of alpha alone is taken, once the server has looked at its files.
+@test "certificates rotated by files" {
+    recipe 'Certificates rotated by files' alpha beta
+    local old new
+    step
+    wait_for_listener alpha 6379
+    old=$(on alpha p2ptls id --file /etc/tls/tls.crt fingerprint)
+    step
+    assert_equal "$SAID" PONG
+    assert_value_travels beta alpha
+    step
+    new=$(on alpha p2ptls id --file /etc/tls/tls.crt fingerprint)
+    [ "$old" != "$new" ] || fail 'no new key'
+    local rule='connect *:6379 cert=/etc/tls/beta.pem key=/etc/tls/beta.key'
+    wait_until "reads_with beta '$rule pin=$new'"
+    run reads_with beta "$rule pin=$old"
+    assert_status 1
+    steps 2
+    assert_equal "$SAID" PONG
+    recipe_ends
+}
+
+# There is no systemd in a namespace: what the unit starts is started with the environment of its drop-in, as its user.
+@test "a systemd service" {
+    recipe 'A systemd service' alpha beta
+    local drop_in=/etc/systemd/system/redis-server.service.d/p2ptls.conf
+    step
+    on alpha sh -c "sed -n 's/^Environment=\"\(.*\)\"$/\1/p' $drop_in >/run/environment"
+    assert_contains "$(on alpha cat /run/environment)" 'LD_PRELOAD=/usr/local/lib'
+    on alpha install -d -o redis /var/lib/redis
+    # shellcheck disable=SC2016 # for the inner shell
+    start redis "${IN[@]}" bash -c 'mapfile -t environment </run/environment
+        exec setpriv --reuid=redis --regid=redis --init-groups env HOME=/var/lib/redis "${environment[@]}" \
+            redis-server --protected-mode no --dir /var/lib/redis'
+    wait_for_listener alpha 6379
+    step
+    assert_equal "$SAID" PONG
+    run on beta timeout 60 redis-cli -h alpha ping
+    assert_output_without PONG
+    recipe_ends
+}
+
+@test "a socket-activated service" {
+    recipe 'A socket-activated service' alpha beta
+    steps 2
+    wait_for_listener alpha 7000
+    step
+    assert_equal "$SAID" HELLO
+    recipe_ends
+    assert_wire_without HELLO
+}
