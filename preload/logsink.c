@@ -31,10 +31,12 @@ static void complain(const char *text, const char *what)
     sys3(SYS_writev, 2L, iov, 4L);
 }
 
+/* A FIFO, which another user may have put there, must not stop the program: neither before main, as long as nobody
+ * reads from it, nor later, when nobody does any more. */
 static void open_file(const char *path)
 {
-    long fd =
-        sys4(SYS_openat, (long)AT_FDCWD, path, (long)(O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY), 0600L);
+    const long how = O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
+    long fd = sys4(SYS_openat, (long)AT_FDCWD, path, how, 0600L);
     if (fd >= 0)
         file_fd = hide_descriptor_number((int)fd);
     if (file_fd >= 0)

@@ -84,6 +84,28 @@ True"
     assert_output_has '"category":"handshake"'
 }
 
+# Programs that end of themselves: one that hangs is ended after DEADLINE, with status 124.
+@test "a FIFO that nobody reads from stops no program: lines go to stderr, or are lost when it is full" {
+    mkfifo "$BATS_TEST_TMPDIR/fifo"
+    run pair "info:$BATS_TEST_TMPDIR/fifo" timeout "$DEADLINE"
+    assert_status 0
+    assert_output_has 'P2PTLS_LOG: cannot open (lines go to stderr): '
+    assert_output_has 'category=handshake'
+    exec 9<>"$BATS_TEST_TMPDIR/fifo"
+    "$PYTHON" -c '
+import os
+os.set_blocking(9, False)
+try:
+    while os.write(9, b"x"):
+        pass
+except BlockingIOError:
+    pass'
+    run pair "info:$BATS_TEST_TMPDIR/fifo" timeout "$DEADLINE"
+    exec 9>&-
+    assert_status 0
+    assert_output ''
+}
+
 # ---- the journal -----------------------------------------------------------------------------------------------------
 
 # A journald of the test's own, in a file system of its own: prints each datagram. Then the program, whose descriptor 2
