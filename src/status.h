@@ -3,7 +3,8 @@
  * the kernel decides (proc(5): PTRACE_MODE_READ, ptrace(2)). It goes with the process, SIGKILL included.
  *
  * Nothing secret is in it, and the process never reads it back: whoever writes to it deceives the reader alone. It
- * cannot shrink (F_SEAL_SHRINK), so a write to it is never a SIGBUS. A forked child has none of it: it makes its own.
+ * cannot shrink (F_SEAL_SHRINK), so nobody can make a write to it a SIGBUS; the kernel can, where it commits no more
+ * memory than there is (vm.overcommit_memory=2) and all of it is gone. A forked child has none of it: it makes its own.
  *
  * The memfd is as large as all records that there could be (STATUS_RECORDS), and sparse: pages come as they are
  * written. Without it (descriptors out, RLIMIT_FSIZE, a filter that forbids it) connections work all the same. */
