@@ -237,3 +237,34 @@ standby_has_the_table() {
     recipe_ends
     assert_wire_without HELLO
 }
+
+# The image that the recipe begins with: redis and what it loads, from this machine, as no registry is asked.
+make_image_of_redis() {
+    local file
+    mkdir -p "$FLEET/image/etc" "$FLEET/image/tmp" "$FLEET/image/usr/bin" || return
+    cp /usr/bin/redis-server "$FLEET/image/usr/bin/" && echo 'root:x:0:0::/root:/bin/sh' >"$FLEET/image/etc/passwd"
+    ldd /usr/bin/redis-server "$LIBRARY" "${LIBRARY%.so}-core.so" |
+        sed -nE 's/.*[[:blank:]](\/[^ ]+) \(.*/\1/p' | sort -u |
+        while read -r file; do
+            [ -e "$FLEET/image$file" ] || install -D "$file" "$FLEET/image$file" || return
+        done
+    mkdir -p "$ETC/containers" || return
+    printf '[storage]\ndriver = "vfs"\nrunroot = "/run/containers"\ngraphroot = "/var/lib/containers"\n' \
+        >"$ETC/containers/storage.conf"
+    printf 'FROM scratch\nCOPY . /\nENV PATH=/usr/bin\n' >"$FLEET/Containerfile"
+}
+
+@test "a container image" {
+    require buildah
+    make_image_of_redis
+    recipe 'A container image' alpha beta
+    on alpha buildah build --isolation chroot --tag localhost/redis -f "$FLEET/Containerfile" "$FLEET/image"
+    steps 2
+    wait_for_listener alpha 6379
+    step
+    assert_equal "$SAID" PONG
+    run on beta timeout 60 redis-cli -h alpha ping
+    assert_output_without PONG
+    recipe_ends
+    assert_wire_between_without PONG 'src host 10.0.0.1'
+}
