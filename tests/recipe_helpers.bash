@@ -76,6 +76,14 @@ fleet_up() { # HOST...
     wait_for_log tcpdump 'listening on bridge'
 }
 
+# With the first process of its name space all others of a host end; it takes no SIGTERM.
+fleet_down() {
+    local host
+    for host in "${HOSTS[@]:1}"; do # the first one is the switch
+        pkill -KILL -P "$(pid_of "host_$host")" || :
+    done
+}
+
 # Sets IN, the prefix of a command that root runs on a host.
 in_host() { # HOST
     local init

@@ -16,6 +16,7 @@ setup() {
 }
 
 teardown() {
+    fleet_down
     common_teardown || return
     network_down
 }
