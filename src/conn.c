@@ -170,9 +170,18 @@ int conn_take_untold(struct conn *c)
     return error > 0 && error < 4096 ? error : 0;
 }
 
-bool conn_end_refused(const struct conn *c, int error)
+bool conn_peer_ended(struct conn *c)
 {
-    return error == EPIPE && atomic_load(&c->slot->fin_sent);
+    if (!slot_take(c, &c->slot->rx_lock))
+        return false;
+    bool ended = c->slot->rx.end == RX_CLOSE_NOTIFY;
+    slotlock_release(&c->slot->rx_lock);
+    return ended;
+}
+
+bool conn_end_refused(struct conn *c, int error)
+{
+    return atomic_load(&c->slot->fin_sent) && (error == EPIPE || (error == ECONNRESET && conn_peer_ended(c)));
 }
 
 int conn_take_error(struct conn *c)

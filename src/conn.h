@@ -147,8 +147,9 @@ void conn_asking_end(struct conn *c);
 void conn_error_told(struct conn *c); /* by the kernel itself, to the program */
 int conn_take_untold(struct conn *c);
 /* Is an EPIPE of the kernel's due to our close_notify, which the peer's kernel refused? (RFC 9293, 3.10.7.4: a reset in
- * CLOSE-WAIT, where a plain socket that has ended its stream is no more.) */
-bool conn_end_refused(const struct conn *c, int error);
+ * CLOSE-WAIT, where a plain socket that has ended its stream is no more.) If the reset comes after our FIN, where both
+ * streams have ended, the kernel says ECONNRESET. */
+bool conn_end_refused(struct conn *c, int error);
 
 /* Reads application data. Ends short of the buffers only when the kernel has no more.
  * RESULT_OK: *got > 0. RESULT_AGAIN, RESULT_EOF, or a failure with *error set. peek leaves the data in place. *error is

@@ -108,6 +108,7 @@ bool conn_keep_name(struct conn *c, const char *dialled_name); /* false: no memo
 bool conn_init(struct conn *c, const struct conn_params *params);
 
 bool slot_take(struct conn *c, struct slotlock *lock);
+bool conn_peer_ended(struct conn *c); /* its close_notify was read; no slot lock held */
 
 size_t iov_total(const struct iovec *iov, int count);
 /* Copies between flat memory and an iovec, starting at offset bytes into it. */

@@ -225,9 +225,12 @@ static int why_gone(struct conn *c, int fd, int error)
  * down for both, EPIPE stands for it (write_closed). */
 int rx_error_of_write(struct conn *c, int fd, int error, bool closed)
 {
-    bool both_shut = closed && atomic_load(&c->slot->rd_shut);
+    /* A reset behind the ends of both streams is the refusal of our close_notify. */
+    bool both_shut = closed && (atomic_load(&c->slot->rd_shut) || conn_peer_ended(c));
     int untold = error == ENOBUFS || error == ENOMEM ? 0 : conn_take_untold(c);
     if (untold && error == EPIPE && !both_shut)
         error = untold;
+    if (both_shut && error == ECONNRESET)
+        error = EPIPE;
     return closed ? error : why_gone(c, fd, error);
 }

@@ -89,7 +89,8 @@ static enum result start(struct handshake *hs, const struct handshake_config *co
     hs->phase = PHASE_FIRST_HELLO;
     hs->state = RESULT_AGAIN;
     hs->want = RECORD_HEADER;
-    return hs->waits || config->hears_first ? RESULT_OK : handshake_session_hello(hs);
+    /* A side that can only be client has nothing to decide: its hello tells the other side why, if they do not meet. */
+    return hs->waits || (config->hears_first && hs->effective == ROLE_PEER) ? RESULT_OK : handshake_session_hello(hs);
 }
 
 enum result handshake_new(const struct handshake_config *config, struct handshake **out, char why[HANDSHAKE_WHY_MAX])
