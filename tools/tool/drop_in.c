@@ -41,12 +41,12 @@ char *drop_in_text(const struct drop_in *what)
     char *text = NULL;
     size_t len = 0;
 
-    if (!what->library) {
+    if (!what->preload) {
         (void)failed("libp2ptls.so is not found: run 'make install', or set P2PTLS_LIBRARY");
         return NULL;
     }
-    if (strpbrk(what->library, " \t\n:$")) {
-        (void)failed("%s: LD_PRELOAD cannot name a path with a blank, a colon or a dollar sign", what->library);
+    if (strpbrk(what->preload, " \t\n:$")) {
+        (void)failed("%s: LD_PRELOAD cannot name a path with a blank, a colon or a dollar sign", what->preload);
         return NULL;
     }
     if (what->rules && !can_be_one_line(what->rules)) {
@@ -60,7 +60,7 @@ char *drop_in_text(const struct drop_in *what)
     }
     fputs("# Made by p2ptls enable: peer-to-peer TLS 1.3 under this service's TCP sockets. See p2ptls(1).\n[Service]\n",
           out);
-    print_assignment(out, "LD_PRELOAD", what->library);
+    print_assignment(out, "LD_PRELOAD", what->preload);
     if (what->rules)
         print_assignment(out, "P2PTLS_POLICY", what->rules);
     if (what->config)

@@ -156,13 +156,13 @@ static bool write_drop_in(const struct plan *plan, const char *text)
 static enum status enable(const struct plan *plan)
 {
     const struct drop_in what = {
-        .library = library_path(), .rules = plan->rules, .config = *plan->config ? plan->config : NULL};
+        .preload = library_path(), .rules = plan->rules, .config = *plan->config ? plan->config : NULL};
     char *text = drop_in_text(&what);
 
     if (!text)
         return last_status();
     warn_of_absent_unit(plan);
-    warn_of_hidden_library(what.library);
+    warn_of_hidden_library(what.preload);
     printf("# %s\n", plan->path);
     fputs(text, stdout);
     fflush(stdout);

@@ -3,7 +3,7 @@
 #define P2PTLS_TOOL_ENABLE_H
 
 struct drop_in {
-    const char *library; /* NULL: not found */
+    const char *preload; /* NULL: not found */
     const char *rules;   /* NULL: the policy is in files alone */
     const char *config;  /* NULL: none */
 };
