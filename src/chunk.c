@@ -23,6 +23,7 @@ struct chunk {
     uint32_t used;     /* one bit for each slot that this process holds */
     uint32_t exported; /* one bit for each that is on a memfd of its own */
     uint32_t unsent;   /* of those, whose memfd nobody has got */
+    uint32_t warm;     /* one bit for each free one that has its first page still */
     bool shared;       /* mapped by another process too */
     bool single;       /* one slot, imported */
     _Alignas(64) uint8_t companions[][CHUNK_COMPANION];
@@ -33,6 +34,7 @@ _Static_assert(sizeof(struct slot) % 4096 == 0, "slots can be mapped one by one"
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct chunk *chunks;
+static unsigned warm_count; /* bits in warm of all chunks */
 
 static size_t chunk_size(const struct chunk *c)
 {
@@ -69,6 +71,7 @@ static void chunk_unmap(struct chunk *gone)
     for (struct chunk **p = &chunks; *p; p = &(*p)->next) {
         if (*p != gone)
             continue;
+        warm_count -= (unsigned)__builtin_popcount(gone->warm);
         *p = gone->next;
         munmap(gone->slots, chunk_size(gone));
         free(gone);
@@ -86,8 +89,11 @@ struct slot *chunk_take(struct chunk **where)
     if (!c)
         c = chunk_new();
     if (c) {
-        unsigned i = (unsigned)__builtin_ctz(~c->used);
+        uint32_t warm = c->warm & ~c->used;
+        unsigned i = (unsigned)__builtin_ctz(warm ? warm : ~c->used);
         c->used |= 1u << i;
+        warm_count -= c->warm >> i & 1;
+        c->warm &= ~(1u << i);
         slot = &c->slots[i];
         memset(c->companions[i], 0, CHUNK_COMPANION);
         *where = c;
@@ -101,11 +107,32 @@ void *chunk_companion(struct chunk *chunk, const struct slot *slot)
     return chunk->companions[slot - chunk->slots];
 }
 
+static uint32_t bit_of(const struct chunk *c, const struct slot *slot)
+{
+    return 1u << (unsigned)(slot - c->slots);
+}
+
 /* Gives the pages back, which also zeroes them: MADV_REMOVE frees shared memory itself, not only our view of it. */
 static void slot_erase(struct slot *slot)
 {
     if (madvise(slot, sizeof *slot, MADV_REMOVE) != 0)
         wipe(slot, sizeof *slot);
+}
+
+/* To give pages back interrupts all processors on which a thread of this process runs, and the next connection faults
+ * them in again: a tenth of what a resumed handshake costs. So a few free slots keep the pages that most connections
+ * use, wiped. Nobody else has ever mapped them. */
+enum { WARM_SLOTS = 16 };
+
+static void slot_cool(struct chunk *c, struct slot *slot)
+{
+    if (atomic_load(&slot->far_used) || warm_count >= WARM_SLOTS) {
+        slot_erase(slot);
+        return;
+    }
+    wipe(slot, offsetof(struct slot, rx_buffer) + (atomic_load(&slot->near_used) ? SLOT_PAGE : 0));
+    c->warm |= bit_of(c, slot);
+    warm_count++;
 }
 
 /* The memfd is not ours any more: anonymous memory comes back to the slot's place. False: it stays taken. */
@@ -118,11 +145,6 @@ static bool slot_reset(struct slot *slot)
     return m != MAP_FAILED;
 }
 
-static uint32_t bit_of(const struct chunk *c, const struct slot *slot)
-{
-    return 1u << (unsigned)(slot - c->slots);
-}
-
 void chunk_drop(struct chunk *chunk, struct slot *slot)
 {
     uint32_t bit = bit_of(chunk, slot);
@@ -131,7 +153,7 @@ void chunk_drop(struct chunk *chunk, struct slot *slot)
     if (chunk->exported & bit)
         free_again = chunk->single || slot_reset(slot);
     else if (!chunk->shared)
-        slot_erase(slot);
+        slot_cool(chunk, slot);
     if (free_again) {
         chunk->used &= ~bit;
         chunk->exported &= ~bit;
@@ -284,6 +306,8 @@ void chunk_forked(void)
     for (struct chunk *c = chunks; c; c = next) {
         next = c->next;
         c->shared = true;
+        warm_count -= (unsigned)__builtin_popcount(c->warm);
+        c->warm = 0;
         if (!c->used)
             chunk_unmap(c);
     }

@@ -23,7 +23,8 @@ struct slot *chunk_take(struct chunk **where);
  * handshakes: a small block there would keep their pages. */
 void *chunk_companion(struct chunk *chunk, const struct slot *slot);
 
-/* This process lets go of the slot: wiped if no other process ever mapped it. The companion goes with it. */
+/* This process lets go of the slot: wiped if no other process ever mapped it, and its memory given back, but
+ * for what a few free ones keep. The companion goes with it. */
 void chunk_drop(struct chunk *chunk, struct slot *slot);
 
 /* Puts the slot on a memfd of its own, sealed at its size, and returns a descriptor of it, which the caller closes; -1

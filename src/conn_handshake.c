@@ -135,7 +135,8 @@ static enum result install_keys(struct conn *c, const struct handshake_secrets *
     memcpy(slot->alpn, s->alpn, sizeof slot->alpn);
     memcpy(slot->server_name, s->server_name, sizeof slot->server_name);
     slot->rekey_after = c->rule->rekey_after_records;
-    memcpy(slot->rx_buffer, c->ahead, c->ahead_len);
+    if (c->ahead_len)
+        memcpy(slot_rx_room(slot, c->ahead_len), c->ahead, c->ahead_len);
     slot->rx.half_len = c->ahead_len;
     return RESULT_OK;
 }

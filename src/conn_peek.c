@@ -5,7 +5,7 @@
  * kernel, since its predecessor's last byte must stay there otherwise. */
 static enum result peek_more(struct reading *r)
 {
-    uint8_t *buffer = r->c->slot->rx_buffer;
+    uint8_t *buffer = slot_rx_room(r->c->slot, SLOT_RX_ROOM);
     if (r->rx.plain_off + r->rx.plain_len > SLOT_RX_ROOM - RECORD_WIRE_MAX) {
         if (r->rx.plain_len > SLOT_RX_ROOM - RECORD_WIRE_MAX)
             return RESULT_AGAIN;

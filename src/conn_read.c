@@ -89,7 +89,7 @@ static enum result open_all(struct reading *r, size_t have)
     }
     r->rx.half_len = 0;
     if (result == RESULT_OK && at < have) {
-        memcpy(r->c->slot->rx_buffer, r->scratch + at, have - at);
+        memcpy(slot_rx_room(r->c->slot, have - at), r->scratch + at, have - at);
         r->rx.half_len = (uint32_t)(have - at);
     }
     return result;
@@ -113,7 +113,8 @@ static enum result gather(struct reading *r, size_t upto)
 {
     while (r->rx.half_len < upto) {
         size_t n = 0;
-        enum result result = rx_receive(r, r->c->slot->rx_buffer + r->rx.half_len, upto - r->rx.half_len, &n);
+        uint8_t *to = slot_rx_room(r->c->slot, upto) + r->rx.half_len;
+        enum result result = rx_receive(r, to, upto - r->rx.half_len, &n);
         if (result != RESULT_OK)
             return result;
         r->rx.half_len += (uint32_t)n;
@@ -128,7 +129,7 @@ static enum result gather(struct reading *r, size_t upto)
 static enum result last_byte(struct reading *r, size_t total)
 {
     size_t n = 0;
-    uint8_t *to = r->c->slot->rx_buffer + total - 1;
+    uint8_t *to = slot_rx_room(r->c->slot, total) + total - 1;
     struct iovec last = {to, 1};
     if (conn_transport->no_peek)
         return gather(r, total);

@@ -113,7 +113,7 @@ static enum result flush_rest(struct writing *w)
 /* Keeps what the kernel did not take of a record. */
 static void keep_rest(struct writing *w, const uint8_t *from, size_t len)
 {
-    memcpy(w->c->slot->tx_buffer, from, len);
+    memcpy(slot_tx_room(w->c->slot), from, len);
     w->tx.rest_off = 0;
     w->tx.rest_len = (uint32_t)len;
 }

@@ -17,7 +17,8 @@ enum {
     /* The rest of one record that the kernel took a part of. */
     SLOT_TX_ROOM = 5 * 4096,
     SLOT_HOLDERS = 64,
-    SLOT_LAYOUT = 0x70320005, /* the last digits count changes of struct slot or of what they mean */
+    SLOT_PAGE = 4096,
+    SLOT_LAYOUT = 0x70320006, /* the last digits count changes of struct slot or of what they mean */
     SLOT_SUBJECT = 1024,
     SLOT_NAME = 256,
 };
@@ -69,7 +70,8 @@ struct slot {
     _Atomic int64_t fork_until_ms;          /* while the two differ: until then a child counts as a holder */
     _Atomic uint32_t holders[SLOT_HOLDERS]; /* ids (holders.h); all 0 while one process alone has ever held it */
     _Atomic uint64_t bytes_in, bytes_out;
-    _Atomic int64_t opened_ms; /* CLOCK_MONOTONIC: when its handshake was over */
+    _Atomic int64_t opened_ms;           /* CLOCK_MONOTONIC: when its handshake was over */
+    _Atomic uint8_t near_used, far_used; /* the first page of rx_buffer; more of the buffers */
     uint8_t is_client;
     uint8_t resumed;                      /* the handshake resumed an earlier session */
     _Atomic uint8_t peer_is_conventional; /* it may send tickets and KeyUpdates unasked */
@@ -85,9 +87,22 @@ struct slot {
     _Alignas(64) struct slotlock tx_lock;
     struct slot_tx tx;
 
-    _Alignas(4096) uint8_t rx_buffer[SLOT_RX_ROOM];
+    _Alignas(SLOT_PAGE) uint8_t rx_buffer[SLOT_RX_ROOM];
     uint8_t tx_buffer[SLOT_TX_ROOM];
 };
+
+/* The buffers, for who is about to write to them: to the first upto bytes. */
+static inline uint8_t *slot_rx_room(struct slot *s, size_t upto)
+{
+    atomic_store_explicit(upto > SLOT_PAGE ? &s->far_used : &s->near_used, 1, memory_order_relaxed);
+    return s->rx_buffer;
+}
+
+static inline uint8_t *slot_tx_room(struct slot *s)
+{
+    atomic_store_explicit(&s->far_used, 1, memory_order_relaxed);
+    return s->tx_buffer;
+}
 
 static inline bool slot_rx_valid(const struct slot_rx *r)
 {
