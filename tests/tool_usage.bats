@@ -6,19 +6,32 @@
 load helpers
 load tool_helpers
 
+# Whatever a sub-command could overwrite or add to is there: in the folder, the home, the state and the configuration.
 setup() {
     tool_setup
-    mkdir empty
-    cd empty || return
+    export HOME=$BATS_TEST_TMPDIR/home
+    mkdir -p here home "$XDG_CONFIG_HOME/p2ptls"
+    "$TOOL" id create >/dev/null
+    "$TOOL" trust add db:1 sha256:2222222222222222222222222222222222222222222222222222222222222222
+    echo 'connect *:1' >"$XDG_CONFIG_HOME/p2ptls/a.conf"
+    cd here || return
+    "$TOOL" genca ca >/dev/null
+    "$TOOL" genpsk psk >/dev/null
 }
 
-# Standard output stays empty, and so do the folder and the state folder.
+# Each file and folder with all that a write would change.
+everything() {
+    find "$HOME" "$XDG_STATE_HOME" "$XDG_CONFIG_HOME" . -printf '%p %i %m %u %s %T@ %C@ %l\n' | sort
+}
+
 assert_usage() { # ARGUMENT...
+    local before
+    before=$(everything)
     tool "$@"
     assert_status 2 || fail "p2ptls $*" "$stderr" || return
     assert_equal "$output" '' "standard output of p2ptls $*" || return
     assert_contains "$stderr" "Usage: p2ptls $1" || return
-    assert_equal "$(find . "$XDG_STATE_HOME" -mindepth 1)" '' "files of p2ptls $*"
+    assert_equal "$(everything)" "$before" "files of p2ptls $*"
 }
 
 # Each line: a sub-command with what is wrong, missing or too much.
@@ -110,8 +123,35 @@ enable --root
 enable -r
 enable --remove -r any a
 version --feature=x
+version now
 version --features now
+run
+run --
+run -r
+run -f
+run -x true
+run -r any -f a -f b true
+run --verbose true
+status frob
+status frob=1
+status =x
+status --sort
+status --sort frob
+status --sort program,pid,user,peer,age
+status --interval
+status --interval x --watch
+status --interval 5
+status --interval 0.01 --watch
+status --output
+status --json --prometheus
+status --watch --json
+status --watch --output file
+status --watch
 END
+}
+
+sub_commands() {
+    cases | cut -d ' ' -f 1 | sort -u
 }
 
 @test "every sub-command says how it is used, and does nothing" {
@@ -124,6 +164,22 @@ END
     done < <(cases)
 }
 
+# Of all, as they say themselves, so that no new one is forgotten.
+@test "an option that there is not, and each option that takes a value without one, is wrong" {
+    local command option count=0
+    while read -r command; do
+        assert_usage "$command" --no-such-option || return
+        assert_usage "$command" -Zh || return
+        assert_contains "$stderr" ' -Z' || return
+        while read -r option; do
+            count=$((count + 1))
+            assert_usage "$command" "$option" || return
+        done < <("$TOOL" "$command" --help | grep -oE -- '--[a-z-]+ [A-Za-z]' | cut -d ' ' -f 1 | sort -u)
+    done < <(sub_commands)
+    assert_equal "$(sub_commands)" "$("$TOOL" --help | sed -nE 's/^  ([a-z]+) +[a-z].*/\1/p' | sort)" || return
+    assert_at_least $count 30
+}
+
 @test "--help goes to standard output" {
     local command
     while read -r command; do
@@ -131,5 +187,5 @@ END
         assert_status 0
         assert_contains "$output" "Usage: p2ptls $command"
         assert_equal "$stderr" ''
-    done < <(cases | cut -d ' ' -f 1 | sort -u)
+    done < <(sub_commands)
 }

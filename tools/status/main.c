@@ -97,8 +97,8 @@ static void parse(struct options *o, int argc, char **argv)
         {"output", required_argument, NULL, 'o'},   {"prometheus", no_argument, NULL, OPTION_PROMETHEUS},
         {"help", no_argument, NULL, 'h'},           {NULL, 0, NULL, 0},
     };
-    int option;
-    while ((option = getopt_long(argc, argv, ":s:wi:jo:h", names, NULL)) != -1) {
+    int option, before = 1;
+    for (; (option = getopt_long(argc, argv, ":s:wi:jo:h", names, NULL)) != -1; before = optind) {
         switch (option) {
         case 's':
             if (!sort_parse(optarg, &o->order))
@@ -125,8 +125,8 @@ static void parse(struct options *o, int argc, char **argv)
             exit(0);
         case ':':
             wrong("an argument is missing behind ", argv[optind - 1]);
-        default:
-            wrong("unknown option ", argv[optind - 1]);
+        default: /* a word of several letters is not done with when its bad one is met */
+            wrong("unknown option ", argv[optind > before ? optind - 1 : optind]);
         }
     }
     parse_filters(o, argc - optind, argv + optind);
