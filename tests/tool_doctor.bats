@@ -67,7 +67,67 @@ assert_fault() { # TEXT ARGUMENT...
     assert_output_has 'ok    program: sleep can be protected'
 }
 
-# ---- the ten faults --------------------------------------------------------------------------------------------------
+# What each fault is found by, when it is the only one; `|` stands between patterns that one message has, the last of
+# them the remedy.
+assert_only_fault() { # PATTERNS ARGUMENT...
+    local pattern found
+    doctor "${@:2}"
+    assert_status 1 || return
+    found=$(grep '^FAULT' <<<"$output")
+    assert_equal "$(wc -l <<<"$found")" 1 "faults in: $found" || return
+    while read -rd '|' pattern; do
+        assert_contains "$found" "$pattern" || return
+    done <<<"$1|"
+}
+
+@test "ten faults, each planted alone, and each found by a message of its own with a remedy" {
+    local fake own rule
+    fake=$(echo /usr/lib/*/faketime/libfaketime.so.1)
+    LD_PRELOAD=$fake FAKETIME='2020-01-01 00:00:00' "$P2PTLS_BUILD/p2ptls-tool" genca --days 36500 ca
+    "$TOOL" sign ca node node.example
+    own="cert=$PWD/node.pem key=$PWD/node.key ca=$PWD/ca.pem" rule="$RULE $own"
+    static_program static
+    dynamic_program dynamic
+    cp dynamic foreign
+    overwrite foreign 18 '\267' # EM_AARCH64
+    assert_healthy -r "$rule" ./dynamic
+    echo '1 wrong permissions'
+    chmod 640 node.key
+    assert_only_fault "identity:|node.key|mode 0640|chmod 600 $PWD/node.key" -r "$rule"
+    chmod 600 node.key
+    echo '2 an expired certificate'
+    LD_PRELOAD=$fake FAKETIME='2020-01-01 00:00:00' "$P2PTLS_BUILD/p2ptls-tool" sign --days 1 ca old old.example
+    assert_only_fault "identity:|old.pem expired on 2020-01-02|renew it" \
+        -r "$RULE cert=$PWD/old.pem key=$PWD/old.key ca=$PWD/ca.pem"
+    echo '3 the clock is off: see below for each direction and witness'
+    hardware_clock $((EPOCHSECONDS + 400 * 86400))
+    run --separate-stderr with_hardware_clock "$TOOL" doctor -r "$rule"
+    assert_equal "$(grep -c '^FAULT' <<<"$output")" 1
+    assert_matches "$output" 'FAULT clock: it says .* but the hardware.s clock .* set the one that is wrong'
+    echo '4 a missing core'
+    mv "$DIR/libp2ptls-core.so" "$DIR/away"
+    assert_only_fault "library:|$DIR/libp2ptls-core.so|missing|install it" -r "$rule"
+    mv "$DIR/away" "$DIR/libp2ptls-core.so"
+    echo '5 a static program'
+    assert_only_fault 'program: ./static|statically linked|use a dynamically linked build' -r "$rule" ./static
+    echo '6 a policy that never matches'
+    assert_only_fault 'policy:|never matches|from= is about the other side' -r "accept 203.0.113.9:80 $own"
+    assert_only_fault 'policy:|no rule holds in ./dynamic|add it to a for=' -r "$rule for=x" ./dynamic
+    echo '7 a rule in the shadow of another'
+    assert_only_fault 'policy:|never decides|put it in front' -r "any *:1 $own; connect 10.0.0.0/8:1 $own"
+    echo '8 few descriptors'
+    (ulimit -n 64 && assert_only_fault 'limits: 64 descriptors|make it 256 or more (ulimit -n' -r "$rule")
+    echo '9 a library that cannot be read'
+    chmod 640 "$DIR/libp2ptls.so"
+    assert_only_fault "library: $DIR/libp2ptls.so|read|chmod a+r" -r "$rule"
+    chmod 644 "$DIR/libp2ptls.so"
+    echo '10 another architecture, of the program or of the library'
+    assert_only_fault 'program: ./foreign|another architecture|install' -r "$rule" ./foreign
+    overwrite "$DIR/libp2ptls-core.so" 18 '\267'
+    assert_only_fault "library: $DIR/libp2ptls-core.so|another architecture|install" -r "$rule"
+}
+
+# ---- each of them in all its forms -----------------------------------------------------------------
 
 @test "fault: wrong permissions of a key, a file of keys, the state folder, the policy" {
     "$TOOL" gencert node node.example
@@ -114,6 +174,54 @@ assert_fault() { # TEXT ARGUMENT...
     assert_fault 'clock: it says 2019-06-01 12:00:00 UTC, but' \
         -r "$RULE cert=$PWD/node.pem key=$PWD/node.key ca=$PWD/node.pem"
     assert_contains "$(grep '^FAULT' <<<"$output")" "$PWD/node.pem"
+}
+
+# A stand-in for the machine's, in a mount namespace.
+hardware_clock() { # SECONDS
+    mkdir -p class/rtc/rtc0
+    echo "$1" >class/rtc/rtc0/since_epoch
+}
+
+with_hardware_clock() { # COMMAND...
+    # shellcheck disable=SC2016 # for the inner shell
+    unshare -m --propagation private bash -c 'mount --bind class /sys/class && exec "$@"' bash "$@"
+}
+
+@test "fault: the clock differs from the hardware's by more than a day; one whose battery is empty says nothing" {
+    local seconds
+    for seconds in $((EPOCHSECONDS + 90000)) $((EPOCHSECONDS + 400 * 86400)); do
+        hardware_clock "$seconds"
+        run with_hardware_clock "$TOOL" doctor -r "$RULE"
+        assert_status 1
+        assert_output_has "but the hardware's clock (rtc0) says $(date -u -d "@$seconds" '+%Y-%m-%d %H:%M:%S') UTC"
+    done
+    for seconds in 0 1000000000 "$EPOCHSECONDS" $((EPOCHSECONDS - 50000)) $((EPOCHSECONDS + 50000)) '' none; do
+        hardware_clock "$seconds"
+        run with_hardware_clock "$TOOL" doctor -r "$RULE"
+        assert_status 0 || fail "hardware clock: $seconds" || return
+    done
+}
+
+@test "fault: a clock that is ahead: nothing of the policy is valid any more, or the hardware's clock is behind it" {
+    local fake rule
+    fake=$(echo /usr/lib/*/faketime/libfaketime.so.1)
+    "$TOOL" genca ca
+    "$TOOL" sign ca node node.example
+    rule="$RULE cert=$PWD/node.pem key=$PWD/node.key ca=$PWD/ca.pem"
+    hardware_clock "$EPOCHSECONDS"
+    export FAKETIME='2050-06-01 12:00:00' NO_FAKE_STAT=1 TZ=UTC
+    LD_PRELOAD=$fake doctor -r "$rule"
+    assert_status 1
+    assert_output_has 'clock: it says 2050-06-01 12:00:00 UTC, but each certificate that the policy names has expired'
+    assert_output_has 'is the clock ahead? Set it'
+    run with_hardware_clock env LD_PRELOAD="$fake" "$P2PTLS_BUILD/p2ptls-tool" doctor -r "$rule"
+    assert_status 1
+    assert_output_has "FAULT clock: it says 2050-06-01 12:00:00 UTC, but the hardware's clock (rtc0) says 20"
+    # One of them is good still: nothing is said of the clock.
+    export FAKETIME='2030-06-01 12:00:00'
+    LD_PRELOAD=$fake doctor -r "$rule"
+    assert_output_has "a certificate in $PWD/node.pem expired on"
+    assert_output_without 'is the clock ahead'
 }
 
 @test "fault: the core is missing, or is no library" {
@@ -168,7 +276,8 @@ started: it is statically linked"
 
 @test "fault: a policy that never matches: no rule, none for this program, an address that is not here" {
     assert_fault 'policy: there is no rule: nothing is protected'
-    assert_fault 'policy: no rule holds in sleep: the only one is for other programs (for=)' -r "$RULE for=x" sleep
+    assert_fault 'policy: no rule holds in sleep: the only one is for other programs; add it to a for=' \
+        -r "$RULE for=x" sleep
     assert_fault 'policy: P2PTLS_POLICY:1:1 never matches: accept compares the local address' \
         -r 'accept 203.0.113.9:80,[2001:db8::9]:80'
     assert_fault 'policy: P2PTLS_POLICY:1:1 never matches in /nowhere/program' -r "$RULE for=/nowhere/program"
@@ -209,6 +318,33 @@ started: it is statically linked"
     # shellcheck disable=SC2016 # for the inner shell
     run bash -c '(ulimit -f 16 && exec "$0" doctor -r "connect *:1" 2>&1) | cat' "$TOOL"
     assert_output_has 'FAULT limits: files of 16384 bytes (RLIMIT_FSIZE)'
+}
+
+# mlock(2), memfd_secret(2), io_uring_setup(2)
+@test "a small RLIMIT_MEMLOCK is no fault, and told of as such: nothing locks memory, in either end of a connection" {
+    # shellcheck disable=SC2016 # for the inner shell
+    run bash -c 'ulimit -l 0 && exec "$0" doctor -r "connect *:1"' "$TOOL"
+    assert_status 0
+    assert_output_has 'ok    limits: 0 bytes of locked memory (RLIMIT_MEMLOCK) are enough: nothing of'
+    run bash -c "ulimit -l unlimited && exec $TOOL doctor -r 'connect *:1'"
+    assert_output_without MEMLOCK
+    # shellcheck disable=SC2016 # for the inner shell
+    P2PTLS_POLICY='any *:* ' run bash -c 'ulimit -l 0 && exec strace -f -qq -o calls -e \
+        trace=mlock,mlock2,mlockall,memfd_secret,io_uring_setup,connect "$@"' bash "${P2P[@]}" "$PYTHON" -c '
+import socket
+listener = socket.create_server(("127.0.0.1", 0))
+one = socket.create_connection(listener.getsockname())
+other = listener.accept()[0]
+one.setblocking(False)
+other.sendall(b"hello")
+one.setblocking(True)
+print(one.recv(5))'
+    assert_status 0
+    assert_output "b'hello'"
+    assert_contains "$(cat calls)" 'connect('
+    refute_contains "$(cat calls)" lock
+    refute_contains "$(cat calls)" secret
+    refute_contains "$(cat calls)" uring
 }
 
 @test "fault: a library that cannot be read, by this user or by others, or that others can change" {

@@ -55,7 +55,7 @@ static const char *state_folder(const struct policy_rule *rule)
     return NULL;
 }
 
-/* ---- authorities ---------------------------------------------------------------------------------------------- */
+/* ---- certificates ---------------------------------------------------------------------------------------------- */
 
 static void examine_authority(gnutls_x509_crt_t certificate, const char *path)
 {
@@ -65,39 +65,44 @@ static void examine_authority(gnutls_x509_crt_t certificate, const char *path)
 
     if (now >= until) {
         print_date(until, date);
-        found(FINDING_FAULT, "authority", "%s expired on %s: nobody whom it issued is accepted", path, date);
+        found(FINDING_FAULT, "authority",
+              "%s expired on %s: nobody whom it issued is accepted; make a new one (p2ptls genca), and sign anew", path,
+              date);
     } else if (now < from) {
         print_date(from, date);
-        found(FINDING_FAULT, "authority", "%s is good from %s only: is the clock right?", path, date);
+        found(FINDING_FAULT, "authority", "%s is good from %s only: set the clock, if it is behind", path, date);
     }
 }
 
-static enum result examine_authorities(void *ctx, const struct secret_bytes *bytes, const char *path, char *why)
+/* ctx: not NULL if they are authorities. */
+static enum result examine_certificates(void *ctx, const struct secret_bytes *bytes, const char *path, char *why)
 {
     const gnutls_datum_t text = {bytes->bytes, (unsigned)bytes->len};
     gnutls_x509_crt_t *all = NULL;
     unsigned count = 0;
 
-    (void)ctx;
     (void)why;
     if (gnutls_x509_crt_list_import2(&all, &count, &text, GNUTLS_X509_FMT_PEM, 0) < 0)
         return RESULT_OK; /* identity_load has said so */
     for (unsigned i = 0; i < count; i++) {
-        examine_authority(all[i], path);
+        if (ctx)
+            examine_authority(all[i], path);
+        doctor_clock_certificate(all[i]);
         gnutls_x509_crt_deinit(all[i]);
     }
     gnutls_free(all);
     return RESULT_OK;
 }
 
-static void examine_list(const char *ca)
+static void examine_list(const char *ca, bool authorities)
 {
     static const char *const suffixes[] = {".pem", ".crt", ".cer", NULL};
     char *list = strdup(ca ? ca : ""), *rest = list, *item, why[IDENTITY_WHY_MAX];
+    void *ctx = authorities ? &authorities : NULL;
 
     while (list && (item = strsep(&rest, ",")))
-        if (item[0] == '/' && trust_files_read(item, suffixes, examine_authorities, NULL, why) == RESULT_OK)
-            doctor_clock("the authority", item);
+        if (item[0] == '/' && trust_files_read(item, suffixes, examine_certificates, ctx, why) == RESULT_OK)
+            doctor_clock_file(authorities ? "the authority" : "the certificate", item);
     free(list);
 }
 
@@ -129,8 +134,7 @@ static void examine_own(const struct policy_rule *rule, const char *where)
           : rule->own.psk_file ? rule->own.psk_file
           : rule->own.key_file ? rule->own.key_file
                                : "the per-user identity");
-    doctor_clock("the certificate", rule->own.cert_file);
-    doctor_clock("the file", rule->own.psk_file);
+    doctor_clock_file("the file", rule->own.psk_file);
 }
 
 void doctor_identities(const struct policy *policy)
@@ -144,6 +148,8 @@ void doctor_identities(const struct policy *policy)
             continue;
         snprintf(where, sizeof where, "%s:%u", rule->source, rule->line);
         examine_own(rule, where);
-        examine_list(rule->trust.ca);
+        examine_list(rule->own.cert_file, false);
+        examine_list(rule->trust.ca, true);
     }
+    doctor_clock_verdict();
 }

@@ -1,6 +1,5 @@
-/* The machine: kernel, GnuTLS, limits, clock. */
+/* The machine: kernel, GnuTLS, limits. */
 #include "doctor.h"
-#include "keys.h"
 
 #include <errno.h>
 #include <gnutls/crypto.h>
@@ -9,17 +8,14 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/timex.h>
 #include <sys/utsname.h>
-#include <time.h>
 #include <unistd.h>
 
 enum {
     DESCRIPTORS_LEAST = 256,         /* the library keeps some of its own, and one for each shared connection */
+    LOCKED_LEAST = 64 * 1024,        /* the kernel's default until Linux 5.16: less was set by somebody */
     SHARED_STATE_BYTES = 110 * 1024, /* of a connection that another program gets (SECURITY.md) */
-    DAY = 24 * 3600,
 };
 
 /* ---- kernel: what the library calls, tried ---------------------------------------------------------------------- */
@@ -107,12 +103,13 @@ static void examine_gnutls(void)
 
 static void examine_limits(void)
 {
-    struct rlimit files = {0}, size = {0}, core = {0};
+    struct rlimit files = {0}, size = {0}, core = {0}, locked = {0};
     const unsigned before = faults_found();
 
     getrlimit(RLIMIT_NOFILE, &files);
     getrlimit(RLIMIT_FSIZE, &size);
     getrlimit(RLIMIT_CORE, &core);
+    getrlimit(RLIMIT_MEMLOCK, &locked);
     if (files.rlim_cur < DESCRIPTORS_LEAST)
         found(FINDING_FAULT, "limits",
               "%llu descriptors (RLIMIT_NOFILE): the library needs some of its own; make it %d or more (ulimit -n, "
@@ -128,39 +125,11 @@ static void examine_limits(void)
         found(FINDING_NOTE, "limits", "core dumps are allowed (RLIMIT_CORE): they hold private keys");
     if (faults_found() == before)
         found(FINDING_OK, "limits", "%llu descriptors", (unsigned long long)files.rlim_cur);
-}
-
-/* ---- clock ------------------------------------------------------------------------------------------------------ */
-
-void doctor_clock(const char *what, const char *path)
-{
-    struct stat s;
-    char date[32], today[32];
-    const time_t now = time(NULL);
-
-    if (!path || stat(path, &s) != 0 || s.st_mtime <= now + DAY)
-        return;
-    print_date(s.st_mtime, date);
-    print_date(now, today);
-    found(FINDING_FAULT, "clock", "it says %s, but %s %s is of %s: set the clock, or certificates count wrongly", today,
-          what, path, date);
-}
-
-static void examine_clock(void)
-{
-    struct timex state = {0};
-    const unsigned before = faults_found();
-    char today[32];
-
-    doctor_clock("the library", library_path());
-    doctor_clock("the file", "/etc/passwd");
-    if (faults_found() != before)
-        return;
-    print_date(time(NULL), today);
-    if (adjtimex(&state) >= 0 && state.status & STA_UNSYNC)
-        found(FINDING_NOTE, "clock", "it says %s, and the kernel knows of nobody who keeps it right (NTP)", today);
-    else
-        found(FINDING_OK, "clock", "it says %s", today);
+    /* Neither the library nor GnuTLS: no mlock, no memfd_secret, no io_uring. A PKCS#11 module may. */
+    if (locked.rlim_cur < LOCKED_LEAST)
+        found(FINDING_OK, "limits",
+              "%llu bytes of locked memory (RLIMIT_MEMLOCK) are enough: nothing of the library is locked",
+              (unsigned long long)locked.rlim_cur);
 }
 
 void doctor_machine(void)
@@ -168,5 +137,5 @@ void doctor_machine(void)
     examine_kernel();
     examine_gnutls();
     examine_limits();
-    examine_clock();
+    doctor_clock();
 }

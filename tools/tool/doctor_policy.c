@@ -60,7 +60,8 @@ static void examine_programs(const struct policy_rule *rule, const char *where)
     snprintf(list, sizeof list, "%s", rule->programs ? rule->programs : "");
     while ((item = strsep(&rest, ",")))
         if (item[0] == '/' && access(item, F_OK) != 0)
-            found(FINDING_FAULT, "policy", "%s never matches in %s: there is no such program", where, item);
+            found(FINDING_FAULT, "policy", "%s never matches in %s: there is no such program; mend the path", where,
+                  item);
 }
 
 static void examine_rule(const struct policy *policy, size_t i)
@@ -71,7 +72,9 @@ static void examine_rule(const struct policy *policy, size_t i)
     place(rule, where, sizeof where);
     if (shadow) {
         place(shadow, other, sizeof other);
-        found(FINDING_FAULT, "policy", "%s never decides: %s in front of it matches all that it could", where, other);
+        found(FINDING_FAULT, "policy",
+              "%s never decides: %s in front of it matches all that it could; put it in front, or take it out", where,
+              other);
     }
     examine_addresses(rule, where);
     examine_programs(rule, where);
@@ -90,10 +93,11 @@ static void examine_count(const struct policy_view *view, const struct policy_re
     const size_t count = policy_count(view->policy), others = policy_count_for_others(view->policy);
 
     if (!count && others)
-        found(FINDING_FAULT, "policy", "no rule holds in %s: %s for other programs (for=)", request->program,
+        found(FINDING_FAULT, "policy", "no rule holds in %s: %s for other programs; add it to a for=", request->program,
               others > 1 ? "all are" : "the only one is");
     else if (!count)
-        found(FINDING_FAULT, "policy", "there is no rule: nothing is protected (p2ptls.conf(5))");
+        found(FINDING_FAULT, "policy",
+              "there is no rule: nothing is protected; write one (p2ptls.conf(5)), or give -r or -f");
     else
         found(FINDING_OK, "policy", "%zu rule%s%s%s", count, count > 1 ? "s" : "", request->program ? " in " : "",
               request->program ? request->program : "");
