@@ -1,5 +1,6 @@
 #include "log_format.h"
 
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -85,13 +86,42 @@ const char *log_level_name(enum log_level level)
     return (unsigned)level < sizeof names / sizeof names[0] ? names[level] : "?";
 }
 
+/* Does the sentence look, to whoever takes lines apart at blanks, as if it had one of our fields in it? Names that a
+ * peer has chosen stand in sentences, and must not be taken for what the library says ("CN=x identity=CN=root"). Only
+ * role= is not looked for: the library's own advice has it ("set role=server"), and nothing is decided by it. */
+static bool imitates_field(const char *text)
+{
+    static const char *const keys[] = {"category", "direction", "peer", "dialled", "rule",    "ms",
+                                       "cipher",   "identity",  "alpn", "sni",     "resumed", "reason"};
+    for (const char *equals = text; (equals = strchr(equals, '=')); equals++) {
+        if (!equals[1] || equals[1] == ' ')
+            continue;
+        for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+            const size_t len = strlen(keys[i]), before = (size_t)(equals - text);
+            if (before >= len && memcmp(equals - len, keys[i], len) == 0 &&
+                (before == len || strchr(" \t\"", equals[-(ptrdiff_t)len - 1])))
+                return true;
+        }
+    }
+    return false;
+}
+
+/* The sentence as it is, or as one quoted word: whoever takes the line apart finds fields behind it alone. */
+static void put_sentence(struct line *l, const char *text)
+{
+    if (imitates_field(text))
+        put_quoted(l, text);
+    else
+        put_text(l, text);
+}
+
 static void put_head(struct line *l, const struct log_entry *e, enum log_form form, const struct log_origin *o)
 {
     char text[TIME_TEXT + 64], when[TIME_TEXT];
     if (form == LOG_FORM_TEXT) {
         snprintf(text, sizeof text, "p2ptls[%ld]: %s: ", o->pid, log_level_name(e->level));
         put_text(l, text);
-        put_text(l, e->text);
+        put_sentence(l, e->text);
         return;
     }
     format_time(o->time_ms, when);

@@ -40,6 +40,22 @@ static void each_form_tells_the_same(void **state)
         "\\\\\",\"alpn\":\"\"}\n");
 }
 
+/* The names of a certificate, SNI and ALPN are the peer's choice. */
+static void no_name_in_a_sentence_passes_for_a_field(void **state)
+{
+    static const struct log_field fields[] = {{"identity", "CN=a identity=CN=root"}};
+    static const char *const harmless[] = {"eof=insecure-fin is set", "a=b",
+                                           "identity =", "compare role= and peer=", "set role=server (role=server)"};
+    (void)state;
+    assert_string_equal(format(LOG_FORM_TEXT, "peer \"CN=a\" identity=CN=root\\\"", fields, 1),
+                        "p2ptls[12]: error: \"peer \\\"CN=a\\\" identity=CN=root\\\\\\\"\" category=refusal "
+                        "identity=\"CN=a identity=CN=root\"\n");
+    assert_non_null(strstr(format(LOG_FORM_TEXT, "reason=none", NULL, 0), " \"reason=none\" category=refusal\n"));
+    assert_non_null(strstr(format(LOG_FORM_LOGFMT, "\" reason=none", NULL, 0), " msg=\"\\\" reason=none\"\n"));
+    for (size_t i = 0; i < sizeof harmless / sizeof harmless[0]; i++)
+        assert_null(strchr(format(LOG_FORM_TEXT, harmless[i], NULL, 0), '"'));
+}
+
 static void control_characters_in_fields_are_replaced(void **state)
 {
     static const struct log_field fields[] = {{"peer", "a\nb\033[m\xff"}};
@@ -134,6 +150,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_form_tells_the_same),
+        cmocka_unit_test(no_name_in_a_sentence_passes_for_a_field),
         cmocka_unit_test(control_characters_in_fields_are_replaced),
         cmocka_unit_test(what_does_not_fit_is_left_out_whole),
         cmocka_unit_test(times_are_those_of_the_calendar),
