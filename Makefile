@@ -64,7 +64,7 @@ $(BUILD)/libp2ptls-core.so: $(CORE_OBJ) src/core.map
 
 $(BUILD)/tools/tool/%.o: ALL_CFLAGS += -Ipreload
 $(BUILD)/p2ptls-tool: $(TOOL_OBJ) $(CORE_OBJ)
-	$(CC) -o $@ $(TOOL_OBJ) $(CORE_OBJ) $(ALL_LDFLAGS) $(GNUTLS_LIBS) -lqrencode -lpthread
+	$(CC) -o $@ $(TOOL_OBJ) $(CORE_OBJ) $(ALL_LDFLAGS) -Wl,--export-dynamic-symbol=p2ptls_own_program $(GNUTLS_LIBS) -lqrencode -lpthread
 
 # ThreadSanitizer's runtime calls hooks before it can bear instrumented code: the thin ones go without.
 UNTHREADED := $(if $(filter thread,$(SANITIZE)),$(filter-out $(addprefix preload/,table.c helper.c stream.c classify.c select.c fork.c core_load.c),$(HOOK_SRC)))

@@ -170,11 +170,16 @@ static void at_end(void *arg)
 
 int __cxa_atexit(void (*fn)(void *arg), void *arg, void *library);
 
+/* p2ptls-tool has this symbol: where a unit's drop-in starts it to see whether the library gets there, its standard
+ * input may be the connection of the service, which is not its to protect, or to end. */
+extern const char p2ptls_own_program __attribute__((weak, visibility("default")));
+
 __attribute__((constructor)) static void init(void)
 {
     int saved = errno;
     real_resolve();
-    init_read_environment();
+    if (!&p2ptls_own_program)
+        init_read_environment();
     if (policy) {
         if (!table_init())
             stop("p2ptls: no memory for the descriptor table; the program was not started\n");

@@ -7,6 +7,7 @@
 # root.
 
 RECIPES=$ROOT/docs/RECIPES.md
+RECORDED='ip and not port 22' # what of the traffic between the hosts, as tcpdump's filter
 FLEET_NAMES=(alpha beta gamma delta epsilon zeta eta theta iota kappa) # 10.0.0.1 to 10.0.0.10
 declare -gA HOST_ADDRESS=()
 for ((i = 0; i < 10; i++)); do
@@ -56,6 +57,14 @@ for folder in etc root var run srv; do
 done
 mount --bind "$3/stage/usr/local" /usr/local && hostname "$4" && /usr/sbin/sshd && echo ready && exec sleep 1000'
 
+# Starts host_NAME, whose one child is the first process of the host. Suites with hosts of another kind have their own.
+host_begins() { # HOST
+    mkdir -p "$FLEET/$1"
+    start "host_$1" ip netns exec "$NETWORK-$1" unshare -m -u -p -f --mount-proc --kill-child \
+        --propagation private sh -c "$HOST_SCRIPT" sh "$ETC" "$FLEET/$1" "$FLEET" "$1"
+    wait_for_log "host_$1" ready
+}
+
 fleet_up() { # HOST...
     local host
     network_up switch "$@" || return
@@ -65,14 +74,11 @@ fleet_up() { # HOST...
             ip -n "$NETWORK-switch" link set "$host" master bridge up &&
             ip -n "$NETWORK-$host" addr add "${HOST_ADDRESS[$host]}/24" dev eth0 &&
             ip -n "$NETWORK-$host" link set eth0 up || return
-        mkdir -p "$FLEET/$host"
-        start "host_$host" ip netns exec "$NETWORK-$host" unshare -m -u -p -f --mount-proc --kill-child \
-            --propagation private sh -c "$HOST_SCRIPT" sh "$ETC" "$FLEET/$host" "$FLEET" "$host"
-        wait_for_log "host_$host" ready || return
+        host_begins "$host" || return
     done
     CAPTURE=$BATS_TEST_TMPDIR/wire.pcap
     on_host switch
-    start tcpdump "${ON[@]}" tcpdump -i bridge -Z root -U -B 65536 -s 0 -w "$CAPTURE" 'ip and not port 22'
+    start tcpdump "${ON[@]}" tcpdump -i bridge -Z root -U -B 65536 -s 0 -w "$CAPTURE" "$RECORDED"
     wait_for_log tcpdump 'listening on bridge'
 }
 

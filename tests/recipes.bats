@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
-# Each recipe of docs/RECIPES.md, run as it stands there, between hosts that are namespaces.
+# Recipes of docs/RECIPES.md, run as they stand there, between hosts that are namespaces. Those that need systemd are in
+# recipes_booted.bats.
 
 load helpers
 load network_helpers
@@ -207,36 +208,6 @@ standby_has_the_table() {
     steps 2
     assert_equal "$SAID" PONG
     recipe_ends
-}
-
-# There is no systemd in a namespace: what the unit starts is started with the environment of its drop-in, as its user.
-@test "a systemd service" {
-    recipe 'A systemd service' alpha beta
-    local drop_in=/etc/systemd/system/redis-server.service.d/p2ptls.conf
-    step
-    on alpha sh -c "sed -n 's/^Environment=\"\(.*\)\"$/\1/p' $drop_in >/run/environment"
-    assert_contains "$(on alpha cat /run/environment)" 'LD_PRELOAD=/usr/local/lib'
-    on alpha install -d -o redis /var/lib/redis
-    # shellcheck disable=SC2016 # for the inner shell
-    start redis "${IN[@]}" bash -c 'mapfile -t environment </run/environment
-        exec setpriv --reuid=redis --regid=redis --init-groups env HOME=/var/lib/redis "${environment[@]}" \
-            redis-server --protected-mode no --dir /var/lib/redis'
-    wait_for_listener alpha 6379
-    step
-    assert_equal "$SAID" PONG
-    run on beta timeout 60 redis-cli -h alpha ping
-    assert_output_without PONG
-    recipe_ends
-}
-
-@test "a socket-activated service" {
-    recipe 'A socket-activated service' alpha beta
-    steps 2
-    wait_for_listener alpha 7000
-    step
-    assert_equal "$SAID" HELLO
-    recipe_ends
-    assert_wire_without HELLO
 }
 
 # The image that the recipe begins with: redis and what it loads, from this machine, as no registry is asked.

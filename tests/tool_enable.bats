@@ -112,6 +112,50 @@ END
     [ ! -e "${DROP_IN%/*}" ]
 }
 
+paths_opened() { # UNIT: shows its drop-in, and prints the setting
+    tool enable --root root -r 'accept *:1' "$1" </dev/null
+    grep '^ExecPaths=' <<<"$output" || :
+}
+
+@test "what a unit lets nobody execute is opened for the library and for who asks; other units get no such setting" {
+    local folders system=root/etc/systemd/system
+    folders="ExecPaths=\"${LIBRARY%/*}\" \"$P2PTLS_BUILD\""
+    assert_equal "$(paths_opened served)" ''
+    printf '[Service]\nExecStart=/bin/true\n  NoExecPaths = /\n' >$system/strict.service
+    assert_equal "$(paths_opened strict)" "$folders"
+    tool enable --root root --yes -r 'accept *:1' strict
+    run verify strict.service
+    assert_output ''
+    # In a drop-in, for all services, for all instances, in another folder; an empty one says nothing.
+    mkdir -p $system/served.service.d $system/many@.service.d root/run/systemd/system/service.d
+    printf '[Service]\nNoExecPaths=\n#NoExecPaths=/\nNoExecPathsOf=/\n' >$system/served.service.d/a.conf
+    assert_equal "$(paths_opened served)" ''
+    printf '[Service]\nNoExecPaths=/\n' >$system/served.service.d/b.conf
+    assert_equal "$(paths_opened served)" "$folders"
+    assert_equal "$(paths_opened many@a)" ''
+    cp $system/served.service.d/b.conf $system/many@.service.d/
+    assert_equal "$(paths_opened many@a)" "$folders"
+    assert_equal "$(paths_opened later)" ''
+    cp $system/served.service.d/b.conf root/run/systemd/system/service.d/
+    assert_equal "$(paths_opened later)" "$folders"
+}
+
+@test "the unit asks before it starts whether the library is loaded" {
+    tool enable --root root -r 'accept *:1' served </dev/null
+    assert_contains "$output" "ExecStartPre=\"$P2PTLS_BUILD/p2ptls-tool\" enable --loaded"
+    run env LD_PRELOAD="$LIBRARY" "$P2PTLS_BUILD/p2ptls-tool" enable --loaded
+    assert_status 0
+    assert_output ''
+    # Its standard input may be the service's connection: no policy holds in it, not even a bad one.
+    run env LD_PRELOAD="$LIBRARY" P2PTLS_POLICY=nonsense "$P2PTLS_BUILD/p2ptls-tool" enable --loaded
+    assert_status 0
+    run --separate-stderr env LD_PRELOAD=/nowhere/libp2ptls.so "$P2PTLS_BUILD/p2ptls-tool" enable --loaded
+    assert_status 1
+    assert_contains "$stderr" 'would run in clear'
+    tool enable --loaded served
+    assert_status 2
+}
+
 @test "a library where units may not see it is told of" {
     run --separate-stderr env P2PTLS_LIBRARY=/root/p2ptls/libp2ptls.so "$P2PTLS_BUILD/p2ptls-tool" enable --root root \
         --yes -r 'accept *:1' served

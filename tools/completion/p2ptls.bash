@@ -17,7 +17,7 @@ _p2ptls_options() { # SUB-COMMAND
     trust) echo -f --file ;;
     status) echo -s --sort -w --watch -i --interval -j --json --prometheus -o --output ;;
     doctor) echo -r --policy -f --config -p --pid ;;
-    enable) echo -r --policy -f --config --root -y --yes --force --remove ;;
+    enable) echo -r --policy -f --config --root -y --yes --force --remove --loaded ;;
     version) echo --features ;;
     esac
 }

@@ -158,6 +158,15 @@ static bool descends(const struct process *all, size_t count, pid_t pid, pid_t a
     return false;
 }
 
+/* Where ld.so could not map its code, in a service with NoExecPaths= say, the library's head stays mapped, and the
+ * program runs without it. */
+static bool is_code_of_library(const char *line)
+{
+    char rights[5] = "";
+
+    return strstr(line, "/libp2ptls.so") && sscanf(line, "%*s %4s", rights) == 1 && strchr(rights, 'x');
+}
+
 static void examine_maps(const struct process *p)
 {
     char path[64], line[PATH_MAX + 200];
@@ -171,7 +180,7 @@ static void examine_maps(const struct process *p)
         return;
     }
     for (; fgets(line, sizeof line, f); lines++)
-        if (strstr(line, "/libp2ptls.so")) {
+        if (is_code_of_library(line)) {
             has = true;
             old = old || strstr(line, "(deleted)");
         }

@@ -7,9 +7,8 @@
 
 /* systemd.exec(5), Environment=, and systemd.syntax(7): in double quotes a backslash escapes; '%' is a specifier. A
  * policy has newlines between statements, which semicolons can stand for. */
-static void print_assignment(FILE *out, const char *name, const char *value)
+static void print_escaped(FILE *out, const char *value)
 {
-    fprintf(out, "Environment=\"%s=", name);
     for (; *value; value++)
         switch (*value) {
         case '"':
@@ -27,7 +26,41 @@ static void print_assignment(FILE *out, const char *name, const char *value)
         default:
             putc(*value, out);
         }
+}
+
+static void print_assignment(FILE *out, const char *name, const char *value)
+{
+    fprintf(out, "Environment=\"%s=", name);
+    print_escaped(out, value);
     fputs("\"\n", out);
+}
+
+/* Where a unit says what may be executed, ld.so cannot map anything else either. The setting alone, without
+ * NoExecPaths=, would give a service a mount namespace that it has not asked for. */
+static void print_folders(FILE *out, const struct drop_in *what)
+{
+    const char *const paths[] = {what->preload, what->tool};
+
+    for (size_t i = 0; i < 2; i++) {
+        char *folder = strdup(paths[i]);
+        char *slash = folder ? strrchr(folder, '/') : NULL;
+        if (slash) {
+            *slash = '\0';
+            fputs(i == 0 ? "ExecPaths=\"" : " \"", out);
+            print_escaped(out, folder);
+            fputs("\"", out);
+        }
+        free(folder);
+    }
+    fputs("\n", out);
+}
+
+/* A service that the library does not get into does not start. */
+static void print_question(FILE *out, const struct drop_in *what)
+{
+    fputs("ExecStartPre=\"", out);
+    print_escaped(out, what->tool);
+    fputs("\" enable --loaded\n", out);
 }
 
 /* A comment in it would swallow what follows once its newline is gone. */
@@ -65,6 +98,9 @@ char *drop_in_text(const struct drop_in *what)
         print_assignment(out, "P2PTLS_POLICY", what->rules);
     if (what->config)
         print_assignment(out, "P2PTLS_CONFIG", what->config);
+    if (what->opens_folders)
+        print_folders(out, what);
+    print_question(out, what);
     if (fclose(out) == 0)
         return text;
     free(text);

@@ -5,8 +5,10 @@
 #include "folders.h"
 #include "options.h"
 #include "policy_view.h"
+#include "unit_files.h"
 
 #include <errno.h>
+#include <link.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -52,38 +54,7 @@ static bool set_paths(struct plan *plan)
     return false;
 }
 
-/* ---- is there such a unit? ------------------------------------------------------------------------------------ */
-
-/* of NAME@INSTANCE.service also NAME@.service */
-static bool is_in(const struct plan *plan, const char *folder)
-{
-    char path[2 * PATH_MAX];
-    const char *at = strchr(plan->unit, '@');
-
-    snprintf(path, sizeof path, "%s%s/%s", plan->root, folder, plan->unit);
-    if (access(path, F_OK) == 0)
-        return true;
-    if (!at)
-        return false;
-    snprintf(path, sizeof path, "%s%s/%.*s@.service", plan->root, folder, (int)(at - plan->unit), plan->unit);
-    return access(path, F_OK) == 0;
-}
-
-static void warn_of_absent_unit(const struct plan *plan)
-{
-    static const char *const folders[] = {"/etc/systemd/system",
-                                          "/run/systemd/system",
-                                          "/run/systemd/generator",
-                                          "/usr/local/lib/systemd/system",
-                                          "/usr/lib/systemd/system",
-                                          "/lib/systemd/system",
-                                          NULL};
-
-    for (size_t i = 0; folders[i]; i++)
-        if (is_in(plan, folders[i]))
-            return;
-    note("there is no unit %s (yet)", plan->unit);
-}
+/* ---- what the unit says --------------------------------------------------------------------------------------- */
 
 /* ProtectHome= and PrivateTmp= hide these: ld.so would then run the program in clear. */
 static void warn_of_hidden_library(const char *library)
@@ -155,13 +126,21 @@ static bool write_drop_in(const struct plan *plan, const char *text)
 
 static enum status enable(const struct plan *plan)
 {
-    const struct drop_in what = {
-        .preload = library_path(), .rules = plan->rules, .config = *plan->config ? plan->config : NULL};
-    char *text = drop_in_text(&what);
+    char tool[PATH_MAX] = "";
+    const ssize_t len = readlink("/proc/self/exe", tool, sizeof tool - 1);
+    const struct drop_in what = {.preload = library_path(),
+                                 .rules = plan->rules,
+                                 .config = *plan->config ? plan->config : NULL,
+                                 .tool = tool,
+                                 .opens_folders = unit_sets(plan->root, plan->unit, "NoExecPaths")};
 
+    if (len <= 0)
+        return failed("cannot tell where p2ptls-tool lies: %s", strerror(errno));
+    char *text = drop_in_text(&what);
     if (!text)
         return last_status();
-    warn_of_absent_unit(plan);
+    if (!unit_is_there(plan->root, plan->unit))
+        note("there is no unit %s (yet)", plan->unit);
     warn_of_hidden_library(what.preload);
     printf("# %s\n", plan->path);
     fputs(text, stdout);
@@ -184,6 +163,31 @@ static enum status take_away(const struct plan *plan)
     rmdir(plan->folder); /* if nothing else is in it */
     say_next(plan);
     return STATUS_OK;
+}
+
+/* ---- in the unit ---------------------------------------------------------------------------------------------- */
+
+static int is_library(struct dl_phdr_info *object, size_t size, void *ctx)
+{
+    static const char name[] = "/libp2ptls.so";
+    const size_t len = object->dlpi_name ? strlen(object->dlpi_name) : 0;
+
+    (void)size;
+    (void)ctx;
+    return len >= sizeof name - 1 && strcmp(object->dlpi_name + len - (sizeof name - 1), name) == 0;
+}
+
+/* --loaded, the drop-in's ExecStartPre=: is the library in this very process, which has the environment, the user and
+ * the sandbox of the service? What keeps it out here keeps it out of the service, and ld.so would only warn. */
+static enum status is_loaded(void)
+{
+    const char *preload = getenv("LD_PRELOAD");
+
+    if (dl_iterate_phdr(is_library, NULL))
+        return STATUS_OK;
+    return failed("the library does not get into this service, which would run in clear: its sandbox (ExecPaths=, "
+                  "InaccessiblePaths=, ...) or its environment keeps out LD_PRELOAD=%s",
+                  preload ? preload : "");
 }
 
 /* ---- the command line ----------------------------------------------------------------------------------------- */
@@ -228,15 +232,19 @@ static enum status act(struct plan *plan, struct policy_request *request)
 
 static enum status run(int argc, char **argv)
 {
-    static const struct option names[] = {
-        {"policy", required_argument, NULL, 'r'}, {"config", required_argument, NULL, 'f'},
-        {"root", required_argument, NULL, 'R'},   {"yes", no_argument, NULL, 'y'},
-        {"force", no_argument, NULL, 'F'},        {"remove", no_argument, NULL, 'x'},
-        {"help", no_argument, NULL, 'h'},         {0}};
+    static const struct option names[] = {{"policy", required_argument, NULL, 'r'},
+                                          {"config", required_argument, NULL, 'f'},
+                                          {"root", required_argument, NULL, 'R'},
+                                          {"yes", no_argument, NULL, 'y'},
+                                          {"force", no_argument, NULL, 'F'},
+                                          {"remove", no_argument, NULL, 'x'},
+                                          {"loaded", no_argument, NULL, 'l'},
+                                          {"help", no_argument, NULL, 'h'},
+                                          {0}};
     struct policy_request request = {0};
     static struct plan plan = {.root = ""};
     enum status status = STATUS_OK;
-    bool good = true;
+    bool good = true, loaded = false;
     int letter;
 
     while (good && (letter = next_option(argc, argv, ":r:f:yh", names, &status)) >= 0)
@@ -253,13 +261,18 @@ static enum status run(int argc, char **argv)
         case 'x':
             plan.remove = true;
             break;
+        case 'l':
+            loaded = true;
+            break;
         case 'r':
             good = policy_request_rule(&request, optarg);
             break;
         default:
             good = policy_request_config(&request, optarg);
         }
-    if (good && letter == OPTION_END)
+    if (good && letter == OPTION_END && loaded)
+        status = check_arguments(argc, 0, 0) ? is_loaded() : last_status();
+    else if (good && letter == OPTION_END)
         status = check_arguments(argc, 1, 1) && set_unit(&plan, argv[optind]) && set_paths(&plan) ? act(&plan, &request)
                                                                                                   : last_status();
     else if (!good)
@@ -271,4 +284,5 @@ static enum status run(int argc, char **argv)
 const struct command command_enable = {
     "enable", run,
     "Usage: p2ptls enable [-r|--policy RULE]... [-f|--config FILE] [--root DIR] [--yes] [--force] UNIT\n"
-    "       p2ptls enable --remove [--root DIR] [--yes] UNIT\n"};
+    "       p2ptls enable --remove [--root DIR] [--yes] UNIT\n"
+    "       p2ptls enable --loaded\n"};

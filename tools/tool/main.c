@@ -21,6 +21,10 @@ const struct command *const commands[] = {&command_check,
                                           &command_version,
                                           NULL};
 
+/* The library, where it is loaded into this program, leaves its sockets alone (preload/init.c). */
+extern const char p2ptls_own_program;
+__attribute__((visibility("default"))) const char p2ptls_own_program = 1;
+
 /* What could not be written must not look as if it had been. */
 static enum status flush_output(enum status status)
 {
