@@ -104,6 +104,10 @@ static ssize_t receive_vector(struct desc *d, int fd, const struct iovec *iov, i
 static ssize_t receive_one(struct desc *d, int fd, void *buffer, size_t len, int flags)
 {
     struct iovec iov = {buffer, len};
+    bool usual = len && !(flags & ~(MSG_DONTWAIT | MSG_WAITALL | MSG_NOSIGNAL)) && !desc_special(d) &&
+                 memory_writable(buffer, len);
+    if (__builtin_expect(usual, 1))
+        return stream_receive(d, fd, &iov, 1, flags);
     return receive_vector(d, fd, &iov, 1, flags);
 }
 

@@ -85,28 +85,35 @@ static void keep_error(struct desc *d, int error, bool in_part)
         core->conn_note_untold(d->conn, error);
 }
 
-/* One try. RESULT_AGAIN: the caller is to wait, and *wait has begun. in_part: an error will not be told by this call.
- */
-static enum result receive_once(struct desc *d, int fd, struct vec *v, bool peek, bool in_part, size_t *got,
-                                unsigned *wait, int *error)
+/* One try, and what came of it. RESULT_AGAIN: the caller is to wait, and the wait has begun. */
+struct
+try {
+    enum result result;
+    size_t moved;
+    unsigned wait;
+    int error;
+};
+
+/* in_part: an error will not be told by this call. */
+static struct try receive_once(struct desc *d, int fd, const struct iovec *iov, int count, bool peek, bool in_part)
 {
-    *got = 0;
+    struct try t = {.result = RESULT_IO};
     if (!desc_enter(d, fd)) {
-        *error = error_of_gone(fd, ENOTCONN);
-        return RESULT_IO;
+        t.error = error_of_gone(fd, ENOTCONN);
+        return t;
     }
-    enum result result = core->conn_read(d->conn, fd, v->at, v->left, peek, got, error);
-    if (result == RESULT_AGAIN && core->conn_reading_shut(d->conn))
-        result = RESULT_EOF;
-    if (result == RESULT_IO && !in_part)
+    t.result = core->conn_read(d->conn, fd, iov, count, peek, &t.moved, &t.error);
+    if (t.result == RESULT_AGAIN && core->conn_reading_shut(d->conn))
+        t.result = RESULT_EOF;
+    if (t.result == RESULT_IO && !in_part)
         core->conn_take_untold(d->conn);
-    if (result == RESULT_AGAIN)
-        *wait = wait_begin(d);
+    if (t.result == RESULT_AGAIN)
+        t.wait = wait_begin(d);
     if (atomic_load_explicit(&d->watch, memory_order_relaxed) == WATCH_SETTLED && core->conn_unsettled(d->conn))
         notes_watch(d);
     helper_kick(d);
     desc_leave(d);
-    return result;
+    return t;
 }
 
 static int64_t shorter(int64_t a, int64_t b)
@@ -129,66 +136,77 @@ static int64_t deadline_of_wait(const struct desc *d, int fd, bool in_part, cons
     return shorter(stream_deadline_since(d, fd, SO_RCVTIMEO, *began_ms), deadline_ms);
 }
 
-/* deadline_ms: besides the socket's own timeout. */
-static ssize_t receive(struct desc *d, int fd, const struct iovec *iov, int count, int flags, int64_t deadline_ms)
+/* Goes on behind a first try, if there was one (NULL: none). deadline_ms: besides the socket's own timeout. before: the
+ * signals, when the call began. */
+static ssize_t receive_on(struct desc *d, int fd, const struct iovec *iov, int count, int flags, int64_t deadline_ms,
+                          const struct try *first, const struct stream_signals *before)
 {
     struct vec v;
     size_t want = total_of(iov, count), done = 0, enough = at_least(d, want, flags);
-    struct stream_signals before = stream_signals_now();
     int64_t began_ms = 0;
     int saved = errno;
     vec_init(&v, iov, count);
     while (done < want) {
-        size_t got = 0;
-        unsigned wait = 0;
-        int error = 0;
+        struct try t = {.result = RESULT_OK};
         bool in_part = done || (flags & STREAM_IN_PART);
-        enum result result = RESULT_OK;
-        if (done < enough || v.left)
-            result = receive_once(d, fd, &v, flags & MSG_PEEK, in_part, &got, &wait, &error);
-        done += got;
-        if (result == RESULT_EOF)
+        if (first)
+            t = *first;
+        else if (done < enough || v.left)
+            t = receive_once(d, fd, v.at, v.left, flags & MSG_PEEK, in_part);
+        first = NULL;
+        done += t.moved;
+        if (t.result == RESULT_EOF)
             break;
-        if (result == RESULT_OK) {
-            bool window_full = vec_advance(&v, got);
+        if (t.result == RESULT_OK) {
+            bool window_full = vec_advance(&v, t.moved);
             if ((done >= enough && !(window_full && v.left)) || (flags & MSG_PEEK))
                 break;
             continue;
         }
-        if (result != RESULT_AGAIN) {
+        if (t.result != RESULT_AGAIN) {
             if (done)
                 break;
-            return stream_special(error);
+            return stream_special(t.error);
         }
         if (done >= enough) {
-            wait_end(d, wait);
+            wait_end(d, t.wait);
             break;
         }
-        if (error != EAGAIN || !(flags & MSG_DONTWAIT)) {
-            deadline_ms = deadline_of_wait(d, fd, in_part, &before, &began_ms, deadline_ms);
-            error = stream_wait_readable(d, fd, flags, stream_deadline_in_part(deadline_ms, in_part), &before);
-            keep_error(d, error, in_part);
+        if (t.error != EAGAIN || !(flags & MSG_DONTWAIT)) {
+            deadline_ms = deadline_of_wait(d, fd, in_part, before, &began_ms, deadline_ms);
+            t.error = stream_wait_readable(d, fd, flags, stream_deadline_in_part(deadline_ms, in_part), before);
+            keep_error(d, t.error, in_part);
         }
-        wait_end(d, wait);
-        if (error > 0 && !done)
-            return stream_special(error);
-        if (error)
+        wait_end(d, t.wait);
+        if (t.error > 0 && !done)
+            return stream_special(t.error);
+        if (t.error)
             break;
     }
     errno = saved;
     return (ssize_t)done;
 }
 
+/* The usual call is over after one try into one buffer, which the window of a vector is not needed for. */
 ssize_t stream_receive(struct desc *d, int fd, const struct iovec *iov, int count, int flags)
 {
-    return receive(d, fd, iov, count, flags, INT64_MAX);
+    const struct stream_signals before = stream_signals_now();
+    if (count != 1 || (flags & ~(MSG_DONTWAIT | MSG_NOSIGNAL)) || atomic_load(&d->rcvlowat) > 1 || !iov->iov_len)
+        return receive_on(d, fd, iov, count, flags, INT64_MAX, NULL, &before);
+    int saved = errno;
+    const struct try t = receive_once(d, fd, iov, 1, false, false);
+    errno = saved;
+    return t.result == RESULT_OK && t.moved ? (ssize_t)t.moved
+                                            : receive_on(d, fd, iov, 1, flags, INT64_MAX, &t, &before);
 }
 
 int stream_await(struct desc *d, int fd, int flags)
 {
     char byte;
     struct iovec iov = {&byte, 1};
-    return receive(d, fd, &iov, 1, (flags & ~MSG_WAITALL) | MSG_PEEK, STREAM_NO_RESTART) < 0 ? errno : 0;
+    const struct stream_signals before = stream_signals_now();
+    flags = (flags & ~MSG_WAITALL) | MSG_PEEK;
+    return receive_on(d, fd, &iov, 1, flags, STREAM_NO_RESTART, NULL, &before) < 0 ? errno : 0;
 }
 
 /* In a sandbox the kernel does it: the socket is shut, and so takes nothing. */
@@ -223,70 +241,86 @@ int stream_not_connected(struct desc *d, int fd)
     return k < 0 && k != -EAGAIN ? (int)-k : 0;
 }
 
-/* One try, as receive_once. */
-static enum result send_once(struct desc *d, int fd, struct vec *v, bool more, bool roomy, bool in_part, size_t *put,
-                             unsigned *wait, int *error)
+/* As receive_once. */
+static struct try send_once(struct desc *d, int fd, const struct iovec *iov, int count, bool more, bool roomy,
+                            bool in_part)
 {
-    enum result result = RESULT_IO;
-    *put = 0;
+    struct try t = {.result = RESULT_IO};
     if (!desc_enter(d, fd)) {
-        *error = error_of_gone(fd, EPIPE);
-        return RESULT_IO;
+        t.error = error_of_gone(fd, EPIPE);
+        return t;
     }
-    *error = stream_not_connected(d, fd);
-    if (atomic_load(&d->cork_due) && core->conn_state(d->conn) == RESULT_OK)
+    if (__builtin_expect(core->conn_unstarted(d->conn), 0))
+        t.error = stream_not_connected(d, fd);
+    if (__builtin_expect(atomic_load_explicit(&d->cork_due, memory_order_relaxed), 0) &&
+        core->conn_state(d->conn) == RESULT_OK)
         restore_cork(fd, d);
-    if (!*error)
-        result = core->conn_write(d->conn, fd, v->at, v->left, more, roomy, put, error);
-    if (atomic_load(&d->nodelay_forced) && *put && core->conn_state(d->conn) == RESULT_OK)
+    if (!t.error)
+        t.result = core->conn_write(d->conn, fd, iov, count, more, roomy, &t.moved, &t.error);
+    if (__builtin_expect(atomic_load_explicit(&d->nodelay_forced, memory_order_relaxed), 0) && t.moved &&
+        core->conn_state(d->conn) == RESULT_OK)
         restore_nagle(fd, d);
-    if (result == RESULT_IO)
-        keep_error(d, *error, in_part);
-    if (result == RESULT_AGAIN)
-        *wait = wait_begin(d);
+    if (t.result == RESULT_IO)
+        keep_error(d, t.error, in_part);
+    if (t.result == RESULT_AGAIN)
+        t.wait = wait_begin(d);
     helper_kick(d);
     desc_leave(d);
-    return result;
+    return t;
 }
 
-ssize_t stream_send(struct desc *d, int fd, const struct iovec *iov, int count, int flags)
+/* As receive_on. */
+static ssize_t send_on(struct desc *d, int fd, const struct iovec *iov, int count, int flags, const struct try *first,
+                       const struct stream_signals *before)
 {
     struct vec v;
     size_t want = total_of(iov, count), done = 0;
     int64_t deadline_ms = INT64_MAX;
-    struct stream_signals before = stream_signals_now();
     bool roomy = false;
     int saved = errno;
     vec_init(&v, iov, count);
     do {
-        size_t put = 0;
-        unsigned wait = 0;
-        int error = 0;
         bool in_part = done || (flags & STREAM_IN_PART);
         bool more = (flags & MSG_MORE) || done + total_of(v.at, v.left) < want;
+        struct try t;
         thread.pipe_wanted = !(flags & MSG_NOSIGNAL);
-        enum result result = send_once(d, fd, &v, more, roomy, in_part, &put, &wait, &error);
+        t = first ? *first : send_once(d, fd, v.at, v.left, more, roomy, in_part);
         thread.pipe_wanted = false;
+        first = NULL;
         roomy = false;
-        done += put;
-        vec_advance(&v, put);
-        if (result == RESULT_OK)
+        done += t.moved;
+        vec_advance(&v, t.moved);
+        if (t.result == RESULT_OK)
             continue;
-        if (result != RESULT_AGAIN)
-            return stream_write_failed(fd, done, error, flags, saved);
+        if (t.result != RESULT_AGAIN)
+            return stream_write_failed(fd, done, t.error, flags, saved);
         if (deadline_ms == INT64_MAX)
             deadline_ms = stream_deadline_of(d, fd, SO_SNDTIMEO);
         in_part |= done > 0;
-        error = stream_wait_writable(d, fd, flags, stream_deadline_in_part(deadline_ms, in_part), &before, &roomy);
-        keep_error(d, error, in_part);
-        wait_end(d, wait);
-        if (error)
-            return stream_write_failed(fd, done, error, flags, saved);
+        t.error = stream_wait_writable(d, fd, flags, stream_deadline_in_part(deadline_ms, in_part), before, &roomy);
+        keep_error(d, t.error, in_part);
+        wait_end(d, t.wait);
+        if (t.error)
+            return stream_write_failed(fd, done, t.error, flags, saved);
     } while (done < want);
     if (__builtin_expect(helper_absent(), 0))
         stream_wait_rest_out(d, fd, flags);
     errno = saved;
     return (ssize_t)done;
+}
+
+ssize_t stream_send(struct desc *d, int fd, const struct iovec *iov, int count, int flags)
+{
+    const struct stream_signals before = stream_signals_now();
+    if (count != 1 || (flags & STREAM_IN_PART) || __builtin_expect(helper_absent(), 0))
+        return send_on(d, fd, iov, count, flags, NULL, &before);
+    int saved = errno;
+    thread.pipe_wanted = !(flags & MSG_NOSIGNAL);
+    const struct try t = send_once(d, fd, iov, 1, flags & MSG_MORE, false, false);
+    thread.pipe_wanted = false;
+    errno = saved;
+    return t.result == RESULT_OK && t.moved == iov->iov_len ? (ssize_t)t.moved
+                                                            : send_on(d, fd, iov, 1, flags, &t, &before);
 }
 
 unsigned stream_touch(struct desc *d, int fd)

@@ -19,7 +19,8 @@ unsigned table_size;
 _Atomic unsigned table_high;
 __thread struct thread_state thread;
 
-static struct desc ours_desc, refused_desc, vfork_desc, library_desc;
+struct desc special_descs[SPECIAL_DESCS];
+static struct desc library_desc;
 static struct desc *free_descs, *live_descs;
 static pthread_mutex_t descs_lock = PTHREAD_MUTEX_INITIALIZER;
 _Atomic uint32_t table_gate;
@@ -50,19 +51,12 @@ uintptr_t table_word(int fd)
     return (unsigned)fd < table_size ? atomic_load(&table[fd]) : WORD_PLAIN;
 }
 
-int desc_special(const struct desc *d)
-{
-    if (d == &ours_desc)
-        return EBADF;
-    return d == &refused_desc || d == &vfork_desc ? EIO : 0;
-}
-
 struct desc *table_find_slow(int fd, uintptr_t word)
 {
     waits_look();
     while (word == WORD_UNKNOWN || word == WORD_MOVING) {
         if (thread.in_vfork_child)
-            return &vfork_desc;
+            return &special_descs[SPECIAL_IN_VFORK];
         if (word == WORD_UNKNOWN)
             classify_unknown(fd);
         else
@@ -70,10 +64,10 @@ struct desc *table_find_slow(int fd, uintptr_t word)
         word = atomic_load(&table[fd]);
     }
     if (word >= WORD_FIRST_POINTER)
-        return thread.in_vfork_child ? &vfork_desc : (struct desc *)word;
+        return thread.in_vfork_child ? &special_descs[SPECIAL_IN_VFORK] : (struct desc *)word;
     if (word == WORD_OURS)
-        return thread.in_vfork_child ? NULL : &ours_desc;
-    return word == WORD_REFUSED ? &refused_desc : NULL;
+        return thread.in_vfork_child ? NULL : &special_descs[SPECIAL_OURS];
+    return word == WORD_REFUSED ? &special_descs[SPECIAL_REFUSED] : NULL;
 }
 
 struct desc *table_find_data_slow(int fd)
@@ -84,25 +78,45 @@ struct desc *table_find_data_slow(int fd)
     return table_find_slow(fd, atomic_load(&table[fd]));
 }
 
-void thread_enter(void)
+static SLOW void defer_cancellation(void)
+{
+    if (thread.depth == 1)
+        real()->pthread_setcanceltype(PTHREAD_CANCEL_DEFERRED, NULL);
+}
+
+static inline void enter(void)
 {
     if (__builtin_expect(forbidden.defer, 0) && thread.depth == 0)
         signals_hold();
     thread.depth++;
     atomic_signal_fence(memory_order_seq_cst);
-    if (__builtin_expect(thread.async_cancel, 0) && thread.depth == 1)
-        real()->pthread_setcanceltype(PTHREAD_CANCEL_DEFERRED, NULL);
+    if (__builtin_expect(thread.async_cancel, 0))
+        defer_cancellation();
+}
+
+static SLOW void leave_deferring(void)
+{
+    if (thread.signals_held)
+        signals_release();
+    if (thread.async_cancel) /* a cancellation that came meanwhile happens here */
+        real()->pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, NULL);
+}
+
+static inline void leave(void)
+{
+    atomic_signal_fence(memory_order_seq_cst);
+    if (--thread.depth == 0 && __builtin_expect(thread.signals_held | thread.async_cancel, 0))
+        leave_deferring();
+}
+
+void thread_enter(void)
+{
+    enter();
 }
 
 void thread_leave(void)
 {
-    atomic_signal_fence(memory_order_seq_cst);
-    if (--thread.depth > 0)
-        return;
-    if (thread.signals_held)
-        signals_release();
-    if (__builtin_expect(thread.async_cancel, 0)) /* a cancellation that came meanwhile happens here */
-        real()->pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, NULL);
+    leave();
 }
 
 static void futex_wait(_Atomic uint32_t *word, uint32_t value, long timeout_ns)
@@ -111,23 +125,23 @@ static void futex_wait(_Atomic uint32_t *word, uint32_t value, long timeout_ns)
     sys4(SYS_futex, word, FUTEX_WAIT_PRIVATE, (long)value, &t);
 }
 
-static void unpin(struct desc *d)
+static inline void unpin(struct desc *d)
 {
     if (atomic_fetch_sub(&d->pins, 1) == 1 && atomic_load(&d->waited))
         sys3(SYS_futex, &d->pins, FUTEX_WAKE_PRIVATE, 1 << 30);
 }
 
 /* A thread that is inside already must not wait for the fork that waits for it. */
-static void pin(struct desc *d)
+static inline void pin(struct desc *d)
 {
     for (;;) {
-        thread_enter();
+        enter();
         atomic_fetch_add(&d->pins, 1);
         const uint32_t gate = atomic_load(&table_gate);
         if (thread.depth > 1 || gate == GATE_OPEN || (gate == GATE_DRAINING && thread.in_stream))
             return;
         unpin(d);
-        thread_leave();
+        leave();
         futex_wait(&table_gate, gate, 1000000);
     }
 }
@@ -156,7 +170,7 @@ bool desc_enter(struct desc *d, int fd)
 void desc_leave(struct desc *d)
 {
     unpin(d);
-    thread_leave();
+    leave();
 }
 
 void desc_pin_new(struct desc *d)

@@ -9,6 +9,7 @@
 #include "core.h"
 #include "real.h"
 
+#include <errno.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -96,6 +97,9 @@ struct thread_state {
     volatile unsigned waits;         /* notes of waits.c */
     sigset_t mask_to_restore;
 };
+/* What table_find gives for numbers that must fail. */
+enum { SPECIAL_OURS, SPECIAL_REFUSED, SPECIAL_IN_VFORK, SPECIAL_DESCS };
+extern struct desc special_descs[SPECIAL_DESCS];
 extern __thread struct thread_state thread __attribute__((tls_model("initial-exec")));
 #pragma GCC visibility pop
 
@@ -122,11 +126,21 @@ static inline struct desc *table_find(int fd)
 /* The same for calls that move bytes: a socket that another process has connected meanwhile is noticed. */
 static inline struct desc *table_find_data(int fd)
 {
-    return table_is_plain(fd) ? NULL : table_find_data_slow(fd);
+    if (table_is_plain(fd))
+        return NULL;
+    const uintptr_t word = atomic_load(&table[fd]);
+    bool usual = word >= WORD_FIRST_POINTER && !thread.waits && !thread.in_vfork_child;
+    return __builtin_expect(usual, 1) ? (struct desc *)word : table_find_data_slow(fd);
 }
 
 /* The errno of a number that must fail (ours: EBADF, refused: EIO, in a vfork child: EIO); 0 for a real connection. */
-int desc_special(const struct desc *d);
+static inline int desc_special(const struct desc *d)
+{
+    const uintptr_t at = (uintptr_t)d - (uintptr_t)special_descs;
+    if (__builtin_expect(at >= sizeof special_descs, 1))
+        return 0;
+    return d == &special_descs[SPECIAL_OURS] ? EBADF : EIO;
+}
 
 /* Pins d for non-blocking work on fd and defers signals. False: the number is no longer d's. */
 bool desc_enter(struct desc *d, int fd);

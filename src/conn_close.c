@@ -364,10 +364,12 @@ void conn_tick(struct conn *c, int fd, struct conn_need *need)
 bool conn_needs_tick(const struct conn *c)
 {
     uint32_t state = atomic_load(&c->slot->state), phase = atomic_load(&c->phase);
+    uint32_t owed = atomic_load(&c->rest_due) | atomic_load(&c->shut_rd_due) | c->shut_wr_wanted;
+    if (state == SLOT_OPEN && phase == PHASE_RUN && !owed && !atomic_load(&c->slot->early_kept))
+        return false;
     if (phase == PHASE_DONE || (phase == PHASE_RUN && atomic_load(&c->hopeless)))
         return false;
     if (state == SLOT_UNSTARTED || (state == SLOT_HANDSHAKE && owns_handshake(c)) || phase != PHASE_RUN)
         return true;
-    return atomic_load(&c->rest_due) || atomic_load(&c->shut_rd_due) || c->shut_wr_wanted ||
-           (atomic_load(&c->slot->early_kept) && owns_handshake(c));
+    return owed || (atomic_load(&c->slot->early_kept) && owns_handshake(c));
 }

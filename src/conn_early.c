@@ -1,6 +1,6 @@
 /* What the program writes before the handshake is over: kept by the process that does the handshake, up to the rule's
  * limit, and sent behind it before anybody else may write. */
-#include "conn_internal.h"
+#include "conn_writing.h"
 
 /* hs_lock held. RESULT_OK: nothing (more) to flush. */
 static enum result flush_kept(struct conn *c, int fd, int *error)
@@ -144,6 +144,10 @@ static enum result write_supply(struct conn *c, int fd, const struct supply *s, 
 enum result conn_write(struct conn *c, int fd, const struct iovec *iov, int count, bool more, bool roomy, size_t *put,
                        int *error)
 {
+    enum result result;
+    *error = 0;
+    if (count == 1 && tx_quick(c, fd, iov, more, put, error, &result))
+        return result;
     struct supply s = {.iov = iov, .count = count, .len = iov_total(iov, count)};
     return write_supply(c, fd, &s, more, roomy, put, error);
 }

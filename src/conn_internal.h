@@ -166,16 +166,21 @@ void conn_status_forked(struct conn *c);
 void conn_status_end(struct conn *c);
 
 /* Adds to the bytes that the program has read or written: a few instructions for each call of it, and no system call.
- */
+ * The lock of the direction is held; nobody else writes the sum. conn_status_if_due follows when it is free. */
 static inline void conn_count_bytes(struct conn *c, bool in, size_t n)
 {
     _Atomic uint64_t *all = in ? &c->slot->bytes_in : &c->slot->bytes_out;
-    const uint64_t sum = atomic_fetch_add_explicit(all, n, memory_order_relaxed) + n;
-    if (__builtin_expect(atomic_load_explicit(&c->status_due, memory_order_relaxed), 0))
-        conn_status_late(c);
+    const uint64_t sum = atomic_load_explicit(all, memory_order_relaxed) + n;
+    atomic_store_explicit(all, sum, memory_order_relaxed);
     struct status_record *r = atomic_load_explicit(&c->status, memory_order_acquire);
     if (r)
         atomic_store_explicit(in ? &r->bytes_in : &r->bytes_out, sum, memory_order_relaxed);
+}
+
+static inline void conn_status_if_due(struct conn *c)
+{
+    if (__builtin_expect(atomic_load_explicit(&c->status_due, memory_order_relaxed), 0))
+        conn_status_late(c);
 }
 
 /* conn_close.c */

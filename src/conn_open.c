@@ -32,6 +32,11 @@ enum result rx_receive(struct reading *r, uint8_t *to, size_t ask, size_t *n)
             return RESULT_AGAIN;
         }
     }
+    return rx_received(r, k, ask, n);
+}
+
+enum result rx_received(struct reading *r, ssize_t k, size_t ask, size_t *n)
+{
     if (k > 0) {
         *n = (size_t)k;
         r->drained = *n < ask;
@@ -128,7 +133,14 @@ enum result rx_open_record(struct reading *r, const uint8_t *wire, size_t wire_l
     enum result fit = record_cipher_fit(&r->c->rx_cipher, &r->rx.keys);
     if (fit != RESULT_OK)
         return rx_end(r, RX_ERROR, ENOMEM);
-    if (record_open(r->c->rx_cipher, &r->rx.keys, wire, wire_len, plain, len, &type, &alert) != RESULT_OK)
+    fit = record_open(r->c->rx_cipher, &r->rx.keys, wire, wire_len, plain, len, &type, &alert);
+    return rx_opened(r, fit, type, plain, len, alert);
+}
+
+enum result rx_opened(struct reading *r, enum result opened, enum record_type type, uint8_t *plain, size_t *len,
+                      uint8_t alert)
+{
+    if (opened != RESULT_OK)
         return rx_violation(r, "bad record", alert);
     r->rx.keys.seq++;
     r->barren = *len && type == RECORD_APPLICATION_DATA ? 0 : r->barren + 1;
@@ -162,20 +174,11 @@ void rx_take_tail(struct reading *r)
         r->rx.tail_held = 0;
 }
 
-static enum result rx_begin(struct reading *r)
-{
-    if (!slot_take(r->c, &r->c->slot->rx_lock))
-        return RESULT_IO;
-    memcpy(&r->rx, &r->c->slot->rx, sizeof r->rx);
-    if (slot_rx_valid(&r->rx))
-        return RESULT_OK;
-    slotlock_release(&r->c->slot->rx_lock);
-    return RESULT_IO;
-}
-
 static void rx_finish(struct reading *r)
 {
     rx_take_tail(r);
+    if (r->got && r->takes)
+        conn_count_bytes(r->c, true, r->got);
     bool untailed = r->rx.plain_len && !r->rx.tail_held;
     if (untailed != atomic_load_explicit(&r->c->slot->untailed, memory_order_relaxed))
         atomic_store(&r->c->slot->untailed, untailed);
@@ -185,20 +188,29 @@ static void rx_finish(struct reading *r)
     scratch_give(r->scratch);
 }
 
+enum result rx_run_held(struct reading *r, enum result (*loop)(struct reading *))
+{
+    memcpy(&r->rx, &r->c->slot->rx, sizeof r->rx);
+    if (!slot_rx_valid(&r->rx)) {
+        slotlock_release(&r->c->slot->rx_lock);
+        r->rx.error = ECONNABORTED;
+        return RESULT_IO;
+    }
+    enum slot_rx_end before = r->rx.end;
+    enum result result = loop(r);
+    enum slot_rx_end after = r->rx.end;
+    rx_finish(r);
+    if (before == RX_LIVE && after != RX_LIVE)
+        conn_show_end(r->c, r->fd);
+    return result;
+}
+
 enum result rx_run(struct conn *c, int fd, struct reading *r, enum result (*loop)(struct reading *))
 {
     r->c = c;
     r->fd = fd;
-    enum result result = rx_begin(r);
-    if (result != RESULT_OK) {
-        r->rx.error = ECONNABORTED;
-        return result;
-    }
-    enum slot_rx_end before = r->rx.end;
-    result = loop(r);
-    enum slot_rx_end after = r->rx.end;
-    rx_finish(r);
-    if (before == RX_LIVE && after != RX_LIVE)
-        conn_show_end(c, fd);
-    return result;
+    if (slot_take(c, &c->slot->rx_lock))
+        return rx_run_held(r, loop);
+    r->rx.error = ECONNABORTED;
+    return RESULT_IO;
 }

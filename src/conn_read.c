@@ -21,10 +21,6 @@ static void deliver_leftover(struct reading *r)
         r->rx.plain_off = 0;
 }
 
-/* Smaller records are opened in scratch and copied: control records are small, and what they hold, or padding, must not
- * pass through the program's buffer. */
-enum { DIRECT_MIN = 4096 };
-
 /* The place in the program's buffer where a record of at most room bytes (content, type byte, padding) can be opened
  * straight; NULL if it would not fit in one piece. */
 static uint8_t *direct_place(const struct reading *r, size_t room)
@@ -62,11 +58,8 @@ static enum result open_whole(struct reading *r, uint8_t *wire, size_t wire_len)
     return result;
 }
 
-/* How much to ask for when have bytes of the stream are here already: what the program's buffer can hold as plaintext
- * and the overhead of the full records in it. So whole records fit, and nothing is left over in the usual case. */
-static size_t ask_for(const struct reading *r, size_t have)
+size_t rx_ask_for(size_t room, size_t have)
 {
-    size_t room = r->want - r->got;
     size_t records = (room + RECORD_PLAIN_MAX - 1) / RECORD_PLAIN_MAX;
     size_t ask = room + records * RECORD_OVERHEAD;
     if (ask > CONN_SCRATCH)
@@ -74,22 +67,22 @@ static size_t ask_for(const struct reading *r, size_t have)
     return ask > have ? ask - have : 0;
 }
 
-/* Opens what is whole in scratch[0..have); the rest becomes the half record in the slot. */
-static enum result open_all(struct reading *r, size_t have)
+/* Opens what is whole in wire[0..have); the rest becomes the half record in the slot. */
+static enum result open_all(struct reading *r, uint8_t *wire, size_t have)
 {
     size_t at = 0;
     enum result result = RESULT_OK;
     while (result == RESULT_OK && have - at >= RECORD_HEADER) {
         size_t body = 0;
-        result = rx_body_length(r, r->scratch + at, &body);
+        result = rx_body_length(r, wire + at, &body);
         if (result != RESULT_OK || have - at < RECORD_HEADER + body)
             break;
-        result = open_whole(r, r->scratch + at, RECORD_HEADER + body);
+        result = open_whole(r, wire + at, RECORD_HEADER + body);
         at += RECORD_HEADER + body;
     }
     r->rx.half_len = 0;
     if (result == RESULT_OK && at < have) {
-        memcpy(slot_rx_room(r->c->slot, have - at), r->scratch + at, have - at);
+        memcpy(slot_rx_room(r->c->slot, have - at), wire + at, have - at);
         r->rx.half_len = (uint32_t)(have - at);
     }
     return result;
@@ -102,10 +95,10 @@ static enum result read_records(struct reading *r)
         return rx_end(r, RX_ERROR, ENOMEM);
     size_t have = r->rx.half_len, n = 0;
     memcpy(r->scratch, r->c->slot->rx_buffer, have);
-    enum result result = rx_receive(r, r->scratch + have, ask_for(r, have), &n);
+    enum result result = rx_receive(r, r->scratch + have, rx_ask_for(r->want - r->got, have), &n);
     if (result != RESULT_OK)
         return result;
-    return open_all(r, have + n);
+    return open_all(r, r->scratch, have + n);
 }
 
 /* Makes the half record in the slot upto bytes long. */
@@ -244,21 +237,59 @@ static enum result sink_loop(struct reading *r)
 /* A record up to this size comes in one segment, unless others are before it. */
 enum { SEGMENT = 1024, WARY_READS = 64 };
 
-static void note_size(struct conn *c, const struct reading *r)
+void rx_note_size(struct conn *c, size_t got, bool in_part)
 {
     uint32_t wary = atomic_load_explicit(&c->wary, memory_order_relaxed);
-    if (r->got > SEGMENT || r->rx.half_len)
+    if (got > SEGMENT || in_part)
         wary = WARY_READS;
-    else if (wary && r->got)
+    else if (wary && got)
         wary--;
     else
         return;
     atomic_store_explicit(&c->wary, wary, memory_order_relaxed);
 }
 
-/* Inline: as a function of its own it costs 19 instructions more for each read. */
-static inline __attribute__((always_inline)) enum result
-run_read(struct conn *c, int fd, struct reading *r, enum result (*loop)(struct reading *), size_t *got, int *error)
+/* What a quick read has opened, delivered. */
+static enum result start_opened(struct reading *r, const struct quick_start *s)
+{
+    uint8_t *plain = s->wire + RECORD_HEADER;
+    size_t len = s->len;
+    r->drained = (size_t)s->k < s->ask;
+    enum result result = rx_opened(r, s->result, s->type, plain, &len, s->alert);
+    rx_deliver(r, plain, len);
+    wipe(plain, s->len);
+    return result;
+}
+
+enum result rx_start_loop(struct reading *r)
+{
+    const struct quick_start *s = r->start;
+    size_t n = 0;
+    enum result result = s->opened ? start_opened(r, s) : rx_received(r, s->k, s->ask, &n);
+    if (result == RESULT_OK && !s->opened)
+        result = open_all(r, s->wire, n);
+    return result == RESULT_OK ? read_loop(r) : result;
+}
+
+enum result rx_told(struct reading *r, enum result result, size_t *got, int *error)
+{
+    struct conn *c = r->c;
+    *got = r->got;
+    *error = r->rx.error;
+    rx_note_size(c, r->got, r->rx.half_len);
+    if (result == RESULT_AGAIN && r->dry)
+        *error = EAGAIN;
+    if (!r->got)
+        return result;
+    if (atomic_load_explicit(&c->awaited, memory_order_relaxed) &&
+        !atomic_load_explicit(&c->slot->peer_is_conventional, memory_order_relaxed))
+        conn_ticket_await_no_more(c); /* it comes in front of the first data, or not at all */
+    conn_status_if_due(c);
+    return RESULT_OK;
+}
+
+static enum result run_read(struct conn *c, int fd, struct reading *r, enum result (*loop)(struct reading *),
+                            size_t *got, int *error)
 {
     *got = 0;
     enum result result = conn_drive(c, fd);
@@ -267,29 +298,20 @@ run_read(struct conn *c, int fd, struct reading *r, enum result (*loop)(struct r
         return result;
     }
     result = rx_run(c, fd, r, loop);
-    *got = r->got;
-    *error = r->rx.error;
-    note_size(c, r);
-    if (result == RESULT_AGAIN && r->dry)
-        *error = EAGAIN;
-    if (!r->got)
-        return result;
-    if (atomic_load_explicit(&c->awaited, memory_order_relaxed) &&
-        !atomic_load_explicit(&c->slot->peer_is_conventional, memory_order_relaxed))
-        conn_ticket_await_no_more(c); /* it comes in front of the first data, or not at all */
-    if (loop != rx_peek_loop)
-        conn_count_bytes(c, true, r->got);
-    return RESULT_OK;
+    return rx_told(r, result, got, error);
 }
 
 enum result conn_read_to(struct conn *c, int fd, size_t len, conn_sink sink, void *ctx, size_t *got, int *error)
 {
-    struct reading r = {.want = len, .sink = sink, .sink_ctx = ctx};
+    struct reading r = {.want = len, .sink = sink, .sink_ctx = ctx, .takes = true};
     return run_read(c, fd, &r, sink_loop, got, error);
 }
 
 enum result conn_read(struct conn *c, int fd, const struct iovec *iov, int count, bool peek, size_t *got, int *error)
 {
-    struct reading r = {.iov = iov, .count = count, .want = iov_total(iov, count)};
+    enum result result;
+    if (count == 1 && !peek && rx_quick(c, fd, iov, got, error, &result))
+        return result;
+    struct reading r = {.iov = iov, .count = count, .want = iov_total(iov, count), .takes = !peek};
     return run_read(c, fd, &r, peek ? rx_peek_loop : read_loop, got, error);
 }

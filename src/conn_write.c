@@ -1,31 +1,12 @@
 /* Writing: a nonce is spent when the kernel has taken a byte of its record. What the kernel took a part of counts as
  * written whole, and its rest stays in the slot, in front of everything else (laws 3, 5 and 6). */
-#include "conn_internal.h"
+#include "conn_writing.h"
 
 /* Four records stay in the second-level cache between sealing and the kernel's copy: 15 % less CPU in bulk than
  * sixteen. */
 enum { BATCH_MIN = RECORD_PLAIN_MAX, BATCH_MAX = 4 * RECORD_PLAIN_MAX };
 
-struct writing {
-    struct conn *c;
-    int fd;
-    struct slot_tx tx; /* private copy, checked */
-    bool more;
-    conn_source source; /* gives the bytes instead of the program's buffers */
-    void *source_ctx;
-    uint8_t *scratch;
-    int error; /* of this call alone, such as ENOBUFS; tx.error is for good */
-};
-
-/* One sealed record in scratch. */
-struct sealed {
-    size_t len;     /* on the wire */
-    size_t content; /* application bytes in it */
-    uint64_t seq;
-    bool changes_keys; /* a KeyUpdate: what follows is under the next keys */
-};
-
-static enum result tx_fail(struct writing *w, int error)
+enum result tx_fail(struct writing *w, int error)
 {
     w->error = error;
     /* Nothing was taken and no nonce spent: the next call may find memory again. Of other errors the kernel tells once,
@@ -56,11 +37,13 @@ static enum result others_check(struct writing *w)
     return tx_fail(w, ECONNABORTED);
 }
 
-/* The sending lock, and a checked copy of what it guards. */
-static enum result tx_lock(struct writing *w)
+enum result tx_lock(struct writing *w)
 {
-    if (!slot_take(w->c, &w->c->slot->tx_lock))
-        return tx_fail(w, ECONNABORTED);
+    return slot_take(w->c, &w->c->slot->tx_lock) ? tx_copy(w) : tx_fail(w, ECONNABORTED);
+}
+
+enum result tx_copy(struct writing *w)
+{
     memcpy(&w->tx, &w->c->slot->tx, sizeof w->tx);
     if (slot_tx_valid(&w->tx))
         return RESULT_OK;
@@ -68,7 +51,7 @@ static enum result tx_lock(struct writing *w)
     return tx_fail(w, ECONNABORTED);
 }
 
-static void tx_unlock(struct writing *w)
+void tx_unlock(struct writing *w)
 {
     memcpy(&w->c->slot->tx, &w->tx, sizeof w->tx);
     slotlock_release(&w->c->slot->tx_lock);
@@ -83,7 +66,7 @@ static enum result tx_begin(struct writing *w)
     return result;
 }
 
-static void tx_end(struct writing *w)
+void tx_end(struct writing *w)
 {
     tx_unlock(w);
     scratch_give(w->scratch);
@@ -141,14 +124,17 @@ static size_t settle(struct writing *w, const struct sealed *sealed, size_t n, s
     return content;
 }
 
-/* Sends what is sealed. RESULT_AGAIN: the kernel took nothing, no nonce is spent. */
-static enum result send_sealed(struct writing *w, const struct sealed *sealed, size_t n, size_t *content)
+static size_t total_of(const struct sealed *sealed, size_t n)
 {
     size_t total = 0;
     for (size_t i = 0; i < n; i++)
         total += sealed[i].len;
-    struct iovec iov = {w->scratch + w->tx.lead, total - w->tx.lead};
-    ssize_t k = conn_transport->send(w->fd, &iov, 1, w->more);
+    return total;
+}
+
+enum result tx_sent(struct writing *w, const struct sealed *sealed, size_t n, ssize_t k, size_t *content)
+{
+    size_t total = total_of(sealed, n), took = (k > 0 ? (size_t)k : 0) + w->tx.lead;
     if (k <= 0)
         wipe(w->scratch, total); /* under numbers that will be used again */
     if (k == -EAGAIN || k == 0)
@@ -156,9 +142,14 @@ static enum result send_sealed(struct writing *w, const struct sealed *sealed, s
     if (k < 0)
         return tx_fail(w, (int)-k);
     *content = settle(w, sealed, n, (size_t)k);
-    if ((size_t)k < iov.iov_len)
-        wipe((uint8_t *)iov.iov_base + k, iov.iov_len - (size_t)k);
+    wipe(w->scratch + took, total - took);
     return w->tx.error ? RESULT_IO : RESULT_OK;
+}
+
+static enum result send_sealed(struct writing *w, const struct sealed *sealed, size_t n, size_t *content)
+{
+    struct iovec iov = {w->scratch + w->tx.lead, total_of(sealed, n) - w->tx.lead};
+    return tx_sent(w, sealed, n, conn_transport->send(w->fd, &iov, 1, w->more), content);
 }
 
 static bool ready_to_seal(struct writing *w)
@@ -333,25 +324,29 @@ static enum result write_nothing(struct writing *w)
     return k < 0 && k != -EAGAIN ? tx_fail(w, (int)-k) : RESULT_OK;
 }
 
+enum result tx_told(struct writing *w, enum result result, size_t put, int *error)
+{
+    struct conn *c = w->c;
+    *error = w->error ? w->error : w->tx.error ? w->tx.error : ECONNABORTED;
+    conn_status_if_due(c);
+    if (result == RESULT_IO && put && w->error)
+        conn_note_untold(c, w->error); /* EPIPE too: what was sent before has drawn a reset */
+    if (result == RESULT_IO && !put)
+        *error = rx_error_of_write(c, w->fd, *error, w->tx.closed);
+    return put ? RESULT_OK : result;
+}
+
 static enum result run_write(struct writing *w, const struct iovec *iov, int count, size_t want, bool roomy,
                              size_t *put, int *error)
 {
-    struct conn *c = w->c;
     enum result result = tx_begin(w);
     if (result == RESULT_OK) {
         result = want ? write_loop(w, iov, count, want, roomy, put) : write_nothing(w);
+        if (*put)
+            conn_count_bytes(w->c, false, *put);
         tx_end(w);
     }
-    *error = w->error ? w->error : w->tx.error ? w->tx.error : ECONNABORTED;
-    if (result == RESULT_IO && *put && w->error)
-        conn_note_untold(c, w->error); /* EPIPE too: what was sent before has drawn a reset */
-    if (result == RESULT_IO && !*put)
-        *error = rx_error_of_write(c, w->fd, *error, w->tx.closed);
-    if (*put) {
-        conn_count_bytes(c, false, *put);
-        return RESULT_OK;
-    }
-    return result;
+    return tx_told(w, result, *put, error);
 }
 
 enum result tx_write(struct conn *c, int fd, const struct iovec *iov, int count, bool more, bool roomy, size_t *put,
@@ -402,49 +397,4 @@ enum result tx_control(struct conn *c, int fd, enum record_type type, const uint
     }
     tx_end(&w);
     return result;
-}
-
-enum result conn_turn_take(struct conn *c, uint8_t *byte)
-{
-    static const uint8_t header[3] = {RECORD_APPLICATION_DATA, 3, 3};
-    uint32_t nobody = 0;
-    if (conn_state(c) != RESULT_OK || atomic_load(&c->slot->early_kept))
-        return RESULT_AGAIN;
-    if (!atomic_compare_exchange_strong(&c->slot->turn, &nobody, holder_self(c->family)))
-        return RESULT_AGAIN;
-    struct writing w = {.c = c};
-    enum result result = tx_lock(&w);
-    if (result == RESULT_OK) {
-        if (w.tx.error || w.tx.closed || (!w.tx.rest_len && w.tx.lead >= sizeof header))
-            result = RESULT_AGAIN;
-        else
-            *byte = w.tx.rest_len ? c->slot->tx_buffer[w.tx.rest_off] : header[w.tx.lead];
-        tx_unlock(&w);
-    }
-    if (result != RESULT_OK) {
-        atomic_store(&c->slot->turn, 0);
-        shared_wake(&c->slot->turn);
-        return RESULT_AGAIN;
-    }
-    return RESULT_OK;
-}
-
-void conn_turn_end(struct conn *c, int sent)
-{
-    struct writing w = {.c = c};
-    if (sent && tx_lock(&w) == RESULT_OK) {
-        if (sent < 0) {
-            log_event(LOG_LEVEL_ERROR,
-                      "%s: a thread left a blocked write, and nobody knows what it sent: connection lost", c->peer);
-            w.tx.error = ECONNABORTED;
-        } else if (w.tx.rest_len) {
-            w.tx.rest_off++;
-            w.tx.rest_len--;
-        } else {
-            w.tx.lead++;
-        }
-        tx_end(&w);
-    }
-    atomic_store(&c->slot->turn, 0);
-    shared_wake(&c->slot->turn);
 }

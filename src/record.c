@@ -17,12 +17,6 @@ enum {
     ALERT_INTERNAL_ERROR = 80
 };
 
-struct record_cipher {
-    gnutls_aead_cipher_hd_t handle;
-    uint32_t epoch;
-    uint16_t suite;
-};
-
 static enum result cipher_result(int rc)
 {
     if (rc >= 0)
@@ -45,18 +39,13 @@ static enum result cipher_new(struct record_cipher **out, gnutls_cipher_algorith
     return RESULT_OK;
 }
 
-static bool cipher_fits(const struct record_cipher *c, const struct record_keys *k)
-{
-    return c && c->suite == k->suite && c->epoch == k->epoch;
-}
-
 /* A new handle for each key: gnutls_aead_cipher_set_key of GnuTLS 3.7.9 leaves AES-GCM on x86 with a wrong GHASH key,
  * since it encrypts the old one in place of the block of zeros; tags are then not those of any other implementation. */
 enum result record_cipher_fit(struct record_cipher **c, const struct record_keys *k)
 {
     if (!record_keys_valid(k))
         return RESULT_PROTOCOL;
-    if (cipher_fits(*c, k))
+    if (record_cipher_fits(*c, k))
         return RESULT_OK;
 
     const struct suite_parts *parts = record_suite_find(k->suite);
@@ -68,6 +57,7 @@ enum result record_cipher_fit(struct record_cipher **c, const struct record_keys
         return r;
     (*c)->suite = k->suite;
     (*c)->epoch = k->epoch;
+    (*c)->limit = parts->limit;
     return RESULT_OK;
 }
 
@@ -111,7 +101,7 @@ enum result record_seal(struct record_cipher *c, const struct record_keys *k, ui
     size_t body_len = len + TYPE_BYTE + RECORD_TAG, sealed = len + TYPE_BYTE + RECORD_TAG;
 
     *out_len = 0;
-    if (!cipher_fits(c, k) || seq == UINT64_MAX || len > RECORD_PLAIN_MAX || !type_is_inner(type) ||
+    if (!record_cipher_fits(c, k) || seq == UINT64_MAX || len > RECORD_PLAIN_MAX || !type_is_inner(type) ||
         (len == 0 && type != RECORD_APPLICATION_DATA))
         return RESULT_PROTOCOL;
     uint8_t *body = out + RECORD_HEADER;
@@ -193,7 +183,7 @@ enum result record_open(struct record_cipher *c, const struct record_keys *k, co
 {
     *plain_len = 0;
     *type = RECORD_INVALID;
-    *alert = cipher_fits(c, k) && k->seq != UINT64_MAX ? check_outside(record, len) : ALERT_INTERNAL_ERROR;
+    *alert = record_cipher_fits(c, k) && k->seq != UINT64_MAX ? check_outside(record, len) : ALERT_INTERNAL_ERROR;
     if (*alert)
         return RESULT_PROTOCOL; /* plain has not been written */
 

@@ -59,12 +59,22 @@ MUST_USE enum result record_keys_update(struct record_keys *k);
 uint64_t record_limit(enum record_suite suite);
 
 /* The per-process AEAD handle of one direction. Not thread-safe: the direction's lock guards it. */
-struct record_cipher;
+struct record_cipher {
+    struct api_aead_cipher_hd_st *handle; /* gnutls_aead_cipher_hd_t */
+    uint64_t limit;                       /* record_limit of the suite */
+    uint32_t epoch;
+    uint16_t suite;
+};
 
 /* Makes *c fit k: creates it (*c NULL), replaces it when suite or epoch differ, otherwise does nothing.
  * On failure *c is NULL or still of the old keys. */
 MUST_USE enum result record_cipher_fit(struct record_cipher **c, const struct record_keys *k);
 void record_cipher_free(struct record_cipher *c);
+/* False also for NULL: record_cipher_fit has something to do. */
+static inline bool record_cipher_fits(const struct record_cipher *c, const struct record_keys *k)
+{
+    return c && c->suite == k->suite && c->epoch == k->epoch;
+}
 
 /* Seals len bytes (at most RECORD_PLAIN_MAX; 0 only for application data, section 5.4) into out, which has room for
  * len + RECORD_OVERHEAD bytes: header, ciphertext, tag. Returns the bytes written in *out_len. plain may overlap out.
