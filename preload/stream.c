@@ -136,6 +136,37 @@ static int64_t deadline_of_wait(const struct desc *d, int fd, bool in_part, cons
     return shorter(stream_deadline_since(d, fd, SO_RCVTIMEO, *began_ms), deadline_ms);
 }
 
+/* A reader that is faster than what it reads waits each time: the try before the wait is then a system call for
+ * nothing. Behind HUNGRY reads in a row that had to wait, the next ones wait first; then one tries first again, and
+ * says whether it is still so. A wait that has nothing to wait for costs one call more than the try would have. */
+enum { HUNGRY = 4, STARVED = 12 };
+
+static bool waits_first(struct desc *d, int fd, int flags, struct try *t)
+{
+    const uint8_t hungry = atomic_load_explicit(&d->hungry, memory_order_relaxed);
+    if (__builtin_expect(hungry < HUNGRY, 1) || hungry >= STARVED || (flags & MSG_DONTWAIT) || !desc_enter(d, fd))
+        return false;
+    bool first = core->conn_reads_kernel(d->conn);
+    if (first) {
+        *t = (struct try){.result = RESULT_AGAIN, .wait = wait_begin(d)};
+        atomic_store_explicit(&d->hungry, hungry + 1, memory_order_relaxed);
+    }
+    desc_leave(d);
+    return first;
+}
+
+/* What a try has found. Of several threads that read, any one may say it. */
+static void note_hunger(struct desc *d, bool had_to_wait)
+{
+    const uint8_t hungry = atomic_load_explicit(&d->hungry, memory_order_relaxed);
+    if (had_to_wait || hungry)
+        atomic_store_explicit(&d->hungry,
+                              !had_to_wait        ? 0
+                              : hungry >= STARVED ? HUNGRY
+                                                  : hungry + 1,
+                              memory_order_relaxed);
+}
+
 /* Goes on behind a first try, if there was one (NULL: none). deadline_ms: besides the socket's own timeout. before: the
  * signals, when the call began. */
 static ssize_t receive_on(struct desc *d, int fd, const struct iovec *iov, int count, int flags, int64_t deadline_ms,
@@ -194,10 +225,19 @@ ssize_t stream_receive(struct desc *d, int fd, const struct iovec *iov, int coun
     if (count != 1 || (flags & ~(MSG_DONTWAIT | MSG_NOSIGNAL)) || atomic_load(&d->rcvlowat) > 1 || !iov->iov_len)
         return receive_on(d, fd, iov, count, flags, INT64_MAX, NULL, &before);
     int saved = errno;
-    const struct try t = receive_once(d, fd, iov, 1, false, false);
+    struct try t;
+    if (waits_first(d, fd, flags, &t))
+        return receive_on(d, fd, iov, 1, flags, INT64_MAX, &t, &before);
+    t = receive_once(d, fd, iov, 1, false, false);
     errno = saved;
-    return t.result == RESULT_OK && t.moved ? (ssize_t)t.moved
-                                            : receive_on(d, fd, iov, 1, flags, INT64_MAX, &t, &before);
+    if (t.result == RESULT_OK && t.moved) {
+        note_hunger(d, false);
+        return (ssize_t)t.moved;
+    }
+    bool waits = t.result == RESULT_AGAIN;
+    ssize_t n = receive_on(d, fd, iov, 1, flags, INT64_MAX, &t, &before);
+    note_hunger(d, waits && n > 0);
+    return n;
 }
 
 int stream_await(struct desc *d, int fd, int flags)

@@ -219,6 +219,7 @@ struct desc *desc_new(struct conn *conn, const struct policy_rule *rule)
         atomic_store(&d->unselected, false);
         d->linger_abort = d->lingers = false;
         atomic_store(&d->rcvlowat, 1);
+        atomic_store(&d->hungry, 0);
         d->epolls = NULL;
         d->label = NULL;
         atomic_store(&d->watch, WATCH_NONE);

@@ -57,6 +57,7 @@ struct desc {
     _Atomic bool unselected;     /* its numbers are on their way back to ordinary sockets */
     bool linger_abort;           /* the program asked for SO_LINGER 0 */
     bool lingers;                /* ... or with a time */
+    _Atomic uint8_t hungry;      /* reads in a row that had to wait (stream.c) */
     _Atomic int rcvlowat;        /* SO_RCVLOWAT as the program set it; the kernel's stays 1. Read unpinned. */
     _Atomic bool cork_due;       /* TCP_CORK was asked for, and is set once the handshake is over */
     _Atomic bool dialling;       /* the first connect has not come back from the kernel */

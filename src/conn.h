@@ -234,6 +234,9 @@ void conn_fork_parent(struct conn *c, bool failed);
 void conn_fork_child(struct conn *c); /* drops the parent's handshake and early writes */
 
 bool conn_reading_shut(const struct conn *c);
+/* Would a read ask the kernel before anything else? Open, nothing is left over, and no end or error is known. Looked at
+ * without a lock: old in the moment it is told, as what a read has found is when its caller begins to wait. */
+bool conn_reads_kernel(const struct conn *c);
 
 /* Before a sandbox shuts: makes what reading and writing need later (AEAD handles). */
 void conn_warm(struct conn *c);

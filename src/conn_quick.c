@@ -105,6 +105,13 @@ static inline bool nothing_is_left(const struct conn *c)
            record_cipher_fits(c->rx_cipher, &c->slot->rx.keys);
 }
 
+bool conn_reads_kernel(const struct conn *c)
+{
+    const struct slot *slot = c->slot;
+    return is_open(c) && nothing_is_left(c) && !atomic_load(&slot->untold) && !atomic_load(&slot->rd_shut) &&
+           !atomic_load(&c->alert_due) && !atomic_load(&c->lost) && !conn_transport->no_peek;
+}
+
 /* Is exactly one record in wire[0..k), and one that need not be opened in the program's buffer? */
 static inline bool is_one_small(const uint8_t *wire, ssize_t k)
 {

@@ -9,7 +9,7 @@
 #include "status.h"
 #include "tlsa.h"
 
-#define CORE_ABI 5
+#define CORE_ABI 6
 
 /* Functions of src/ that the hooks may call. */
 #define CORE_CALLS(X)                                                                                                  \
@@ -72,6 +72,7 @@
     X(conn_fork_parent)                                                                                                \
     X(conn_fork_child)                                                                                                 \
     X(conn_reading_shut)                                                                                               \
+    X(conn_reads_kernel)                                                                                               \
     X(conn_warm)                                                                                                       \
     X(conn_leftover)                                                                                                   \
     X(conn_about)                                                                                                      \
