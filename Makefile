@@ -144,9 +144,9 @@ bench:
 bench-quick:
 	tools/bench/bench --quick $(BENCH_OPTIONS)
 
-# bench, and its table into docs/PERFORMANCE.md.
+# bench five times, the medians of the marks, and the tables into docs/PERFORMANCE.md.
 bench-document:
-	tools/bench/bench --document $(BENCH_OPTIONS)
+	tools/bench/bench --runs 5 --document $(BENCH_OPTIONS)
 
 lint:
 	tools/lint

@@ -134,7 +134,7 @@ def verdicts(keys, samples, calls=None):
     measures = all_measures()
     results = Results([measures[key] for key in keys], quick=False)
     results.samples, results.calls = samples, calls or {}
-    return {mark.what: (mark.found, mark.verdict) for mark in judge(results)}
+    return {mark.what: (mark.text(mark.found), mark.verdict) for mark in judge(results)}
 
 def rounds(value, *numbers):
     return [{value: number} for number in numbers]
@@ -159,6 +159,23 @@ both = verdicts(["handshakes-p256", "resumed-p256"], {**full, **resumed})
 assert list(both.values()) == [("0.50", "missed"), ("1.00", "met"), ("3.00", "met"), ("4.00", "met")], both
 resumed["resumed-p256"]["p2ptls"][0]["resumes"] = 0
 assert list(verdicts(["resumed-p256"], {**full, **resumed}).values()) == [("-", "no resumption")] * 2
+END
+    assert_status 0
+}
+
+@test "of several runs the median counts, and a mark that one of them has no number for is not met" {
+    run --separate-stderr "$PYTHON" -B - "$ROOT/tools/bench" <<'END'
+import sys
+sys.path.insert(0, sys.argv[1])
+from marks import Mark, over_runs
+
+def combined(*found):
+    mark, = over_runs([[Mark("start", 0.3, number)] for number in found])
+    return mark.text(mark.found), mark.verdict, mark.runs
+
+assert combined(0.2, 0.9, 0.25) == ("0.25", "met", [0.2, 0.9, 0.25])
+assert combined(0.2, 0.9, 0.8) == ("0.80", "missed", [0.2, 0.9, 0.8])
+assert combined(0.2, None, 0.2) == ("-", "not measured", [0.2, None, 0.2])
 END
     assert_status 0
 }

@@ -1,13 +1,41 @@
-"""The marks: what p2ptls is to reach, as ratios (or differences) of one run, judged by the median over its rounds."""
+"""The marks: what p2ptls is to reach, as ratios (or differences) of one run, judged by the median over its rounds; of
+several runs, by the median over them."""
 
 import statistics
 
 
 class Mark:
-    """verdict: met, missed, or why there is none."""
+    """found: the number, or None. verdict: met, missed, or why there is none."""
 
-    def __init__(self, what, wanted, found, verdict):
-        self.what, self.wanted, self.found, self.verdict = what, wanted, found, verdict
+    def __init__(self, what, limit, found, at_most=True, unit="times", digits=2, strict=False):
+        words = ("less than" if strict else "at most") if at_most else ("more than" if strict else "at least")
+        self.what, self.limit, self.at_most, self.strict, self.digits = what, limit, at_most, strict, digits
+        self.wanted = f"{words} {limit:g} {unit}"
+        self.runs = []  # what each of several runs has found
+        self.find(found)
+
+    def find(self, found, why="not measured"):
+        self.found = found
+        if found is None:
+            self.verdict = why
+            return
+        better = found < self.limit if self.at_most else found > self.limit
+        self.verdict = "met" if better or (found == self.limit and not self.strict) else "missed"
+
+    def text(self, number):
+        return "-" if number is None else f"{number:.{self.digits}f}"
+
+
+def over_runs(runs):
+    """The marks of several runs of the same measures as one list: medians; a run without a number leaves none."""
+    combined = []
+    for marks in zip(*runs):
+        mark, found = marks[-1], [each.found for each in marks]
+        mark.runs = found
+        without = [each.verdict for each in marks if each.found is None]
+        mark.find(None if without else statistics.median(found), *without[:1])
+        combined.append(mark)
+    return combined
 
 
 class Judge:
@@ -20,14 +48,7 @@ class Judge:
         """found: the number, or None where something was not measured. Of measures that were not asked for: nothing."""
         if measure not in self.measures:
             return
-        words = ("less than" if strict else "at most") if at_most else ("more than" if strict else "at least")
-        wanted = f"{words} {limit:g} {unit}"
-        if found is None:
-            self.marks.append(Mark(what, wanted, "-", "not measured"))
-            return
-        better = found < limit if at_most else found > limit
-        met = better or (found == limit and not strict)
-        self.marks.append(Mark(what, wanted, f"{found:.{digits}f}", "met" if met else "missed"))
+        self.marks.append(Mark(what, limit, found, at_most, unit, digits, strict))
 
     def paired(self, measure, formula, *columns):
         """Median over the rounds of formula(a, b, …); a column is (contender, value)."""
@@ -98,7 +119,7 @@ def handshakes(judge):
             what = f"resumed handshakes{unit}, {name}, of full ones"
             judge.add(resumed, what, 2, found, at_most=False)
             if found is not None and not judge.results.median(resumed, "p2ptls", "resumes"):
-                judge.marks[-1].found, judge.marks[-1].verdict = "-", "no resumption"
+                judge.marks[-1].find(None, "no resumption")
 
 
 def round_trips(judge):

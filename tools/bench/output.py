@@ -9,12 +9,17 @@ import plot
 BEGIN, END = "<!-- the last run: written by make bench-document -->", "<!-- end of the last run -->"
 
 
-def write_all(results, folder):
+def write_one(results, folder):
     os.makedirs(folder, exist_ok=True)
     report = render(results)
     write(os.path.join(folder, "report.md"), report)
     write_csv(results, os.path.join(folder, "results.csv"))
     write_json(results, os.path.join(folder, "results.json"))
+    return report
+
+
+def write_all(results, folder):
+    report = write_one(results, folder)
     for measure in measured(results):
         plot.write(results, measure, os.path.join(folder, f"{measure.key}.svg"))
     print(report)
@@ -54,7 +59,9 @@ def render(results):
     if results.failures:
         parts.append("### Failed\n\n" + "\n".join(f"* **failed**: {text}" for _, _, text in results.failures) + "\n")
     if results.marks:
-        parts.append("### Marks\n\n" + marks_table(results))
+        runs = len(results.marks[0].runs)
+        title = f"Marks, of {runs} runs one after the other" if runs else "Marks"
+        parts.append(f"### {title}\n\n" + marks_table(results))
     parts.append("### Contenders\n\n" + contenders_table(results))
     parts += [f"### {measure.title}\n\n" + measure_table(results, measure) for measure in measured(results)]
     if any(results.calls.values()):
@@ -63,10 +70,16 @@ def render(results):
 
 
 def marks_table(results):
-    rows = [(mark.what, mark.wanted, mark.found, bold(mark.verdict)) for mark in results.marks]
+    head, rows = ["p2ptls", "mark", "found", ""], []
+    for mark in results.marks:
+        rows.append([mark.what, mark.wanted, mark.text(mark.found), bold(mark.verdict)])
+        if mark.runs:
+            rows[-1].insert(3, ", ".join(mark.text(found) for found in mark.runs))
+    if rows and results.marks[0].runs:
+        head[2:3] = ["median", "of the runs"]
     verdicts = [mark.verdict for mark in results.marks]
     counts = ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in dict.fromkeys(verdicts))
-    return table(("p2ptls", "mark", "found", ""), rows) + f"\n{counts}.\n"
+    return table(head, rows) + f"\n{counts}.\n"
 
 
 def bold(verdict):
