@@ -20,6 +20,8 @@ comma     := ,
 HELGRIND_FLAGS := $(if $(HELGRIND),-include tests/instrumented/helgrind_atomics.h -Wno-shadow -Wno-undef)
 SANITIZERS := $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=all)
 
+# Whatever a packager's flags say, without fortification (-D_FORTIFY_SOURCE): its headers define read, poll and others as
+# inline functions, and the hooks are functions of these names. lintian tells of that as a hint.
 WARN      := -Wall -Wextra -Wshadow -Wpointer-arith -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wundef -Wwrite-strings -Werror
 OPT       ?= -O2
 CFLAGS    ?= -g
