@@ -44,6 +44,32 @@ each_case() { # plain|protected FILTER CASE...
     assert_output_has 'enters a sandbox (seccomp strict mode)'
 }
 
+# What a program in a filter without memfd_create tells `p2ptls status`: the file for it is made before.
+@test "p2ptls status shows the connections of a program in a seccomp filter, made before it and in it, with all bytes" {
+    local when
+    policy 'any 127.0.0.1:*'
+    for when in before after; do
+        start "$when" p2p "$PYTHON" "$ROOT/tests/programs/filtered.py" "$when"
+        wait_for_log "$when" ready
+        run "$P2PTLS_BUILD/p2ptls-status" "pid=$(pid_of "$when")"
+        assert_status 0
+        assert_output_has '2 connections of 1 process'
+        assert_matches "$output" ' 0 +15 +no'
+        assert_matches "$output" ' 15 +0 +no'
+    done
+}
+
+@test "where a filter from outside allows no memfd, connections work, and are not shown; nothing is said of it" {
+    policy 'any 127.0.0.1:*'
+    start held "$PYTHON" "$ROOT/tests/programs/filtered.py" exec "${P2P[@]}" \
+        "$PYTHON" "$ROOT/tests/programs/filtered.py" none
+    wait_for_log held ready
+    run "$P2PTLS_BUILD/p2ptls-status" "pid=$(pid_of held)"
+    assert_status 0
+    assert_output '0 connections of 0 processes'
+    assert_equal "$(cat "$(log_of held)")" ready
+}
+
 # The handshake of a connection that nobody has accepted is under way, and with it the library's own thread.
 @test "calls that lower privileges hold for all threads, and the connection goes on" {
     local case
