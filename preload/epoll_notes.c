@@ -6,13 +6,19 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
 
-enum { BUCKET_BITS = 14, OTHER_BITS = 10 };
+enum { FEW_BITS = 8, MANY_BITS = 16, OTHER_BITS = 10 };
 
 /* Innermost; held while d is pinned or the library entered: a fork finds it free. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static struct epoll_note *buckets[1 << BUCKET_BITS];
+/* As many as there are notes, or up to four times that: a hash spreads over all pages of them, so that a large table
+ * would cost whoever has a hundred connections 1 KiB for each. */
+static struct epoll_note *few[1 << FEW_BITS];
+static struct epoll_note **buckets = few;
+static unsigned bucket_bits = FEW_BITS;
+static size_t in_buckets;
 static struct epoll_note *loose; /* of sockets that are not connected yet */
 static _Atomic unsigned loose_count;
 _Atomic unsigned notes_watched;
@@ -29,13 +35,44 @@ static unsigned hash(uint64_t data, unsigned bits)
     return (unsigned)((data * 0x9e3779b97f4a7c15u) >> (64 - bits));
 }
 
-static void into_bucket(struct epoll_note *n)
+static struct epoll_note **bucket_of(uint64_t data)
 {
-    n->alike = &buckets[hash(n->event.data.u64, BUCKET_BITS)];
+    return &buckets[hash(data, bucket_bits)];
+}
+
+static void link_in(struct epoll_note *n)
+{
+    n->alike = bucket_of(n->event.data.u64);
     n->next_alike = *n->alike;
     if (n->next_alike)
         n->next_alike->alike = &n->next_alike;
     *n->alike = n;
+}
+
+/* Without memory the lists become longer. */
+static void more_buckets(void)
+{
+    const unsigned bits = bucket_bits + 2;
+    struct epoll_note **old = buckets, **fresh = calloc((size_t)1 << bits, sizeof *fresh), *next;
+    const size_t count = (size_t)1 << bucket_bits;
+    if (!fresh)
+        return;
+    buckets = fresh;
+    bucket_bits = bits;
+    for (size_t i = 0; i < count; i++)
+        for (struct epoll_note *n = old[i]; n; n = next) {
+            next = n->next_alike;
+            link_in(n);
+        }
+    if (old != few)
+        free(old);
+}
+
+static void into_bucket(struct epoll_note *n)
+{
+    if (++in_buckets > (size_t)1 << bucket_bits && bucket_bits < MANY_BITS)
+        more_buckets();
+    link_in(n);
 }
 
 static void out_of_bucket(struct epoll_note *n)
@@ -43,6 +80,7 @@ static void out_of_bucket(struct epoll_note *n)
     *n->alike = n->next_alike;
     if (n->next_alike)
         n->next_alike->alike = n->alike;
+    in_buckets--;
 }
 
 static struct epoll_note **list_of(struct desc *d)
@@ -195,7 +233,7 @@ int notes_find(uint64_t data, struct epoll_note *found, int room)
 {
     int count = 0;
     pthread_mutex_lock(&lock);
-    for (struct epoll_note *n = buckets[hash(data, BUCKET_BITS)]; n; n = n->next_alike) {
+    for (struct epoll_note *n = *bucket_of(data); n; n = n->next_alike) {
         if (n->event.data.u64 != data || !n->desc)
             continue;
         if (count < room)
@@ -209,7 +247,7 @@ int notes_find(uint64_t data, struct epoll_note *found, int room)
 /* The note that n is a copy of, if it is still the same. lock held. */
 static struct epoll_note *original(const struct epoll_note *n)
 {
-    for (struct epoll_note *o = buckets[hash(n->event.data.u64, BUCKET_BITS)]; o; o = o->next_alike)
+    for (struct epoll_note *o = *bucket_of(n->event.data.u64); o; o = o->next_alike)
         if (o->desc == n->desc && o->epfd == n->epfd && o->fd == n->fd && o->event.data.u64 == n->event.data.u64)
             return o;
     return NULL;

@@ -46,10 +46,18 @@ static void drop(struct due *d)
     *d = (struct due){0};
 }
 
+static bool is_empty(void)
+{
+    for (const struct due *d = due; d < due + TICKETS_DUE; d++)
+        if (d->number)
+            return false;
+    return true;
+}
+
 /* The lock is held. Whoever lies there gives way: it is the oldest, as the place goes round. */
 static size_t make_place(size_t len)
 {
-    if (len > sizeof bytes - next)
+    if (len > sizeof bytes - next || is_empty()) /* so no more pages are used than at the busiest time */
         next = 0;
     for (struct due *d = due; d < due + TICKETS_DUE; d++)
         if (d->number && d->at < next + len && next < d->at + d->len)
