@@ -23,6 +23,9 @@ struct slot *chunk_take(struct chunk **where);
  * handshakes: a small block there would keep their pages. */
 void *chunk_companion(struct chunk *chunk, const struct slot *slot);
 
+/* The slot's room: zeroes, until something is written to it. */
+struct slot_room *chunk_room(struct chunk *chunk, const struct slot *slot);
+
 /* This process lets go of the slot: wiped if no other process ever mapped it, and its memory given back, but
  * for what a few free ones keep. The companion goes with it. */
 void chunk_drop(struct chunk *chunk, struct slot *slot);
@@ -36,6 +39,9 @@ bool chunk_exported(const struct chunk *chunk, const struct slot *slot);
 
 /* Maps a slot that another process exported. The descriptor stays the caller's. NULL: it is not one, or no memory. */
 struct slot *chunk_import(int fd, struct chunk **where);
+
+/* In a sandbox the kernel is asked for memory alone, not for what makes it less. */
+void chunk_sandbox(bool inside);
 
 /* Around fork(2): every chunk is shared from now on. Called in parent and child. */
 void chunk_forked(void);

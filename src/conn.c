@@ -52,6 +52,7 @@ struct conn *conn_beside(struct chunk *chunk, struct slot *slot)
     struct conn *c = chunk_companion(chunk, slot);
     c->chunk = chunk;
     c->slot = slot;
+    c->room = chunk_room(chunk, slot);
     return c;
 }
 

@@ -129,14 +129,11 @@ static enum result install_keys(struct conn *c, const struct handshake_secrets *
     atomic_store_explicit(&slot->peer_is_conventional, !s->peer_has_role, memory_order_relaxed);
     slot->exporter_len = s->secret_len;
     memcpy(slot->exporter, s->exporter, sizeof slot->exporter);
-    memcpy(slot->subject, s->subject, sizeof slot->subject);
-    slot->subject[sizeof slot->subject - 1] = 0;
     slot->proven = s->proven;
-    memcpy(slot->alpn, s->alpn, sizeof slot->alpn);
-    memcpy(slot->server_name, s->server_name, sizeof slot->server_name);
+    slot_texts_put(slot, c->room, s->subject, s->alpn, s->server_name);
     slot->rekey_after = c->rule->rekey_after_records;
     if (c->ahead_len)
-        memcpy(slot_rx_room(slot, c->ahead_len), c->ahead, c->ahead_len);
+        memcpy(slot_rx_room(slot, c->room, c->ahead_len), c->ahead, c->ahead_len);
     slot->rx.half_len = c->ahead_len;
     return RESULT_OK;
 }

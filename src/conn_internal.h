@@ -37,6 +37,7 @@ enum conn_phase {
 struct conn {
     struct chunk *chunk;
     struct slot *slot;
+    struct slot_room *room;
     struct family *family;
     const struct policy_rule *rule;
     struct identity *identity;

@@ -5,7 +5,7 @@
  * kernel, since its predecessor's last byte must stay there otherwise. */
 static enum result peek_more(struct reading *r)
 {
-    uint8_t *buffer = slot_rx_room(r->c->slot, SLOT_RX_ROOM);
+    uint8_t *buffer = slot_rx_room(r->c->slot, r->c->room, SLOT_RX_ROOM);
     if (r->rx.plain_off + r->rx.plain_len > SLOT_RX_ROOM - RECORD_WIRE_MAX) {
         if (r->rx.plain_len > SLOT_RX_ROOM - RECORD_WIRE_MAX)
             return RESULT_AGAIN;
@@ -48,7 +48,7 @@ enum result rx_peek_loop(struct reading *r)
         result = peek_more(r);
     size_t n = r->rx.plain_len < r->want ? r->rx.plain_len : r->want;
     if (n) {
-        rx_deliver(r, r->c->slot->rx_buffer + r->rx.plain_off, n);
+        rx_deliver(r, r->c->room->rx + r->rx.plain_off, n);
         return RESULT_OK;
     }
     if (r->rx.end == RX_CLOSE_NOTIFY)
@@ -169,7 +169,7 @@ static bool data_waits(struct reading *r)
     if (r->rx.plain_len || r->rx.tail_held || r->rx.end != RX_LIVE || conn_transport->no_peek)
         return false;
     if (half) {
-        memcpy(wire, r->c->slot->rx_buffer, RECORD_HEADER);
+        memcpy(wire, r->c->room->rx, RECORD_HEADER);
         return half >= RECORD_HEADER && record_header(wire, &body) == RESULT_OK && is_data(r->c, body) &&
                RECORD_HEADER + body > half && conn_transport->unread(r->fd) >= (long)(RECORD_HEADER + body - half);
     }

@@ -12,7 +12,7 @@ void rx_deliver(struct reading *r, const uint8_t *from, size_t len)
 static void deliver_leftover(struct reading *r)
 {
     size_t n = r->rx.plain_len < r->want - r->got ? r->rx.plain_len : r->want - r->got;
-    uint8_t *from = r->c->slot->rx_buffer + r->rx.plain_off;
+    uint8_t *from = r->c->room->rx + r->rx.plain_off;
     rx_deliver(r, from, n);
     wipe(from, n);
     r->rx.plain_off += (uint32_t)n;
@@ -82,7 +82,7 @@ static enum result open_all(struct reading *r, uint8_t *wire, size_t have)
     }
     r->rx.half_len = 0;
     if (result == RESULT_OK && at < have) {
-        memcpy(slot_rx_room(r->c->slot, have - at), wire + at, have - at);
+        memcpy(slot_rx_room(r->c->slot, r->c->room, have - at), wire + at, have - at);
         r->rx.half_len = (uint32_t)(have - at);
     }
     return result;
@@ -94,7 +94,7 @@ static enum result read_records(struct reading *r)
     if (!r->scratch && !(r->scratch = scratch_take()))
         return rx_end(r, RX_ERROR, ENOMEM);
     size_t have = r->rx.half_len, n = 0;
-    memcpy(r->scratch, r->c->slot->rx_buffer, have);
+    memcpy(r->scratch, r->c->room->rx, have);
     enum result result = rx_receive(r, r->scratch + have, rx_ask_for(r->want - r->got, have), &n);
     if (result != RESULT_OK)
         return result;
@@ -106,7 +106,7 @@ static enum result gather(struct reading *r, size_t upto)
 {
     while (r->rx.half_len < upto) {
         size_t n = 0;
-        uint8_t *to = slot_rx_room(r->c->slot, upto) + r->rx.half_len;
+        uint8_t *to = slot_rx_room(r->c->slot, r->c->room, upto) + r->rx.half_len;
         enum result result = rx_receive(r, to, upto - r->rx.half_len, &n);
         if (result != RESULT_OK)
             return result;
@@ -122,7 +122,7 @@ static enum result gather(struct reading *r, size_t upto)
 static enum result last_byte(struct reading *r, size_t total)
 {
     size_t n = 0;
-    uint8_t *to = slot_rx_room(r->c->slot, total) + total - 1;
+    uint8_t *to = slot_rx_room(r->c->slot, r->c->room, total) + total - 1;
     struct iovec last = {to, 1};
     if (conn_transport->no_peek)
         return gather(r, total);
@@ -136,7 +136,7 @@ static enum result last_byte(struct reading *r, size_t total)
  * gets it in pieces; the last byte stays in the kernel until then. Without the header yet, takes that first. */
 enum result rx_read_into_slot(struct reading *r)
 {
-    uint8_t *buffer = r->c->slot->rx_buffer;
+    uint8_t *buffer = r->c->room->rx;
     size_t body = 0;
     enum result result = gather(r, RECORD_HEADER);
     if (result == RESULT_OK)
@@ -167,7 +167,7 @@ static bool must_split(const struct reading *r)
     if (r->rx.half_len < RECORD_HEADER)
         return room + RECORD_OVERHEAD <= r->rx.half_len;
     uint8_t header[RECORD_HEADER];
-    memcpy(header, r->c->slot->rx_buffer, sizeof header);
+    memcpy(header, r->c->room->rx, sizeof header);
     size_t content_max = be16(header + 3) - (size_t)(RECORD_TAG + 1);
     return content_max > room;
 }
@@ -202,7 +202,7 @@ static enum result read_loop(struct reading *r)
 static bool sink_leftover(struct reading *r)
 {
     size_t n = r->rx.plain_len < r->want - r->got ? r->rx.plain_len : r->want - r->got;
-    uint8_t *from = r->c->slot->rx_buffer + r->rx.plain_off;
+    uint8_t *from = r->c->room->rx + r->rx.plain_off;
     ssize_t k = r->sink(r->sink_ctx, from, n);
     if (k <= 0 || (size_t)k > n)
         return false;

@@ -31,17 +31,20 @@ void conn_status_begin(struct conn *c)
 }
 
 /* Another process that holds the connection may be hostile, and then it deceives whoever reads this; no more. */
-static void fill(struct status_record *r, const struct slot *slot)
+static void fill(struct status_record *r, const struct conn *c)
 {
+    const struct slot *slot = c->slot;
+    struct slot_texts texts;
+    slot_texts_get(slot, c->room, &texts);
     status_begin(r);
     r->is_client = slot->is_client;
     r->proven = slot->proven;
     r->resumed = slot->resumed;
     r->suite = (uint16_t)slot->tx.keys.suite;
     r->since_ms = atomic_load(&slot->opened_ms);
-    r->identity_cut = strnlen(slot->subject, sizeof slot->subject) >= sizeof r->identity;
-    copy_text(r->identity, sizeof r->identity, slot->subject, sizeof slot->subject);
-    copy_text(r->alpn, sizeof r->alpn, slot->alpn, sizeof slot->alpn);
+    r->identity_cut = strlen(texts.subject) >= sizeof r->identity;
+    copy_text(r->identity, sizeof r->identity, texts.subject, sizeof texts.subject);
+    copy_text(r->alpn, sizeof r->alpn, texts.alpn, sizeof texts.alpn);
     atomic_store_explicit(&r->bytes_in, atomic_load(&slot->bytes_in), memory_order_relaxed);
     atomic_store_explicit(&r->bytes_out, atomic_load(&slot->bytes_out), memory_order_relaxed);
     atomic_store(&r->state, STATUS_OPEN);
@@ -56,7 +59,7 @@ void conn_status_late(struct conn *c)
     struct status_record *r = atomic_load(&c->status);
     if (!r && !(r = take(c)))
         return;
-    fill(r, c->slot);
+    fill(r, c);
     atomic_store_explicit(&c->status, r, memory_order_release);
 }
 

@@ -15,7 +15,7 @@ enum result conn_turn_take(struct conn *c, uint8_t *byte)
         if (w.tx.error || w.tx.closed || (!w.tx.rest_len && w.tx.lead >= sizeof header))
             result = RESULT_AGAIN;
         else
-            *byte = w.tx.rest_len ? c->slot->tx_buffer[w.tx.rest_off] : header[w.tx.lead];
+            *byte = w.tx.rest_len ? c->room->tx[w.tx.rest_off] : header[w.tx.lead];
         tx_unlock(&w);
     }
     if (result != RESULT_OK) {

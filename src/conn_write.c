@@ -79,7 +79,7 @@ void tx_end(struct writing *w)
 static enum result flush_rest(struct writing *w)
 {
     while (w->tx.rest_len) {
-        struct iovec iov = {w->c->slot->tx_buffer + w->tx.rest_off, w->tx.rest_len};
+        struct iovec iov = {w->c->room->tx + w->tx.rest_off, w->tx.rest_len};
         ssize_t k = conn_transport->send(w->fd, &iov, 1, w->more);
         if (k == -EAGAIN)
             return RESULT_AGAIN;
@@ -96,7 +96,7 @@ static enum result flush_rest(struct writing *w)
 /* Keeps what the kernel did not take of a record. */
 static void keep_rest(struct writing *w, const uint8_t *from, size_t len)
 {
-    memcpy(slot_tx_room(w->c->slot), from, len);
+    memcpy(slot_tx_room(w->c->slot, w->c->room), from, len);
     w->tx.rest_off = 0;
     w->tx.rest_len = (uint32_t)len;
 }

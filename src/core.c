@@ -147,6 +147,7 @@ void core_sandbox(const struct core_sandbox *sandbox)
     identity_source_freeze(sandbox->no_files);
     reflection_sandbox(sandbox->no_registry);
     status_sandbox(sandbox->inside);
+    chunk_sandbox(sandbox->inside);
 }
 
 static const struct core_api api = {

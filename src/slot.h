@@ -1,6 +1,9 @@
 /* The shared part of a connection: what every process that holds the socket must agree on. Lives in a chunk
  * (chunk.h) mapped by all of them. Plain data, offsets, no pointers; a co-holder may be hostile, so readers copy the
- * control structs first and check them with slot_rx_valid and slot_tx_valid before they use a length. */
+ * control structs first and check them with slot_rx_valid and slot_tx_valid before they use a length.
+ *
+ * An idle connection needs the slot alone, which is small: four of them share a page. Its room is pages of its own,
+ * which are there once something lies in them. */
 #ifndef P2PTLS_SLOT_H
 #define P2PTLS_SLOT_H
 
@@ -18,9 +21,11 @@ enum {
     SLOT_TX_ROOM = 5 * 4096,
     SLOT_HOLDERS = 64,
     SLOT_PAGE = 4096,
-    SLOT_LAYOUT = 0x70320006, /* the last digits count changes of struct slot or of what they mean */
+    SLOT_LAYOUT = 0x70320007, /* the last digits count changes of struct slot or of what they mean */
+    SLOT_BYTES = 1024,
     SLOT_SUBJECT = 1024,
     SLOT_NAME = 256,
+    SLOT_TEXTS = 248,
 };
 
 enum slot_state {
@@ -35,8 +40,8 @@ enum slot_rx_end { RX_LIVE = 0, RX_CLOSE_NOTIFY, RX_ERROR };
 
 struct slot_rx {
     struct record_keys keys;
-    uint32_t half_len;             /* bytes of a record not whole yet, at rx_buffer[0] */
-    uint32_t plain_off, plain_len; /* opened and not yet read by the program, in rx_buffer */
+    uint32_t half_len;             /* bytes of a record not whole yet, at the room's rx[0] */
+    uint32_t plain_off, plain_len; /* opened and not yet read by the program, in the room's rx */
     uint8_t tail_held;             /* the last byte of the newest opened record is still in the kernel (always while
                                     * plain_len, unless a process in a sandbox opened it) */
     uint8_t end;                   /* enum slot_rx_end */
@@ -45,7 +50,7 @@ struct slot_rx {
 
 struct slot_tx {
     struct record_keys keys;
-    uint32_t rest_off, rest_len; /* of a record that is counted as written, in tx_buffer */
+    uint32_t rest_off, rest_len; /* of a record that is counted as written, in the room's tx */
     uint8_t lead;                /* bytes of the next record's header that a wait has sent already (0x17, 0x03, 0x03) */
     uint8_t closed;              /* close_notify was sealed: nothing follows */
     int32_t error;
@@ -71,7 +76,7 @@ struct slot {
     _Atomic uint32_t holders[SLOT_HOLDERS]; /* ids (holders.h); all 0 while one process alone has ever held it */
     _Atomic uint64_t bytes_in, bytes_out;
     _Atomic int64_t opened_ms;           /* CLOCK_MONOTONIC: when its handshake was over */
-    _Atomic uint8_t near_used, far_used; /* the first page of rx_buffer; more of the buffers */
+    _Atomic uint8_t near_used, far_used; /* the first page of the room; more of it */
     uint8_t is_client;
     uint8_t resumed;                      /* the handshake resumed an earlier session */
     _Atomic uint8_t peer_is_conventional; /* it may send tickets and KeyUpdates unasked */
@@ -79,30 +84,45 @@ struct slot {
     uint8_t exporter[RECORD_SECRET_MAX];
     uint64_t rekey_after;
     uint8_t proven;
-    char subject[SLOT_SUBJECT];
-    char alpn[SLOT_NAME], server_name[SLOT_NAME];
+    uint8_t texts_far; /* struct slot_texts is in the room, as it is long */
 
     _Alignas(64) struct slotlock rx_lock;
     struct slot_rx rx;
     _Alignas(64) struct slotlock tx_lock;
     struct slot_tx tx;
+    char texts[SLOT_TEXTS]; /* or here: each of them with its end */
+};
+_Static_assert(sizeof(struct slot) == SLOT_BYTES, "four to a page");
 
-    _Alignas(SLOT_PAGE) uint8_t rx_buffer[SLOT_RX_ROOM];
-    uint8_t tx_buffer[SLOT_TX_ROOM];
+/* Who the peer is, the application protocol and the name that it dialled. */
+struct slot_texts {
+    char subject[SLOT_SUBJECT];
+    char alpn[SLOT_NAME], server_name[SLOT_NAME];
+};
+
+struct slot_room {
+    _Alignas(SLOT_PAGE) uint8_t rx[SLOT_RX_ROOM];
+    uint8_t tx[SLOT_TX_ROOM];
+    struct slot_texts texts;
 };
 
 /* The buffers, for who is about to write to them: to the first upto bytes. */
-static inline uint8_t *slot_rx_room(struct slot *s, size_t upto)
+static inline uint8_t *slot_rx_room(struct slot *s, struct slot_room *room, size_t upto)
 {
     atomic_store_explicit(upto > SLOT_PAGE ? &s->far_used : &s->near_used, 1, memory_order_relaxed);
-    return s->rx_buffer;
+    return room->rx;
 }
 
-static inline uint8_t *slot_tx_room(struct slot *s)
+static inline uint8_t *slot_tx_room(struct slot *s, struct slot_room *room)
 {
     atomic_store_explicit(&s->far_used, 1, memory_order_relaxed);
-    return s->tx_buffer;
+    return room->tx;
 }
+
+/* slot_texts.c. put: before the connection is open. get: afterwards; each text has an end, whoever wrote it. */
+void slot_texts_put(struct slot *slot, struct slot_room *room, const char subject[SLOT_SUBJECT],
+                    const char alpn[SLOT_NAME], const char server_name[SLOT_NAME]);
+void slot_texts_get(const struct slot *slot, const struct slot_room *room, struct slot_texts *texts);
 
 static inline bool slot_rx_valid(const struct slot_rx *r)
 {

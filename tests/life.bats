@@ -41,7 +41,7 @@ load program_helpers
 }
 @test "a child that scribbles over all shared memory neither crashes nor hangs its parent (protected)" {
     protected hostile_child $RANDOM 6
-    assert_contains "$output" 'areas 1' # it found what there is to scribble on
+    assert_matches "$output" 'areas [1-9]' # it found what there is to scribble on
 }
 
 @test "a child finds the keys of connections from before its fork, and of none that its parent made since" {

@@ -5,7 +5,7 @@
 
 #include <sys/mman.h>
 
-enum { CONNECTIONS = 4, CALLS = 60, SLOTS = 32, NOBODY = 65534 };
+enum { CONNECTIONS = 4, CALLS = 60, HEAD = 1024, HEADS = 32, NOBODY = 65534 };
 
 /* ---- the child ---- */
 
@@ -63,10 +63,11 @@ static void scribble(struct rng *rng, const struct area *area, pid_t parent)
     memcpy(area->from + at, &value, at + 8 <= area->len && rng_range(rng, 0, 1) ? 8 : 4);
 }
 
-/* A guess at records of equal size, SLOTS to a mapping, with what matters at their beginnings. */
-static void scribble_on_heads(struct rng *rng, const struct area *area, size_t stride, pid_t parent)
+/* A guess at records of equal size, at the beginning of a mapping. */
+static void scribble_on_heads(struct rng *rng, const struct area *area, pid_t parent)
 {
-    size_t slot = rng_range(rng, 0, CONNECTIONS * 2 - 1), at = slot * stride + rng_range(rng, 0, 511) * 4;
+    size_t heads = area->len / HEAD < HEADS ? area->len / HEAD : HEADS;
+    size_t at = rng_range(rng, 0, heads - 1) * HEAD + rng_range(rng, 0, HEAD / 4 - 1) * 4;
     uint64_t value = nasty_value(rng, parent);
     if (at + 8 <= area->len)
         memcpy(area->from + at, &value, 4);
@@ -87,7 +88,7 @@ static void be_hostile(struct rng rng, bool gentle, const void *own, atomic_bool
         for (int i = 0; i < n; i++) {
             if (!gentle)
                 scribble(&rng, &areas[i], parent);
-            scribble_on_heads(&rng, &areas[i], areas[i].len / SLOTS, parent);
+            scribble_on_heads(&rng, &areas[i], parent);
         }
         ppoll(NULL, 0, &pause, NULL);
     }

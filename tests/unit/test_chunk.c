@@ -1,5 +1,5 @@
 /* Slots that are given up: nothing of the connection is left in them, and few keep their memory. */
-#include "chunk.h"
+#include "chunk_internal.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,37 +10,45 @@
 #include <string.h>
 #include <sys/mman.h>
 
-enum { PAGES = sizeof(struct slot) / SLOT_PAGE, MANY = 3 * CHUNK_SLOTS };
+enum { PAGES = sizeof(struct slot_room) / SLOT_PAGE, MANY = 3 * CHUNK_SLOTS };
 
-static unsigned pages_in_memory(struct slot *slot)
+/* Of its room, and the one that it shares with other slots. */
+static unsigned pages_in_memory(struct chunk *chunk, struct slot *slot)
 {
     unsigned char resident[PAGES];
     unsigned n = 0;
 
-    assert_int_equal(mincore(slot, sizeof *slot, resident), 0);
+    assert_int_equal(mincore(view_of(chunk, number_of(chunk, slot)), SLOT_PAGE, resident), 0);
+    n += resident[0] & 1;
+    assert_int_equal(mincore(chunk_room(chunk, slot), sizeof(struct slot_room), resident), 0);
     for (size_t i = 0; i < PAGES; i++)
         n += resident[i] & 1;
     return n;
 }
 
-static bool is_zero(const struct slot *slot)
+static bool all_zero(const void *at, size_t len)
 {
-    const uint8_t *bytes = (const uint8_t *)slot;
+    const uint8_t *bytes = at;
 
-    for (size_t i = 0; i < sizeof *slot; i++)
+    for (size_t i = 0; i < len; i++)
         if (bytes[i])
             return false;
     return true;
 }
 
+static bool is_zero(struct chunk *chunk, const struct slot *slot)
+{
+    return all_zero(slot, sizeof *slot) && all_zero(chunk_room(chunk, slot), sizeof(struct slot_room));
+}
+
 /* As a connection does that has read a record of len bytes in pieces. */
-static void use(struct slot *slot, size_t len)
+static void use(struct chunk *chunk, struct slot *slot, size_t len)
 {
     memset(slot, 0x55, offsetof(struct slot, near_used));
     memset(&slot->rx, 0x55, sizeof slot->rx);
     memset(&slot->tx, 0x55, sizeof slot->tx);
     if (len)
-        memset(slot_rx_room(slot, len), 0x55, len);
+        memset(slot_rx_room(slot, chunk_room(chunk, slot), len), 0x55, len);
 }
 
 static void test_a_slot_that_was_given_up_is_zero(void **state)
@@ -52,10 +60,10 @@ static void test_a_slot_that_was_given_up_is_zero(void **state)
     for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
         struct slot *slot = chunk_take(&chunk);
         assert_non_null(slot);
-        use(slot, lengths[i]);
+        use(chunk, slot, lengths[i]);
         chunk_drop(chunk, slot);
         assert_ptr_equal(chunk_take(&chunk), slot);
-        assert_true(is_zero(slot));
+        assert_true(is_zero(chunk, slot));
         chunk_drop(chunk, slot);
     }
 }
@@ -66,13 +74,13 @@ static void test_the_rest_of_a_record_that_was_sent_does_not_stay(void **state)
     struct slot *slot = chunk_take(&chunk);
 
     (void)state;
-    use(slot, 0);
-    memset(slot_tx_room(slot), 0x55, SLOT_TX_ROOM);
+    use(chunk, slot, 0);
+    memset(slot_tx_room(slot, chunk_room(chunk, slot)), 0x55, SLOT_TX_ROOM);
     chunk_drop(chunk, slot);
-    assert_int_equal(pages_in_memory(slot), 0);
-    assert_true(is_zero(slot));
+    assert_int_equal(pages_in_memory(chunk, slot), 0);
+    assert_true(is_zero(chunk, slot));
     chunk_take(&chunk);
-    memset(slot_tx_room(slot), 0, 1);
+    memset(slot_tx_room(slot, chunk_room(chunk, slot)), 0, 1);
     chunk_drop(chunk, slot);
 }
 
@@ -85,17 +93,17 @@ static void test_few_slots_keep_their_memory(void **state)
     (void)state;
     for (size_t i = 0; i < MANY; i++) {
         slots[i] = chunk_take(&chunks[i]);
-        use(slots[i], SLOT_PAGE);
-        assert_int_equal(pages_in_memory(slots[i]), 2);
+        use(chunks[i], slots[i], SLOT_PAGE);
+        assert_int_equal(pages_in_memory(chunks[i], slots[i]), 2);
     }
     for (size_t i = 0; i < MANY; i++)
         chunk_drop(chunks[i], slots[i]);
     for (size_t i = 0; i < MANY; i++)
-        pages += pages_in_memory(slots[i]);
+        pages += pages_in_memory(chunks[i], slots[i]);
     assert_int_equal(pages, 32);
     for (size_t i = 0; i < MANY; i++) {
         slots[i] = chunk_take(&chunks[i]);
-        assert_true(is_zero(slots[i]));
+        assert_true(is_zero(chunks[i], slots[i]));
     }
     for (size_t i = 0; i < MANY; i++)
         chunk_drop(chunks[i], slots[i]);
@@ -111,9 +119,9 @@ static void test_a_chunk_that_was_forked_keeps_nothing(void **state)
     chunk_forked();
     struct slot *slot = chunk_take(&after);
     assert_ptr_not_equal(after, before);
-    use(slot, 1);
+    use(after, slot, 1);
     chunk_drop(after, slot);
-    assert_int_equal(pages_in_memory(slot), 2);
+    assert_int_equal(pages_in_memory(after, slot), 2);
     chunk_drop(before, held);
 }
 
