@@ -17,17 +17,12 @@ static _Atomic unsigned *counter_of(unsigned fd)
     return &inside[fd % COUNTERS];
 }
 
-static bool is_unconnected(uintptr_t word)
-{
-    return word == WORD_SOCKET || word == WORD_BOUND || word == WORD_BOUND_PLAIN;
-}
-
 enum bare bare_enter(int fd, unsigned *token)
 {
     uintptr_t word = table_word(fd);
     if (thread.in_vfork_child || word == WORD_PLAIN || word_is_listener(word))
         return BARE_PLAIN;
-    if (!is_unconnected(word))
+    if (!word_is_unconnected(word))
         return BARE_CHANGED;
     thread_enter();
     bare_count(fd, 1);
@@ -49,15 +44,17 @@ void bare_count(int fd, int by)
     atomic_fetch_add(counter_of((unsigned)fd), (unsigned)by);
 }
 
-bool bare_wait_out(const struct desc *d)
+bool bare_wait_out(const struct desc *d, int fd)
 {
     struct timespec t = {0, 50000};
     int64_t until = 0;
+    bool one = atomic_load(&d->refs) == 1; /* a copy that is made now has never been without its desc */
     waits_look();
-    for (unsigned fd = 0; fd < table_high; fd++) {
-        if (atomic_load_explicit(&table[fd], memory_order_relaxed) != (uintptr_t)d)
+    unsigned end = one ? (unsigned)fd + 1 : atomic_load(&table_high);
+    for (unsigned i = one ? (unsigned)fd : 0; i < end; i++) {
+        if (atomic_load_explicit(&table[i], memory_order_relaxed) != (uintptr_t)d)
             continue;
-        while (atomic_load(counter_of(fd))) {
+        while (atomic_load(counter_of(i))) {
             int64_t now = io_now_ms();
             until = until ? until : now + WAIT_MS;
             if (now >= until)

@@ -24,9 +24,9 @@ void bare_count(int fd, int by); /* for waits.c: of calls that were left, and of
         result_;                                                                                                       \
     })
 
-/* Before the socket of d, which has its numbers already, is connected. False: one does not come out, so it must not be:
- * a sendfile whose file is slow, a thread that was stopped. */
-bool bare_wait_out(const struct desc *d);
+/* Before the socket of d, which has its numbers already (fd is one), is connected. False: one does not come out, so it
+ * must not be: a sendfile whose file is slow, a thread that was stopped. */
+bool bare_wait_out(const struct desc *d, int fd);
 
 /* In the child of a fork. */
 void bare_forked(void);

@@ -133,6 +133,8 @@ int notes_control(struct desc *d, int epfd, int op, int fd, struct epoll_event *
 {
     int saved = errno;
     pthread_mutex_lock(&lock);
+    if (d)
+        atomic_store(&d->edges, true);
     int r = real()->epoll_ctl(epfd, op, fd, event);
     struct epoll_note *n = note_of(d, epfd, fd);
     if (r == 0 && op != EPOLL_CTL_DEL)
@@ -171,8 +173,10 @@ void notes_adopt(struct desc *d, int fd)
         any = true;
     }
     pthread_mutex_unlock(&lock);
-    if (any)
+    if (any) {
+        atomic_store(&d->edges, true);
         notes_watch(d);
+    }
 }
 
 void notes_drop(struct desc *d)

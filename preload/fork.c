@@ -104,6 +104,8 @@ static void prepare(bool streams)
     pthread_mutex_lock(&forking);
     preparing = true;
     gate_close(streams); /* also waits for a thread that is loading the core */
+    for (unsigned i = 0; i < table_high; i++)
+        table_not_fresh((int)i); /* the child may set options on it */
     any_live = false;
     desc_each_forking(notice, NULL);
     if (any_live) {

@@ -19,7 +19,8 @@ enum {
     LINGER_MS = 200,
     MANY_HANDSHAKES = 64, /* at the same time: sessions that wait for tickets go */
     SOME_HANDSHAKES = 16, /* malloc is asked */
-    UNTOLD_MS = 10        /* between two looks without wake_fd */
+    UNTOLD_MS = 10,       /* between two looks without wake_fd */
+    SOON_MS = 3           /* after which a look shows whether the program does the work itself, as most do */
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* never held over a tick */
@@ -33,7 +34,9 @@ static _Atomic unsigned orphans; /* closed connections in the list */
 static _Atomic bool refused;     /* the last attempt to make a thread failed */
 static _Atomic int helper_tid;   /* of the last one, 0 when it is known to be gone */
 static _Atomic int wake_fd = -1; /* -1: there was no descriptor left. Moves only while no helper runs (hidden.c) */
-static _Atomic bool asleep, inbox_waiting;
+static _Atomic bool inbox_waiting;
+enum { AWAKE = INT64_MIN };
+static _Atomic int64_t wake_ms = AWAKE; /* asleep until then, unless it is rung */
 
 static void ring(void)
 {
@@ -103,6 +106,7 @@ static enum ticked tick(struct desc *d)
     if (fd < 0 || !desc_enter(d, fd))
         return atomic_load(&d->orphan) || atomic_load(&d->refs) ? TICKED_BUSY : TICKED_IDLE;
     core->conn_tick(d->conn, fd, &d->need);
+    atomic_store(&d->look_ms, d->need.events ? INT64_MIN : d->need.deadline_ms);
     enum ticked result = !d->need.idle ? TICKED_BUSY : atomic_load(&d->orphan) ? TICKED_THROUGH : TICKED_IDLE;
     desc_leave(d);
     return result;
@@ -166,9 +170,9 @@ static size_t poll_set_fill(struct poll_set *set)
     return n;
 }
 
-static int sleep_until(struct poll_set *set, size_t n, int64_t wake_ms)
+static int sleep_until(struct poll_set *set, size_t n, int64_t until_ms)
 {
-    int64_t left = wake_ms - io_now_ms();
+    int64_t left = until_ms - io_now_ms();
     long r = io_poll(set->fds, n + 1, left < 0 ? 0 : left);
     if (r > 0 && set->fds[0].revents) {
         uint64_t rung;
@@ -223,12 +227,10 @@ static void *helper_main(void *arg)
             next = now + UNTOLD_MS;
         answered = set.room ? poll_set_fill(&set) : 0;
         library_leave();
-        atomic_store(&asleep, true);
-        if (atomic_load(&inbox_waiting))
-            next = now;
-        if (!set.room || sleep_until(&set, answered, next) <= 0)
+        atomic_store(&wake_ms, next);
+        if (atomic_load(&inbox_waiting) || !set.room || sleep_until(&set, answered, next) <= 0)
             answered = 0;
-        atomic_store(&asleep, false);
+        atomic_store(&wake_ms, AWAKE);
         atomic_store(&inbox_waiting, false);
     }
     if (most >= MANY_HANDSHAKES)
@@ -270,55 +272,63 @@ static bool start_thread(void)
 }
 
 /* lock held. False: there is no room. */
-static bool put_in_inbox(struct desc *d)
+static bool put_in_inbox(struct desc *d, int64_t look_ms)
 {
     if (atomic_load(&d->helped))
         return true;
     if (!fit(&inbox, &inbox_room, inbox_count + 1))
         return false;
-    d->need = (struct conn_need){.deadline_ms = INT64_MIN};
+    d->need = (struct conn_need){.deadline_ms = look_ms};
+    atomic_store(&d->look_ms, look_ms);
     inbox[inbox_count++] = d;
     atomic_store(&d->helped, true);
     desc_hold(d);
     return true;
 }
 
-static void wake(bool added)
+/* Whoever goes to sleep says until when, and then looks whether there is something; here it is the other way round. */
+static void wake(bool added, int64_t look_ms)
 {
     atomic_store(&inbox_waiting, true);
-    if (added && atomic_load(&asleep))
+    if (added && atomic_load(&wake_ms) > look_ms)
         ring();
 }
 
-/* d is pinned, or held by the caller. */
-static bool add(struct desc *d)
+/* d is pinned, or held by the caller. look_ms: when the helper is to look, INT64_MIN: now. */
+static bool add(struct desc *d, int64_t look_ms)
 {
     if (forbidden.threads)
         return false;
     library_enter();
     pthread_mutex_lock(&lock);
-    atomic_store(&d->again, true);
-    bool ok = put_in_inbox(d) && start_thread();
+    if (look_ms == INT64_MIN || (atomic_load(&d->helped) && atomic_load(&d->look_ms) > look_ms))
+        atomic_store(&d->again, true);
+    bool ok = put_in_inbox(d, look_ms) && start_thread();
     pthread_mutex_unlock(&lock);
-    wake(ok);
+    wake(ok, look_ms);
     library_leave();
     return ok;
 }
 
 void helper_add(struct desc *d)
 {
-    (void)add(d);
+    (void)add(d, INT64_MIN);
+}
+
+void helper_add_soon(struct desc *d)
+{
+    (void)add(d, io_now_ms() + SOON_MS);
 }
 
 void helper_kick(struct desc *d)
 {
     if (!atomic_load(&d->helped)) {
         if (core->conn_needs_tick(d->conn))
-            (void)add(d);
+            helper_add_soon(d);
     } else if (!atomic_load(&d->told_started) && !core->conn_unstarted(d->conn)) {
         /* It waits for the time when unstarted connections are started: from now on the socket matters. */
-        if (!atomic_exchange(&d->told_started, true))
-            (void)add(d);
+        if (!atomic_exchange(&d->told_started, true) && atomic_load(&d->look_ms) > io_now_ms() + SOON_MS)
+            (void)add(d, INT64_MIN);
     }
 }
 
@@ -346,18 +356,20 @@ bool helper_orphan(struct desc *d, int fd)
     library_enter();
     pthread_mutex_lock(&lock);
     bool ok = start_thread();
+    /* By then most peers have acknowledged everything. A poll that is under way is of another number. */
+    int64_t look_ms = atomic_load(&d->helped) ? INT64_MIN : io_now_ms() + SOON_MS;
     if (ok) {
         atomic_store(&d->number, fd);
-        atomic_store(&d->again, true);
+        atomic_store(&d->again, look_ms == INT64_MIN);
         atomic_store(&d->orphan, true);
-        ok = put_in_inbox(d);
+        ok = put_in_inbox(d, look_ms);
         if (ok)
             atomic_fetch_add(&orphans, 1);
         else
             atomic_store(&d->orphan, false);
     }
     pthread_mutex_unlock(&lock);
-    wake(ok);
+    wake(ok, look_ms);
     library_leave();
     return ok;
 }
@@ -370,7 +382,7 @@ void helper_forked(void)
     atomic_store(&stopping, false);
     atomic_store(&paused, 0);
     atomic_store(&helper_tid, 0);
-    atomic_store(&asleep, false);
+    atomic_store(&wake_ms, AWAKE);
     count = inbox_count = 0;
     atomic_store(&orphans, 0);
     if (wake_fd >= 0) {

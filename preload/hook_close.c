@@ -29,6 +29,8 @@ static void leave_epolls(struct desc *d, int fd)
     if (!core->conn_left_alone(d->conn))
         return;
     notes_leave(d, fd);
+    if (d->native && !atomic_load(&d->edges))
+        return;
     int flags = (int)sys3(SYS_fcntl, (long)fd, F_GETFL, 0L);
     if (flags >= 0 && (flags & O_ASYNC))
         sys3(SYS_fcntl, (long)fd, F_SETFL, (long)(flags & ~O_ASYNC));
@@ -196,6 +198,7 @@ HOOK int shutdown(int fd, int how)
 uintptr_t copy_begin(int from)
 {
     uintptr_t word;
+    table_not_fresh(from);
     while ((word = table_word(from)) == WORD_MOVING && mine_to_track())
         sched_yield();
     if (word >= WORD_FIRST_POINTER && mine_to_track())

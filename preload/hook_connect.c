@@ -28,7 +28,7 @@ static int deny(const char *what, const struct sockaddr *address, const struct p
 /* Data in the SYN would leave before the peer is proven. True if the program has asked for it. */
 static bool no_fast_open(int fd)
 {
-    bool asked = socket_option(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 0) > 0;
+    bool asked = table_word(fd) != WORD_FRESH && socket_option(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 0) > 0;
     if (asked)
         set_fastopen_connect(fd, 0);
     return asked;
@@ -50,7 +50,7 @@ static int connect_protected(int fd, const struct sockaddr *to, socklen_t len, c
         return -1;
     }
     d->fastopen_connect = fast_open;
-    if (!bare_wait_out(d)) {
+    if (!bare_wait_out(d, fd)) {
         log_event(LOG_LEVEL_ERROR,
                   "%s: not connected: a call of another thread on this socket does not come back, and what it moves "
                   "later would go in clear",
@@ -66,6 +66,7 @@ static int connect_protected(int fd, const struct sockaddr *to, socklen_t len, c
         return fail(error);
     }
     if (r == 0) {
+        core->conn_connected(d->conn);
         stream_touch(d, fd);
         return rule->connect_waits ? stream_verdict(d, fd, &before) : 0;
     }
@@ -196,11 +197,6 @@ static int connect_again(struct desc *d, int fd, const struct sockaddr *to, sock
     return r;
 }
 
-static bool is_unconnected(uintptr_t word)
-{
-    return word == WORD_SOCKET || word == WORD_BOUND || word == WORD_BOUND_PLAIN;
-}
-
 static void unconnect_one(int fd, void *cookie)
 {
     uintptr_t plain = WORD_PLAIN;
@@ -219,6 +215,7 @@ static void unconnect(int fd)
 /* Unselected for good: from now on the number is looked at no more. */
 static int connect_plain(int fd, const struct sockaddr *to, socklen_t len)
 {
+    table_not_fresh(fd);
     int r = real()->connect(fd, to, len);
     uintptr_t word = table_word(fd);
     if (r == 0 && is_unspec(to, len) && table_word(fd) == WORD_PLAIN && !thread.in_vfork_child && is_tcp_stream(fd))
@@ -226,7 +223,7 @@ static int connect_plain(int fd, const struct sockaddr *to, socklen_t len)
     if (r == 0 && is_unspec(to, len))
         return r;
     if ((r == 0 || errno == EINPROGRESS || errno == EINTR) && (unsigned)fd < table_size && !thread.in_vfork_child &&
-        is_unconnected(word) && atomic_compare_exchange_strong(&table[fd], &word, WORD_PLAIN))
+        word_is_unconnected(word) && atomic_compare_exchange_strong(&table[fd], &word, WORD_PLAIN))
         notes_stay_plain(fd);
     return r;
 }
@@ -262,11 +259,15 @@ HOOK int connect(int fd, const struct sockaddr *to, socklen_t len)
     if (!rule_destination(fd, &leads_to, &leads_len, &room) && policy_has(policy, POLICY_CONNECT) && is_tcp_stream(fd))
         return refuse_wildcard();
     const struct policy_rule *rule = rule_deciding(POLICY_CONNECT, leads_to, leads_len, leads_to);
-    if (rule && rule->action != POLICY_PLAIN && socket_kind(fd) == SOCKET_KIND_UNKNOWN)
+    bool fresh = table_word(fd) == WORD_FRESH && !forbidden.options;
+    enum socket_kind kind = fresh ? SOCKET_KIND_TCP : SOCKET_KIND_OTHER;
+    if (!fresh && rule && rule->action != POLICY_PLAIN)
+        kind = socket_kind(fd);
+    if (rule && rule->action != POLICY_PLAIN && kind == SOCKET_KIND_UNKNOWN)
         return fail(sandbox_refuses("connect"));
-    if (!rule || rule->action == POLICY_PLAIN || !is_tcp_stream(fd))
+    if (!rule || rule->action == POLICY_PLAIN || kind == SOCKET_KIND_OTHER)
         return connect_plain(fd, to, len);
-    if (is_taken(fd))
+    if (!fresh && is_taken(fd))
         return connect_asks(fd, to, len);
     if (rule->action == POLICY_DENY)
         return deny("connection to", leads_to, rule);
@@ -312,7 +313,8 @@ HOOK int listen(int fd, int backlog)
         return r;
     int saved = errno;
     uintptr_t word = table_word(fd);
-    if (word == WORD_BOUND || ((word == WORD_PLAIN || word == WORD_SOCKET) && policy_has(policy, POLICY_ACCEPT)))
+    if (word == WORD_BOUND ||
+        ((word == WORD_PLAIN || word == WORD_SOCKET || word == WORD_FRESH) && policy_has(policy, POLICY_ACCEPT)))
         classify_listener(fd);
     errno = saved;
     return r;
@@ -341,8 +343,9 @@ static int judge_accepted(int fd, int listener, const struct sockaddr *peer, soc
     struct desc *d = select_connection(fd, rule, false, peer);
     if (!d)
         return errno;
+    d->native = true; /* nobody knows the number yet */
     if (desc_enter(d, fd)) {
-        helper_add(d);
+        helper_add_soon(d);
         desc_leave(d);
     }
     return 0;
@@ -439,7 +442,7 @@ HOOK int socket(int domain, int type, int protocol)
     if (table_word(fd) != WORD_PLAIN) /* it was closed behind the hooks */
         table_forget(fd);
     if ((domain == AF_INET || domain == AF_INET6) && (type & 0xf) == SOCK_STREAM)
-        table_set(fd, WORD_SOCKET);
+        table_set(fd, protocol == 0 || protocol == IPPROTO_TCP ? WORD_FRESH : WORD_SOCKET);
     errno = saved;
     return fd;
 }

@@ -21,12 +21,25 @@ static int fail(int error)
     return -1;
 }
 
-/* A sandbox may forbid to ask for it later. */
-static void note_blocking(int fd, bool nonblocking)
+/* A sandbox may forbid to ask for it later. async: O_ASYNC may have been set, for good. */
+static void note_modes(int fd, bool nonblocking, bool async)
 {
     struct desc *d = table_find(fd);
+    if (async)
+        table_not_fresh(fd);
     if (d && !desc_special(d) && desc_enter(d, fd)) {
         d->nonblocking = nonblocking;
+        if (async)
+            atomic_store(&d->edges, true);
+        desc_leave(d);
+    }
+}
+
+static void note_async(struct desc *d, int fd)
+{
+    table_not_fresh(fd);
+    if (d && desc_enter(d, fd)) {
+        atomic_store(&d->edges, true);
         desc_leave(d);
     }
 }
@@ -42,7 +55,7 @@ static int control(int fd, int command, void *arg)
     }
     int r = real()->fcntl64(fd, command, arg);
     if (command == F_SETFL && r == 0)
-        note_blocking(fd, (long)arg & O_NONBLOCK);
+        note_modes(fd, (long)arg & O_NONBLOCK, (long)arg & O_ASYNC);
     return r;
 }
 
@@ -109,7 +122,9 @@ HOOK int ioctl(int fd, unsigned long request, ...)
         return count_unsent(d, fd, request, arg);
     int r = real()->ioctl(fd, request, arg);
     if (d && r == 0 && request == FIONBIO && arg)
-        note_blocking(fd, *(int *)arg != 0);
+        note_modes(fd, *(int *)arg != 0, false);
+    if (r == 0 && (request == FIOASYNC || request == FIOSETOWN || request == SIOCSPGRP))
+        note_async(d, fd);
     return r;
 }
 
@@ -201,8 +216,10 @@ HOOK int setsockopt(int fd, int level, int name, const void *value, socklen_t le
     struct desc *d = table_find(fd);
     if (level == SOL_P2PTLS && policy)
         return known_set(fd, name, value, len);
-    if (!d)
+    if (!d) {
+        table_not_fresh(fd);
         return real()->setsockopt(fd, level, name, value, len);
+    }
     if (desc_special(d))
         return fail(desc_special(d));
     if (!desc_enter(d, fd))

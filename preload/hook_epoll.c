@@ -24,8 +24,7 @@ static int fail(int error)
 
 static bool may_be_connected_later(int fd)
 {
-    uintptr_t word = table_word(fd);
-    return word == WORD_SOCKET || word == WORD_BOUND || word == WORD_BOUND_PLAIN;
+    return word_is_unconnected(table_word(fd));
 }
 
 /* Another thread may have connected fd, or closed it, while it was registered. */

@@ -87,13 +87,21 @@ static long io_unacked(int fd)
     return r < 0 ? r : queued;
 }
 
+/* Only where edge-triggered epoll or SIGIO is; a number of ours is no program's. */
+static bool waits_for_edges(int fd)
+{
+    uintptr_t word = table_word(fd);
+    const struct desc *d = (const struct desc *)word;
+    return word >= WORD_FIRST_POINTER && (!d->native || atomic_load(&d->edges));
+}
+
 /* Setting either option calls the socket's wake-up functions, also where the value stays the same: epoll then reports
  * EPOLLIN and EPOLLOUT afresh to edge-triggered waiters. */
-static void io_raise_edges(int fd)
+static void io_raise_edges(int fd, bool shared)
 {
     int value = 0;
     socklen_t len = sizeof value;
-    if (forbidden.options)
+    if (forbidden.options || !(shared || waits_for_edges(fd)))
         return;
     if (sys5(SYS_getsockopt, (long)fd, SOL_SOCKET, SO_RCVLOWAT, &value, &len) == 0)
         sys5(SYS_setsockopt, (long)fd, SOL_SOCKET, SO_RCVLOWAT, &value, (long)sizeof value);

@@ -36,6 +36,7 @@ static int fd_at(const struct cmsghdr *c, unsigned i)
 
 static bool needs_box(int fd)
 {
+    table_not_fresh(fd);
     return table_find(fd) || word_is_listener(table_word(fd));
 }
 

@@ -105,7 +105,7 @@ void select_twins(int fd, struct desc *d)
 {
     for (unsigned i = 0; d->cookie && i < table_high; i++) {
         uintptr_t word = atomic_load_explicit(&table[i], memory_order_relaxed);
-        bool candidate = word == WORD_SOCKET || word == WORD_BOUND || word == WORD_BOUND_PLAIN || word == WORD_UNKNOWN;
+        bool candidate = word == WORD_UNKNOWN || (word != WORD_FRESH && word_is_unconnected(word));
         if (candidate && (int)i != fd && socket_cookie((int)i) == d->cookie)
             add_twin((int)i, word, d);
     }
@@ -142,10 +142,10 @@ struct desc *select_midstream(int fd, const struct policy_rule *rule, bool conne
 
 /* Nagle's rule holds a small segment back while the one before it is not acknowledged: each flight of the handshake,
  * and the program's first request behind it, would wait for a delayed ACK. Off until the first write has left. */
-static void force_nodelay(int fd, struct desc *d)
+static void force_nodelay(int fd, struct desc *d, bool is_off)
 {
     int on = 1;
-    if (!socket_option(fd, IPPROTO_TCP, TCP_NODELAY, 1) &&
+    if ((is_off || !socket_option(fd, IPPROTO_TCP, TCP_NODELAY, 1)) &&
         sys5(SYS_setsockopt, (long)fd, IPPROTO_TCP, TCP_NODELAY, &on, (long)sizeof on) == 0)
         atomic_store(&d->nodelay_forced, true);
 }
@@ -183,6 +183,7 @@ struct desc *select_connection(int fd, const struct policy_rule *rule, bool conn
         errno = EMFILE;
         return NULL;
     }
+    bool fresh = table_word(fd) == WORD_FRESH;
     struct conn_params params = {.rule = rule, .connected_side = connected_side, .cookie = socket_cookie(fd)};
     params.identity = core_identity_of(rule);
     if (!params.identity) {
@@ -204,19 +205,21 @@ struct desc *select_connection(int fd, const struct policy_rule *rule, bool conn
     core->identity_unref(params.identity);
     struct desc *d = conn ? desc_new(conn, rule) : NULL;
     if (d) {
-        int one = 1, low = socket_option(fd, SOL_SOCKET, SO_RCVLOWAT, 1);
+        int one = 1, low = fresh ? 1 : socket_option(fd, SOL_SOCKET, SO_RCVLOWAT, 1);
         atomic_store(&d->rcvlowat, low);
         if (low > 1)
             sys5(SYS_setsockopt, (long)fd, SOL_SOCKET, SO_RCVLOWAT, &one, (long)sizeof one);
         d->cookie = params.cookie;
-        force_nodelay(fd, d);
-        take_cork(fd, d);
+        d->native = d->fresh = fresh;
+        force_nodelay(fd, d, fresh);
+        if (!fresh)
+            take_cork(fd, d);
         desc_pin_new(d);
         atomic_store(&d->dialling, connected_side);
         atomic_store(&d->refs, 1);
         table_set(fd, (uintptr_t)d);
         notes_adopt(d, fd);
-        if (connected_side)
+        if (connected_side && !fresh)
             select_twins(fd, d);
         desc_leave(d);
     } else if (conn) {

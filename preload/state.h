@@ -97,7 +97,9 @@ struct conn_passport;
 struct desc *select_imported(int fd, const struct conn_passport *passport, enum conn_arrival arrival);
 
 /* helper.c */
-void helper_add(struct desc *d);  /* background work may have come up for d */
+void helper_add(struct desc *d); /* background work may have come up for d */
+/* The same, where the calling thread is likely to do it itself: the helper looks after some milliseconds. */
+void helper_add_soon(struct desc *d);
 void helper_kick(struct desc *d); /* the same, cheap when there is none */
 bool helper_running(void);
 bool helper_absent(void); /* nobody but the program's own calls moves things on */

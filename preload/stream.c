@@ -75,7 +75,7 @@ static int error_of_gone(int fd, int unconnected)
     uintptr_t word;
     while ((word = table_word(fd)) == WORD_MOVING) /* on its way to either */
         sched_yield();
-    return word == WORD_SOCKET ? unconnected : EBADF;
+    return word_is_unconnected(word) ? unconnected : EBADF;
 }
 
 /* An error that a wait has taken from the kernel stays for the next call, where this one has moved something. */

@@ -73,7 +73,7 @@ struct desc *table_find_slow(int fd, uintptr_t word)
 struct desc *table_find_data_slow(int fd)
 {
     uintptr_t word = atomic_load(&table[fd]);
-    if (word == WORD_SOCKET || word == WORD_BOUND || word == WORD_BOUND_PLAIN)
+    if (word_is_unconnected(word))
         table_look(fd, word);
     return table_find_slow(fd, atomic_load(&table[fd]));
 }
@@ -229,6 +229,10 @@ struct desc *desc_new(struct conn *conn, const struct policy_rule *rule)
         atomic_store(&d->dialling, false);
         d->fastopen_connect = d->verdict_due = false;
         atomic_store(&d->told_started, false);
+        atomic_store(&d->edges, false);
+        d->native = d->fresh = false;
+        atomic_store(&d->receive_ms, 0);
+        atomic_store(&d->send_ms, 0);
         atomic_store(&d->helped, false);
         atomic_store(&d->holds, 1);
         d->prev_live = NULL;

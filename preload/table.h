@@ -22,6 +22,7 @@ enum table_word {
     WORD_BOUND_PLAIN, /* bound where none can */
     WORD_LISTENER,    /* accepted connections are matched */
     WORD_POLLED,      /* the same, and the program has asked by poll, select or epoll whether there is one */
+    WORD_FRESH,       /* the same, made by this process, alone, and nothing was set on it: nothing need be asked */
     WORD_SOCKET,      /* a TCP socket that this process has not connected: connect decides, for its dups too */
     WORD_REFUSED,     /* a selected socket that cannot be protected: EIO, never plain */
     WORD_MOVING,      /* being closed or replaced in this very moment: wait */
@@ -31,6 +32,11 @@ enum table_word {
 static inline bool word_is_listener(uintptr_t word)
 {
     return word == WORD_LISTENER || word == WORD_POLLED;
+}
+
+static inline bool word_is_unconnected(uintptr_t word)
+{
+    return word == WORD_FRESH || word == WORD_SOCKET || word == WORD_BOUND || word == WORD_BOUND_PLAIN;
 }
 
 /* Of a connection in an epoll set (epoll_notes.h). */
@@ -66,14 +72,18 @@ struct desc {
     _Atomic bool nodelay_forced; /* TCP_NODELAY is on for the handshake, and the program did not ask for it */
     struct epoll_note *epolls;
     struct desc_label *label;
-    _Atomic uint32_t watch;      /* enum watch */
-    bool nonblocking;            /* O_NONBLOCK, and the timeouts: for a sandbox in which they cannot be asked */
-    int64_t receive_ms, send_ms; /* 0: none */
-    _Atomic bool helped;         /* in the helper's list */
-    _Atomic bool again;          /* the helper shall look at it now */
-    _Atomic bool told_started;   /* the helper knows that the handshake has begun */
-    struct conn_need need;       /* the helper's own */
-    int box;                     /* ours: with it another program can go on (handover.c); -1 */
+    _Atomic uint32_t watch;              /* enum watch */
+    bool nonblocking;                    /* O_NONBLOCK, and the timeouts: for a sandbox in which they cannot be asked */
+    _Atomic int64_t receive_ms, send_ms; /* 0: none */
+    _Atomic bool helped;                 /* in the helper's list */
+    _Atomic bool again;                  /* the helper shall look at it now */
+    _Atomic int64_t look_ms;             /* when it will by itself */
+    _Atomic bool edges;                  /* it was in an epoll set, or O_ASYNC was set: edges may be waited for */
+    bool native;                         /* accepted or made by this process: the same is known for the time before */
+    bool fresh;                          /* it was WORD_FRESH: its timeouts are what receive_ms and send_ms say */
+    _Atomic bool told_started;           /* the helper knows that the handshake has begun */
+    struct conn_need need;               /* the helper's own */
+    int box;                             /* ours: with it another program can go on (handover.c); -1 */
     struct desc *next_free;
     struct desc *next_live, *prev_live;
 };
@@ -161,6 +171,15 @@ void thread_leave(void);
 struct desc *desc_new(struct conn *conn, const struct policy_rule *rule);
 void desc_hold(struct desc *d);
 void desc_release(struct desc *d);
+
+/* What was fresh is so no more: an option is set, or somebody else gets the socket. */
+static inline void table_not_fresh(int fd)
+{
+    uintptr_t fresh = WORD_FRESH;
+    if (__builtin_expect((unsigned)fd < table_size && atomic_load_explicit(&table[fd], memory_order_relaxed) == fresh,
+                         0))
+        atomic_compare_exchange_strong(&table[fd], &fresh, WORD_SOCKET);
+}
 
 /* Puts a word on a number; a desc's reference is counted by the caller. */
 void table_set(int fd, uintptr_t word);

@@ -39,7 +39,7 @@ static int64_t timeout_of(int fd, int option)
 int64_t stream_deadline_since(const struct desc *d, int fd, int option, int64_t began_ms)
 {
     int64_t ms;
-    if (forbidden.options)
+    if (forbidden.options || (d->fresh && core->conn_sole(d->conn)))
         ms = option == SO_RCVTIMEO ? d->receive_ms : d->send_ms;
     else
         ms = timeout_of(fd, option);
@@ -51,10 +51,13 @@ int64_t stream_deadline_of(const struct desc *d, int fd, int option)
     return stream_deadline_since(d, fd, option, io_now_ms());
 }
 
+/* In the handshake, if it is this process's and has begun: its owner alone knows what the bytes are that come. */
 bool stream_waits_in_kernel(const struct desc *d, const struct stream_signals *before)
 {
-    return core->conn_state(d->conn) == RESULT_OK && !forbidden.receive && !helper_absent() &&
-           thread.handlers == before->handlers;
+    enum result state = core->conn_state(d->conn);
+    bool reads = state == RESULT_OK || (state == RESULT_AGAIN && !core->conn_unstarted(d->conn) &&
+                                        core->conn_owns_handshake(d->conn) && helper_running());
+    return reads && !forbidden.receive && !helper_absent() && thread.handlers == before->handlers;
 }
 
 void stream_note_modes(struct desc *d, int fd)
@@ -146,7 +149,10 @@ int stream_wait_handshake(struct desc *d, int fd, int64_t deadline_ms, const str
             core->conn_tick(d->conn, fd, &need);
             state = core->conn_state(d->conn);
         }
-        helper_kick(d);
+        if (state == RESULT_AGAIN && ours)
+            helper_add(d); /* it is the one that wakes us */
+        else
+            helper_kick(d);
         desc_leave(d);
         if (state != RESULT_AGAIN)
             return 0;
@@ -194,6 +200,24 @@ bool stream_is_connecting(struct desc *d, int fd)
     return tcp != established && tcp != close_wait;
 }
 
+/* A reader waits in the kernel for what the peer says next, and drives the handshake himself: no other thread need be
+ * woken, and neither O_NONBLOCK nor SO_RCVTIMEO asked for. If somebody else takes it, what he waits for is data, or the
+ * end that a handshake shows him that has failed (conn_wake_readers). False: he must wait for the handshake's end. */
+static bool wait_for_flight(struct desc *d, int fd, int64_t deadline_ms, const struct stream_signals *before,
+                            int *error)
+{
+    char byte;
+    if (deadline_ms != INT64_MAX || !stream_waits_in_kernel(d, before))
+        return false;
+    unsigned token = wait_read_begin(d);
+    if (!token)
+        return false;
+    ssize_t k = real()->recv(fd, &byte, 1, MSG_PEEK);
+    *error = k < 0 ? errno : 0;
+    wait_read_end(d, token);
+    return true;
+}
+
 /* Nothing to read now. */
 int stream_wait_readable(struct desc *d, int fd, int flags, int64_t deadline_ms, const struct stream_signals *before)
 {
@@ -207,9 +231,12 @@ int stream_wait_readable(struct desc *d, int fd, int flags, int64_t deadline_ms,
         return k < 0 ? errno : 0;
     }
     if (core->conn_state(d->conn) == RESULT_AGAIN) {
-        if ((flags & MSG_DONTWAIT) || !stream_is_blocking(d, fd))
+        int error = EAGAIN;
+        if ((flags & MSG_DONTWAIT) || wait_for_flight(d, fd, deadline_ms, before, &error))
+            return error;
+        if (!stream_is_blocking(d, fd))
             return EAGAIN;
-        int error = stream_wait_handshake(d, fd, deadline_ms, before);
+        error = stream_wait_handshake(d, fd, deadline_ms, before);
         return error == ETIMEDOUT ? EAGAIN : error;
     }
     if (deadline_ms != INT64_MAX || forbidden.receive || helper_absent())

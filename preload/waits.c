@@ -26,6 +26,7 @@ struct note {
     /* NOTE_WAIT */
     struct desc *d;
     bool turn;
+    bool reads;          /* conn_read_begin */
     int64_t sent_before; /* bytes that the kernel had taken when the turn began, -1: it does not tell */
     int fd;              /* NOTE_BARE */
     void *memory;        /* NOTE_MEMORY */
@@ -82,6 +83,8 @@ static void give_back(const struct note *n)
     case NOTE_WAIT:
         if (n->turn)
             core->conn_turn_end(n->d->conn, bytes_since(n));
+        if (n->reads)
+            core->conn_read_end(n->d->conn);
         desc_release(n->d);
         return;
     case NOTE_BARE:
@@ -125,10 +128,38 @@ void wait_end(struct desc *d, unsigned token)
         desc_release(d);
 }
 
-unsigned wait_turn_begin(const struct desc *d, int fd)
+static struct note *newest_wait(const struct desc *d)
 {
     struct note *n = thread.waits ? &notes[thread.waits - 1] : NULL;
-    if (!n || n->kind != NOTE_WAIT || n->d != d)
+    return n && n->kind == NOTE_WAIT && n->d == d ? n : NULL;
+}
+
+unsigned wait_read_begin(const struct desc *d)
+{
+    struct note *n = newest_wait(d);
+    if (!n)
+        return 0;
+    library_enter();
+    n->reads = core->conn_read_begin(d->conn);
+    library_leave();
+    return n->reads ? n->token : 0;
+}
+
+void wait_read_end(struct desc *d, unsigned token)
+{
+    library_enter();
+    struct note *n = find(token);
+    if (n && n->reads)
+        core->conn_read_end(d->conn);
+    if (n)
+        n->reads = false;
+    library_leave();
+}
+
+unsigned wait_turn_begin(const struct desc *d, int fd)
+{
+    struct note *n = newest_wait(d);
+    if (!n)
         return 0;
     n->sent_before = io_sent_total(fd);
     n->turn = true;
@@ -273,6 +304,6 @@ void waits_forked(void)
             desc_hold(notes[i].d);
         if (notes[i].kind == NOTE_BARE)
             bare_count(notes[i].fd, 1);
-        notes[i].turn = false;
+        notes[i].turn = notes[i].reads = false;
     }
 }

@@ -15,6 +15,11 @@ void wait_end(struct desc *d, unsigned token);
 unsigned wait_turn_begin(const struct desc *d, int fd);
 void wait_turn_end(struct desc *d, unsigned token, bool sent);
 
+/* The same for a call that is about to wait in the kernel for the handshake to go on (conn_read_begin). 0: it must
+ * wait otherwise. */
+unsigned wait_read_begin(const struct desc *d);
+void wait_read_end(struct desc *d, unsigned token);
+
 /* The call that bare.h has counted on fd is about to be made, and is back. */
 unsigned wait_bare_begin(int fd);
 void wait_bare_end(int fd, unsigned token);

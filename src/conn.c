@@ -119,17 +119,30 @@ bool conn_owns_handshake(const struct conn *c)
     return owns_handshake(c);
 }
 
+static int wait_on(struct conn *c, _Atomic uint32_t *word, uint32_t expected, int timeout_ms)
+{
+    atomic_fetch_add(&c->slot->waiters, 1);
+    int error = shared_wait(word, expected, timeout_ms);
+    atomic_fetch_sub(&c->slot->waiters, 1);
+    return error;
+}
+
 int conn_wait_state(struct conn *c, int timeout_ms)
 {
     uint32_t state = atomic_load(&c->slot->state);
     if (state == SLOT_UNSTARTED || state == SLOT_HANDSHAKE)
-        return shared_wait(&c->slot->state, state, timeout_ms);
+        return wait_on(c, &c->slot->state, state, timeout_ms);
     if (atomic_load(&c->slot->early_kept))
-        return shared_wait(&c->slot->early_kept, 1, timeout_ms);
+        return wait_on(c, &c->slot->early_kept, 1, timeout_ms);
     uint32_t turn = atomic_load(&c->slot->turn);
     if (turn)
-        return shared_wait(&c->slot->turn, turn, timeout_ms);
+        return wait_on(c, &c->slot->turn, turn, timeout_ms);
     return 0;
+}
+
+bool conn_sole(const struct conn *c)
+{
+    return holders_sole(c->slot);
 }
 
 int conn_error(const struct conn *c)
@@ -225,6 +238,7 @@ void conn_fork_child(struct conn *c)
 {
     pthread_mutex_init(&c->hs_lock, NULL);
     conn_drop_private(c);
+    atomic_store(&c->readers, 0);
     conn_status_forked(c);
     await_heir(c);
     c->shut_wr_wanted = false;

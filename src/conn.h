@@ -25,9 +25,10 @@ struct conn_io {
     long (*unread)(int fd);       /* SIOCINQ: bytes that can be received now */
     int (*shut)(int fd, int how); /* shutdown(2) */
     long (*unacked)(int fd);      /* SIOCOUTQ: bytes sent or queued and not acknowledged, FIN included */
-    void (*raise_edges)(int fd);  /* fresh EPOLLIN and EPOLLOUT edges for whoever waits on the socket */
-    void (*acknowledge)(int fd);  /* TCP_QUICKACK: acknowledge what was received now, not 40 ms later */
-    int (*tcp_state)(int fd);     /* TCP_INFO's tcpi_state: 1 established, 2 SYN_SENT, ... or -errno */
+    /* Fresh EPOLLIN and EPOLLOUT edges for whoever waits on the socket. shared: other processes may, too. */
+    void (*raise_edges)(int fd, bool shared);
+    void (*acknowledge)(int fd); /* TCP_QUICKACK: acknowledge what was received now, not 40 ms later */
+    int (*tcp_state)(int fd);    /* TCP_INFO's tcpi_state: 1 established, 2 SYN_SENT, ... or -errno */
     void (*ends)(int fd, struct reflection_ends *out); /* both addresses, or that they are not known */
     int64_t (*now_ms)(void);                           /* CLOCK_MONOTONIC */
     bool (*shallow)(void); /* this stack is a small one of a signal handler: no handshake on it, and no closing, where
@@ -81,6 +82,8 @@ struct conn *conn_import(const struct conn_params *params, const struct conn_pas
 MUST_USE bool conn_equip(struct conn *c, struct identity *identity, const char *dialled_name);
 /* Does nobody else hold the socket? */
 bool conn_alone(struct conn *c);
+/* Has nobody else ever held it? Costs no call. */
+bool conn_sole(const struct conn *c);
 /* It was received by a process that holds it already. */
 void conn_arrived(struct conn *c);
 
@@ -117,6 +120,9 @@ MUST_USE enum result conn_export_value(struct conn *c, const char *label, const 
  * connection must be established. */
 MUST_USE enum result conn_start(struct conn *c, int fd);
 
+/* connect(2) has just come back with success. */
+void conn_connected(struct conn *c);
+
 /* Drives the handshake as far as it goes. RESULT_OK: open. RESULT_AGAIN: not yet. Else failed: conn_error. */
 MUST_USE enum result conn_drive(struct conn *c, int fd);
 
@@ -129,6 +135,12 @@ bool conn_owns_handshake(const struct conn *c); /* this process claimed it */
 /* Waits until the handshake's owner (perhaps another process) has moved on, at most timeout_ms (< 0: no limit).
  * Returns 0 or EINTR, ETIMEDOUT. Blocks: call it unpinned. */
 int conn_wait_state(struct conn *c, int timeout_ms);
+
+/* Around a blocking receive of nothing (MSG_PEEK) by which a reader waits for the handshake of this process to go on.
+ * Meanwhile the background leaves it to him, mostly; if the handshake fails, the receive ends. begin: false if there is
+ * none, or it is another process's: then there is nothing to end. */
+bool conn_read_begin(struct conn *c);
+void conn_read_end(struct conn *c);
 
 /* The errno of a connection that failed. */
 int conn_error(const struct conn *c);

@@ -61,7 +61,7 @@ static int end_writing(struct conn *c, int fd)
     int error = EAGAIN;
     pthread_mutex_lock(&c->hs_lock);
     c->shut_wr_wanted = true;
-    enum result early = early_flush(c, fd);
+    enum result early = early_flush(c, fd, false);
     if (conn_state(c) == RESULT_OK && early == RESULT_OK)
         error = conn_finish_writing(c, fd);
     else if (early != RESULT_AGAIN && early != RESULT_OK)
@@ -115,22 +115,28 @@ static bool discard_all(int fd)
 }
 
 /* Once the peer has it all, the socket may go: what the peer still sends is then answered by RST, as from a plain
- * socket that was closed. Until then its bytes are taken, and acknowledged, so that no RST overtakes ours. */
-static bool closing_over(struct conn *c, int fd, bool *peer_ended)
+ * socket that was closed. Until then its bytes are taken, and acknowledged, so that no RST overtakes ours. *unacked:
+ * what it has not acknowledged yet. */
+static bool closing_over(struct conn *c, int fd, bool *peer_ended, long *unacked)
 {
-    if (atomic_load(&c->slot->state) == SLOT_OPEN && !atomic_load(&c->slot->fin_sent) && end_writing(c, fd) == EAGAIN)
+    *unacked = 0;
+    if (atomic_load(&c->slot->state) == SLOT_OPEN && !atomic_load(&c->slot->fin_sent) && end_writing(c, fd) == EAGAIN) {
+        *unacked = conn_transport->unacked(fd);
         return false;
+    }
     for (int i = 0; i < DISCARD_ROUNDS && !*peer_ended; i++) {
-        if (conn_transport->unacked(fd) <= 0)
+        if ((*unacked = conn_transport->unacked(fd)) <= 0)
             return true;
         enum discarded got = discard(fd);
+        if (got == DISCARDED_NOTHING)
+            return false;
         *peer_ended = got == DISCARDED_END;
-        if (got != DISCARDED_SOME)
-            break;
-        conn_transport->acknowledge(fd);
+        if (got == DISCARDED_SOME)
+            conn_transport->acknowledge(fd);
     }
+    *unacked = conn_transport->unacked(fd);
     /* A reset leaves the unacknowledged bytes in the count for ever. */
-    return conn_transport->unacked(fd) <= 0 || conn_transport->tcp_state(fd) == TCP_STATE_CLOSE;
+    return *unacked <= 0 || conn_transport->tcp_state(fd) == TCP_STATE_CLOSE;
 }
 
 /* Nothing of this process is left to do for a socket that others still hold. */
@@ -224,11 +230,11 @@ bool conn_left_alone(const struct conn *c)
 static void tick_closing(struct conn *c, int fd, struct conn_need *need, int64_t now)
 {
     bool peer_ended = false;
-    if (closing_over(c, fd, &peer_ended)) {
+    long unacked;
+    if (closing_over(c, fd, &peer_ended, &unacked)) {
         atomic_store(&c->phase, PHASE_DONE);
         return;
     }
-    long unacked = conn_transport->unacked(fd);
     if (unacked != c->last_unacked) {
         c->last_unacked = unacked;
         c->deadline_ms = now + CONN_LINGER_MS;
@@ -278,6 +284,10 @@ static void tick_unstarted(struct conn *c, int fd, struct conn_need *need, int64
     result_ignore(conn_start(c, fd));
 }
 
+/* A reader that waits is woken by what he waits for, and goes on at once, unless he is stopped or was left by a jump
+ * that nobody has seen. */
+enum { READERS_MS = 100 };
+
 static void tick_handshake(struct conn *c, int fd, struct conn_need *need, int64_t now)
 {
     if (!owns_handshake(c)) {
@@ -304,6 +314,10 @@ static void tick_handshake(struct conn *c, int fd, struct conn_need *need, int64
             if (c->hs && !c->lookup && handshake_output(c->hs, &len) && len)
                 need->events |= POLLOUT;
             pthread_mutex_unlock(&c->hs_lock);
+            if (atomic_load(&c->readers)) {
+                need->events &= ~POLLIN;
+                need->deadline_ms = need->deadline_ms < now + READERS_MS ? need->deadline_ms : now + READERS_MS;
+            }
         }
         if (owes_nothing(c) && patience_ends_ms(c) < need->deadline_ms)
             need->deadline_ms = patience_ends_ms(c);
@@ -313,7 +327,7 @@ static void tick_handshake(struct conn *c, int fd, struct conn_need *need, int64
 static void tick_open(struct conn *c, int fd, struct conn_need *need, int64_t now)
 {
     pthread_mutex_lock(&c->hs_lock);
-    enum result early = early_flush(c, fd), rest = RESULT_OK;
+    enum result early = early_flush(c, fd, false), rest = RESULT_OK;
     bool early_left = early == RESULT_AGAIN;
     bool shut_wanted = c->shut_wr_wanted;
     pthread_mutex_unlock(&c->hs_lock);
@@ -345,6 +359,8 @@ void conn_tick(struct conn *c, int fd, struct conn_need *need)
 {
     int64_t now = conn_transport->now_ms();
     *need = (struct conn_need){.deadline_ms = INT64_MAX, .idle = true};
+    if (atomic_load(&c->slot->state) == SLOT_FAILED && atomic_load(&c->phase) == PHASE_RUN)
+        conn_wake_readers(c, fd); /* a hostile co-holder wakes nobody */
     if (atomic_load(&c->slot->state) == SLOT_UNSTARTED)
         tick_unstarted(c, fd, need, now);
     if (atomic_load(&c->slot->state) == SLOT_HANDSHAKE)

@@ -3,7 +3,7 @@
 #include "conn_writing.h"
 
 /* hs_lock held. RESULT_OK: nothing (more) to flush. */
-static enum result flush_kept(struct conn *c, int fd, int *error)
+static enum result flush_kept(struct conn *c, int fd, bool roomy, int *error)
 {
     if (atomic_load(&c->slot->state) != SLOT_OPEN)
         return c->early_len || conn_state(c) == RESULT_AGAIN ? RESULT_AGAIN : RESULT_OK;
@@ -11,12 +11,13 @@ static enum result flush_kept(struct conn *c, int fd, int *error)
         struct iovec iov = {c->early + c->early_off, c->early_len - c->early_off};
         size_t put = 0;
         int why = 0;
-        enum result result = tx_write(c, fd, &iov, 1, false, false, &put, &why);
+        enum result result = tx_write(c, fd, &iov, 1, false, roomy, &put, &why);
         if (result != RESULT_OK && result != RESULT_AGAIN)
             *error = why;
         if (result != RESULT_OK)
             return result;
         c->early_off += put;
+        roomy = false;
     }
     if (c->early) {
         wipe(c->early, c->early_len);
@@ -26,9 +27,9 @@ static enum result flush_kept(struct conn *c, int fd, int *error)
     }
     if (atomic_load(&c->slot->early_kept) && owns_handshake(c)) {
         atomic_store(&c->slot->early_kept, 0);
-        shared_wake(&c->slot->early_kept);
+        slot_wake(c->slot, &c->slot->early_kept);
         /* A writer that saw EAGAIN because these were in the way gets no other edge. */
-        conn_transport->raise_edges(fd);
+        conn_raise_edges(c, fd);
     }
     return RESULT_OK;
 }
@@ -128,7 +129,7 @@ static enum result write_supply(struct conn *c, int fd, const struct supply *s, 
         return RESULT_IO;
     }
     pthread_mutex_lock(&c->hs_lock);
-    enum result result = flush_kept(c, fd, error);
+    enum result result = flush_kept(c, fd, false, error);
     if (result == RESULT_AGAIN && owns_handshake(c))
         result = keep(c, s, put, error);
     pthread_mutex_unlock(&c->hs_lock);
@@ -183,8 +184,8 @@ size_t conn_unsent(struct conn *c)
     return kept + rest;
 }
 
-enum result early_flush(struct conn *c, int fd)
+enum result early_flush(struct conn *c, int fd, bool roomy)
 {
     int error = 0;
-    return flush_kept(c, fd, &error);
+    return flush_kept(c, fd, roomy, &error);
 }

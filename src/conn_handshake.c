@@ -2,10 +2,12 @@
  */
 #include "conn_internal.h"
 
+/* Who waits for the end of the handshake does not mind its beginning. */
 static void set_state(struct conn *c, enum slot_state state)
 {
     atomic_store(&c->slot->state, state);
-    shared_wake(&c->slot->state);
+    if (state != SLOT_HANDSHAKE)
+        slot_wake(c->slot, &c->slot->state);
 }
 
 /* The result that a failed connection keeps, with its errno. */
@@ -15,7 +17,32 @@ void conn_fail(struct conn *c, enum result reason, int error)
     set_state(c, SLOT_FAILED);
     conn_status_tell(c, STATUS_FAILED);
     if (atomic_exchange(&c->slot->early_kept, 0))
-        shared_wake(&c->slot->early_kept);
+        slot_wake(c->slot, &c->slot->early_kept);
+}
+
+void conn_raise_edges(struct conn *c, int fd)
+{
+    conn_transport->raise_edges(fd, !holders_sole(c->slot));
+}
+
+void conn_wake_readers(struct conn *c, int fd)
+{
+    if (atomic_load(&c->readers))
+        conn_transport->shut(fd, SHUT_RD);
+}
+
+bool conn_read_begin(struct conn *c)
+{
+    atomic_fetch_add(&c->readers, 1);
+    if (atomic_load(&c->slot->state) == SLOT_HANDSHAKE && owns_handshake(c))
+        return true;
+    conn_read_end(c);
+    return false;
+}
+
+void conn_read_end(struct conn *c)
+{
+    atomic_fetch_sub(&c->readers, 1);
 }
 
 /* hs_lock held. */
@@ -23,7 +50,6 @@ static void drop_handshake(struct conn *c)
 {
     handshake_free(c->hs);
     c->hs = NULL;
-    c->ahead_len = 0;
     dane_drop(c);
 }
 
@@ -97,26 +123,6 @@ bool conn_shallow(void)
     return conn_transport->shallow && conn_transport->shallow();
 }
 
-enum result conn_start(struct conn *c, int fd)
-{
-    uint32_t nobody = 0;
-    if (atomic_load(&c->slot->state) != SLOT_UNSTARTED || conn_shallow())
-        return RESULT_OK;
-    pthread_mutex_lock(&c->hs_lock);
-    if (!atomic_compare_exchange_strong(&c->slot->owner, &nobody, holder_self(c->family))) {
-        pthread_mutex_unlock(&c->hs_lock);
-        return RESULT_OK;
-    }
-    atomic_store(&c->hopeless, 0);
-    c->deadline_ms = conn_transport->now_ms() + c->rule->handshake_timeout_ms;
-    set_state(c, SLOT_HANDSHAKE);
-    enum result result = make_handshake(c, fd);
-    pthread_mutex_unlock(&c->hs_lock);
-    if (result == RESULT_OK)
-        result = conn_drive(c, fd);
-    return result == RESULT_AGAIN ? RESULT_OK : result;
-}
-
 static enum result install_keys(struct conn *c, const struct handshake_secrets *s)
 {
     struct slot *slot = c->slot;
@@ -132,10 +138,17 @@ static enum result install_keys(struct conn *c, const struct handshake_secrets *
     slot->proven = s->proven;
     slot_texts_put(slot, c->room, s->subject, s->alpn, s->server_name);
     slot->rekey_after = c->rule->rekey_after_records;
-    if (c->ahead_len)
-        memcpy(slot_rx_room(slot, c->room, c->ahead_len), c->ahead, c->ahead_len);
-    slot->rx.half_len = c->ahead_len;
     return RESULT_OK;
+}
+
+/* hs_lock held. True if that has raised the edges. */
+static bool flush_first(struct conn *c, int fd)
+{
+    bool kept = c->early_len;
+    enum result result = early_flush(c, fd, true); /* the kernel has just taken the last flight whole */
+    if (result == RESULT_OK && c->shut_wr_wanted)
+        (void)conn_finish_writing(c, fd);
+    return kept && result == RESULT_OK;
 }
 
 /* hs_lock held; the handshake is over and everything of it is sent. */
@@ -155,9 +168,10 @@ static enum result finish(struct conn *c, int fd)
     wipe(&secrets, sizeof secrets);
     drop_handshake(c);
     conn_transport->acknowledge(fd); /* the peer's first request may wait for it (Nagle) */
-    conn_transport->raise_edges(fd);
-    if (result == RESULT_OK && early_flush(c, fd) == RESULT_OK && c->shut_wr_wanted)
-        (void)conn_finish_writing(c, fd);
+    if (result != RESULT_OK || !flush_first(c, fd))
+        conn_raise_edges(c, fd);
+    if (result != RESULT_OK)
+        conn_wake_readers(c, fd);
     return result;
 }
 
@@ -170,6 +184,7 @@ static void hang_up(struct conn *c, int fd, bool peer_refused)
         conn_transport->shut(fd, SHUT_RD);
         atomic_store(&c->phase, PHASE_DONE);
     } else {
+        conn_wake_readers(c, fd);
         /* Bytes of the peer that nobody reads would be answered by RST, which eats the alert: take them. */
         c->deadline_ms = conn_transport->now_ms() + 2000;
         atomic_store(&c->phase, PHASE_REFUSING);
@@ -199,14 +214,16 @@ static enum result refuse(struct conn *c, int fd, enum result reason, int error)
     return reason;
 }
 
-/* hs_lock held. False if the kernel is full, or the transport broke (*error). */
+/* hs_lock held. False if the kernel is full, or the transport broke (*error). The last flight and the early writes go
+ * in one segment. */
 static bool send_output(struct conn *c, int fd, int *error)
 {
     size_t len;
     const uint8_t *out;
+    bool more = c->early_len && handshake_state(c->hs) == RESULT_OK;
     while ((out = handshake_output(c->hs, &len)) && len) {
         struct iovec iov = {(void *)out, len};
-        ssize_t k = conn_transport->send(fd, &iov, 1, false);
+        ssize_t k = conn_transport->send(fd, &iov, 1, more);
         if (k < 0) {
             /* Nobody has shut our half down yet: EPIPE follows a reset that was told before. */
             *error = k == -EAGAIN ? 0 : k == -EPIPE ? ECONNRESET : (int)-k;
@@ -215,53 +232,6 @@ static bool send_output(struct conn *c, int fd, int *error)
         handshake_sent(c->hs, (size_t)k);
     }
     return true;
-}
-
-/* hs_lock held. What the handshake wants, and with the rest of a record the header of the next one: half the calls. Not
- * with what may be Finished, though: what follows it is data, and its beginning would need a page of the slot. */
-enum { FINISHED_WIRE_MAX = 80 };
-static ssize_t receive_wanted(struct conn *c, int fd, uint8_t *buffer, size_t want)
-{
-    struct iovec iov[] = {{buffer, want}, {c->ahead, sizeof c->ahead}};
-    bool more = handshake_wants_body(c->hs) && want == handshake_wanted(c->hs) && want > FINISHED_WIRE_MAX;
-    if (c->ahead_len) {
-        size_t n = c->ahead_len < want ? c->ahead_len : want;
-        memcpy(buffer, c->ahead, n);
-        memmove(c->ahead, c->ahead + n, c->ahead_len - n);
-        c->ahead_len = (uint8_t)(c->ahead_len - n);
-        return (ssize_t)n;
-    }
-    ssize_t k = conn_transport->receive(fd, iov, more ? 2 : 1, false);
-    if (k <= (ssize_t)want)
-        return k;
-    c->ahead_len = (uint8_t)((size_t)k - want);
-    return (ssize_t)want;
-}
-
-/* hs_lock held. Of what follows Finished no more than a header is taken, since it belongs to the record layer.
- * send_error is what sending has just met, or 0: a reset is told once, and to the call that comes after it the stream
- * just ends. */
-static enum result take_input(struct conn *c, int fd, int send_error, int *error)
-{
-    uint8_t buffer[4096];
-    size_t want = handshake_wanted(c->hs);
-    if (!want)
-        return handshake_state(c->hs);
-    ssize_t k = receive_wanted(c, fd, buffer, want < sizeof buffer ? want : sizeof buffer);
-    if (k == -EAGAIN) {
-        *error = EAGAIN;
-        return RESULT_AGAIN;
-    }
-    bool told = atomic_load(&c->slot->fail_shown); /* by the kernel, to the program: what is left is an end */
-    if (k < 0 || (k == 0 && (send_error || told))) {
-        *error = k < 0 ? (int)-k : send_error ? send_error : ECONNRESET;
-        return RESULT_IO;
-    }
-    if (k)
-        atomic_store(&c->heard, 1);
-    enum result result = k ? handshake_feed(c->hs, buffer, (size_t)k) : handshake_feed_end(c->hs);
-    wipe(buffer, (size_t)k);
-    return result;
 }
 
 /* hs_lock held. The look-up of TLSA records has failed: nothing is proven, whatever else could be trusted. */
@@ -275,7 +245,7 @@ static void ask_dane(struct conn *c)
 
 /* hs_lock held. While TLSA records are looked up nothing is sent, and what the peer has to say first is taken in: it
  * would keep the socket readable. */
-static enum result drive(struct conn *c, int fd)
+static enum result drive(struct conn *c, int fd, bool drained)
 {
     ask_dane(c);
     for (;;) {
@@ -292,7 +262,7 @@ static enum result drive(struct conn *c, int fd)
             return RESULT_AGAIN;
         }
         /* When sending failed the peer's alert may still be there to be read: it says why. */
-        state = take_input(c, fd, send_error, &error);
+        state = conn_take_flight(c, fd, send_error, &drained, &error);
         if (state == RESULT_AGAIN && (!error || handshake_speak(c->hs)))
             continue;
         if (send_error && (state == RESULT_AGAIN || state == RESULT_IO))
@@ -352,6 +322,44 @@ static bool enter_handshake(struct conn *c, int fd)
     return true;
 }
 
+/* This process has claimed it. drained: the kernel has nothing of the peer's yet. */
+static enum result drive_claimed(struct conn *c, int fd, bool drained)
+{
+    if (!enter_handshake(c, fd))
+        return RESULT_AGAIN;
+    /* Ours to do, and not begun: a co-holder has overwritten the slot. */
+    if (!c->hs && atomic_load(&c->slot->state) == SLOT_HANDSHAKE)
+        conn_fail(c, RESULT_IO, ECONNABORTED);
+    enum result result = c->hs ? drive(c, fd, drained) : conn_state(c);
+    pthread_mutex_unlock(&c->hs_lock);
+    return result;
+}
+
+enum result conn_start(struct conn *c, int fd)
+{
+    uint32_t nobody = 0;
+    if (atomic_load(&c->slot->state) != SLOT_UNSTARTED || conn_shallow())
+        return RESULT_OK;
+    pthread_mutex_lock(&c->hs_lock);
+    if (!atomic_compare_exchange_strong(&c->slot->owner, &nobody, holder_self(c->family))) {
+        pthread_mutex_unlock(&c->hs_lock);
+        return RESULT_OK;
+    }
+    atomic_store(&c->hopeless, 0);
+    c->deadline_ms = conn_transport->now_ms() + c->rule->handshake_timeout_ms;
+    set_state(c, SLOT_HANDSHAKE);
+    enum result result = make_handshake(c, fd);
+    pthread_mutex_unlock(&c->hs_lock);
+    if (result == RESULT_OK)
+        result = drive_claimed(c, fd, atomic_load(&c->connected)); /* the peer has had no time to answer */
+    return result == RESULT_AGAIN ? RESULT_OK : result;
+}
+
+void conn_connected(struct conn *c)
+{
+    atomic_store(&c->connected, 1);
+}
+
 enum result conn_drive(struct conn *c, int fd)
 {
     uint32_t state = atomic_load(&c->slot->state);
@@ -360,7 +368,7 @@ enum result conn_drive(struct conn *c, int fd)
     if ((state == SLOT_UNSTARTED || (state == SLOT_HANDSHAKE && owns_handshake(c))) && conn_shallow())
         return RESULT_AGAIN;
     if (state == SLOT_UNSTARTED) {
-        if (c->connected_side && !conn_established(fd))
+        if (c->connected_side && !atomic_load(&c->connected) && !conn_established(fd))
             return RESULT_AGAIN;
         enum result result = conn_start(c, fd);
         if (result == RESULT_OK && atomic_load(&c->slot->state) == SLOT_UNSTARTED)
@@ -369,16 +377,7 @@ enum result conn_drive(struct conn *c, int fd)
     }
     if (state != SLOT_HANDSHAKE)
         return RESULT_IO;
-    if (!owns_handshake(c))
-        return watch_owner(c, fd);
-    if (!enter_handshake(c, fd))
-        return RESULT_AGAIN;
-    /* Ours to do, and not begun: a co-holder has overwritten the slot. */
-    if (!c->hs && atomic_load(&c->slot->state) == SLOT_HANDSHAKE)
-        conn_fail(c, RESULT_IO, ECONNABORTED);
-    enum result result = c->hs ? drive(c, fd) : conn_state(c);
-    pthread_mutex_unlock(&c->hs_lock);
-    return result;
+    return owns_handshake(c) ? drive_claimed(c, fd, false) : watch_owner(c, fd);
 }
 
 /* The policy's time is up. */

@@ -62,8 +62,6 @@ struct conn {
     /* Guarded by hs_lock, with the handshake itself. */
     pthread_mutex_t hs_lock;
     struct handshake *hs;
-    uint8_t ahead[RECORD_HEADER]; /* the beginning of the peer's next record, which came with the one before */
-    uint8_t ahead_len;
     struct tlsa_lookup *lookup; /* under way: nothing is sent before it has ended */
     struct tlsa_set *tlsa;      /* what it has found out */
     int64_t looked_ms;          /* when it was begun */
@@ -79,6 +77,7 @@ struct conn {
         wary; /* reads to come of small whole records, until a record is expected to be whole (conn_unsettled) */
     int64_t born_ms;
     _Atomic int64_t watched_ms; /* when we first waited for another process to do the handshake */
+    _Atomic uint32_t connected; /* connect(2) has said so */
     _Atomic int64_t deadline_ms, rest_ms;
     _Atomic long last_unacked;
     _Atomic uint32_t alert_due; /* a bad record was read: this alert goes out, and nothing after it */
@@ -86,6 +85,7 @@ struct conn {
     _Atomic uint32_t alone;     /* the last close was ours */
     _Atomic uint32_t heard;     /* the peer has said something in the handshake */
     _Atomic int64_t left_ms;    /* when it was closed */
+    _Atomic uint32_t readers;   /* that wait in the kernel for the handshake to go on (conn_read_begin) */
     _Atomic uint32_t hopeless;  /* connecting or sending failed for good: nothing to do until the program acts */
 };
 
@@ -126,7 +126,7 @@ enum result tx_control(struct conn *c, int fd, enum record_type type, const uint
 enum result tx_flush(struct conn *c, int fd);
 
 /* conn_early.c; hs_lock held. RESULT_OK when nothing is kept any more. */
-enum result early_flush(struct conn *c, int fd);
+enum result early_flush(struct conn *c, int fd, bool roomy); /* roomy: as conn_write */
 
 /* conn_peek.c: what the program is told of a write that failed with error. closed: its side has ended. */
 int rx_error_of_write(struct conn *c, int fd, int error, bool closed);
@@ -136,7 +136,15 @@ bool conn_established(int fd); /* TCP is up, at least in our direction */
 void conn_fail(struct conn *c, enum result reason, int error);
 uint16_t conn_port_of(const char *peer); /* of ADDRESS:PORT; 0 where the embedder could not tell */
 void conn_time_out(struct conn *c, int fd);
+/* Fresh edges, if anybody might wait for some. */
+void conn_raise_edges(struct conn *c, int fd);
+/* The handshake has failed: readers that wait in the kernel see that there is something for them. */
+void conn_wake_readers(struct conn *c, int fd);
 void conn_drop_private(struct conn *c); /* handshake and early writes; hs_lock held, or nobody else is there */
+
+/* conn_flight.c; hs_lock held. What the kernel has of the peer's flight, to the end of the handshake and no further.
+ * send_error: what sending has just met, or 0. drained: it had no more when it was asked last. */
+enum result conn_take_flight(struct conn *c, int fd, int send_error, bool *drained, int *error);
 
 /* conn_ticket.c */
 void conn_ticket_begin(struct conn *c);

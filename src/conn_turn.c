@@ -20,7 +20,7 @@ enum result conn_turn_take(struct conn *c, uint8_t *byte)
     }
     if (result != RESULT_OK) {
         atomic_store(&c->slot->turn, 0);
-        shared_wake(&c->slot->turn);
+        slot_wake(c->slot, &c->slot->turn);
         return RESULT_AGAIN;
     }
     return RESULT_OK;
@@ -43,5 +43,5 @@ void conn_turn_end(struct conn *c, int sent)
         tx_end(&w);
     }
     atomic_store(&c->slot->turn, 0);
-    shared_wake(&c->slot->turn);
+    slot_wake(c->slot, &c->slot->turn);
 }

@@ -40,6 +40,10 @@
     X(conn_unstarted)                                                                                                  \
     X(conn_is_connector)                                                                                               \
     X(conn_owns_handshake)                                                                                             \
+    X(conn_sole)                                                                                                       \
+    X(conn_connected)                                                                                                  \
+    X(conn_read_begin)                                                                                                 \
+    X(conn_read_end)                                                                                                   \
     X(conn_wait_state)                                                                                                 \
     X(conn_error)                                                                                                      \
     X(conn_take_error)                                                                                                 \

@@ -172,11 +172,6 @@ size_t handshake_wanted(const struct handshake *hs)
     return hs->state == RESULT_AGAIN ? hs->want - hs->have : 0;
 }
 
-bool handshake_wants_body(const struct handshake *hs)
-{
-    return hs->record;
-}
-
 enum result handshake_feed(struct handshake *hs, const uint8_t *bytes, size_t len)
 {
     if (hs->state != RESULT_AGAIN)

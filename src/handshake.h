@@ -72,9 +72,6 @@ void handshake_sent(struct handshake *hs, size_t len);
  * input is wanted (finished, failed). */
 size_t handshake_wanted(const struct handshake *hs);
 
-/* Are the wanted bytes the rest of a record, behind its header? */
-bool handshake_wants_body(const struct handshake *hs);
-
 /* Gives 1 to handshake_wanted bytes and drives the state machine. Returns handshake_state. */
 MUST_USE enum result handshake_feed(struct handshake *hs, const uint8_t *bytes, size_t len);
 

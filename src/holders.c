@@ -237,6 +237,16 @@ bool holder_alive(const struct family *f, uint32_t id)
     return l.l_type != F_UNLCK;
 }
 
+bool holders_sole(const struct slot *slot)
+{
+    if (atomic_load(&slot->forks) || atomic_load(&slot->departures) || atomic_load(&slot->holders_unknown))
+        return false;
+    for (int i = 0; i < SLOT_HOLDERS; i++)
+        if (atomic_load_explicit(&slot->holders[i], memory_order_relaxed))
+            return false;
+    return true;
+}
+
 bool holders_leave(const struct family *f, struct slot *slot, int64_t now_ms)
 {
     take_out(slot, f->id);

@@ -54,6 +54,9 @@ void holders_return(struct slot *slot);                      /* it was not sent 
 void holders_move(const struct family *f, struct slot *slot, int64_t until_ms);
 void holders_stay(const struct family *f, struct slot *slot);
 
+/* Has no other process ever held it? */
+bool holders_sole(const struct slot *slot);
+
 /* Takes this process out. True if nobody else can hold the socket any more: this was the last close. */
 bool holders_leave(const struct family *f, struct slot *slot, int64_t now_ms);
 

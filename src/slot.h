@@ -64,9 +64,10 @@ struct slot {
     _Atomic int32_t error;        /* errno for SLOT_FAILED */
     _Atomic uint32_t update_owed; /* the peer asked for a KeyUpdate of ours */
     _Atomic uint32_t turn;        /* holder id of the process one of whose writers waits for room. futex word */
-    _Atomic uint32_t rd_shut;     /* the program shut the reading half down */
-    _Atomic uint32_t fin_sent;    /* SHUT_WR was done */
-    _Atomic uint32_t fail_shown;  /* SO_ERROR has reported error */
+    _Atomic uint32_t waiters;  /* threads that wait on one of the futex words (conn_wait_state), or were killed there */
+    _Atomic uint32_t rd_shut;  /* the program shut the reading half down */
+    _Atomic uint32_t fin_sent; /* SHUT_WR was done */
+    _Atomic uint32_t fail_shown; /* SO_ERROR has reported error */
     _Atomic int32_t untold; /* errno that the kernel has told us, and we not yet the program: the next call says it */
     _Atomic uint32_t untailed; /* plaintext is left over, and no byte in the kernel tells of it (conn_leftover) */
     _Atomic uint32_t holders_unknown;
@@ -123,6 +124,14 @@ static inline uint8_t *slot_tx_room(struct slot *s, struct slot_room *room)
 void slot_texts_put(struct slot *slot, struct slot_room *room, const char subject[SLOT_SUBJECT],
                     const char alpn[SLOT_NAME], const char server_name[SLOT_NAME]);
 void slot_texts_get(const struct slot *slot, const struct slot_room *room, struct slot_texts *texts);
+
+/* A waiter counts itself before the kernel looks at the word. Whoever forges the count lets others wait until they look
+ * by themselves. */
+static inline void slot_wake(struct slot *s, _Atomic uint32_t *word)
+{
+    if (atomic_load(&s->waiters))
+        shared_wake(word);
+}
 
 static inline bool slot_rx_valid(const struct slot_rx *r)
 {
