@@ -66,7 +66,10 @@ static int connect_protected(int fd, const struct sockaddr *to, socklen_t len, c
         return fail(error);
     }
     if (r == 0) {
-        core->conn_connected(d->conn);
+        if (desc_enter(d, fd)) {
+            core->conn_connected(d->conn);
+            desc_leave(d);
+        }
         stream_touch(d, fd);
         return rule->connect_waits ? stream_verdict(d, fd, &before) : 0;
     }
@@ -259,13 +262,11 @@ HOOK int connect(int fd, const struct sockaddr *to, socklen_t len)
     if (!rule_destination(fd, &leads_to, &leads_len, &room) && policy_has(policy, POLICY_CONNECT) && is_tcp_stream(fd))
         return refuse_wildcard();
     const struct policy_rule *rule = rule_deciding(POLICY_CONNECT, leads_to, leads_len, leads_to);
-    bool fresh = table_word(fd) == WORD_FRESH && !forbidden.options;
-    enum socket_kind kind = fresh ? SOCKET_KIND_TCP : SOCKET_KIND_OTHER;
-    if (!fresh && rule && rule->action != POLICY_PLAIN)
-        kind = socket_kind(fd);
-    if (rule && rule->action != POLICY_PLAIN && kind == SOCKET_KIND_UNKNOWN)
+    bool selects = rule && rule->action != POLICY_PLAIN, fresh = table_word(fd) == WORD_FRESH && !forbidden.options;
+    enum socket_kind kind = !selects ? SOCKET_KIND_OTHER : fresh ? SOCKET_KIND_TCP : socket_kind(fd);
+    if (kind == SOCKET_KIND_UNKNOWN)
         return fail(sandbox_refuses("connect"));
-    if (!rule || rule->action == POLICY_PLAIN || kind == SOCKET_KIND_OTHER)
+    if (kind == SOCKET_KIND_OTHER)
         return connect_plain(fd, to, len);
     if (!fresh && is_taken(fd))
         return connect_asks(fd, to, len);

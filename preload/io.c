@@ -87,12 +87,13 @@ static long io_unacked(int fd)
     return r < 0 ? r : queued;
 }
 
-/* Only where edge-triggered epoll or SIGIO is; a number of ours is no program's. */
+/* Only where edge-triggered epoll or SIGIO is; a number of ours is no program's. fd is pinned, or is being closed,
+ * while others of the same connection stay. */
 static bool waits_for_edges(int fd)
 {
     uintptr_t word = table_word(fd);
     const struct desc *d = (const struct desc *)word;
-    return word >= WORD_FIRST_POINTER && (!d->native || atomic_load(&d->edges));
+    return word != WORD_OURS && (word < WORD_FIRST_POINTER || !d->native || atomic_load(&d->edges));
 }
 
 /* Setting either option calls the socket's wake-up functions, also where the value stays the same: epoll then reports
