@@ -228,11 +228,8 @@ struct desc *desc_new(struct conn *conn, const struct policy_rule *rule)
         atomic_store(&d->cork_due, false);
         atomic_store(&d->dialling, false);
         d->fastopen_connect = d->verdict_due = false;
-        atomic_store(&d->told_started, false);
-        atomic_store(&d->edges, false);
-        d->native = d->fresh = false;
-        atomic_store(&d->receive_ms, 0);
-        atomic_store(&d->send_ms, 0);
+        d->told_started = d->edges = d->native = d->fresh = false;
+        d->receive_ms = d->send_ms = 0;
         atomic_store(&d->helped, false);
         atomic_store(&d->holds, 1);
         d->prev_live = NULL;
