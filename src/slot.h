@@ -21,7 +21,7 @@ enum {
     SLOT_TX_ROOM = 5 * 4096,
     SLOT_HOLDERS = 64,
     SLOT_PAGE = 4096,
-    SLOT_LAYOUT = 0x70320007, /* the last digits count changes of struct slot or of what they mean */
+    SLOT_LAYOUT = 0x70320008, /* the last digits count changes of struct slot or of what they mean */
     SLOT_BYTES = 1024,
     SLOT_SUBJECT = 1024,
     SLOT_NAME = 256,
