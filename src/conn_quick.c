@@ -50,6 +50,7 @@ static enum result __attribute__((noinline)) settle_rest(struct writing *w, uint
         return tx_told(w, result, 0, error);
     }
     w->scratch = wire;
+    w->tx.lead = 0; /* as it was when the record was sealed: what a co-holder has written since would not fit k */
     result = tx_sent(w, s, 1, k, put);
     if (*put)
         conn_count_bytes(w->c, false, *put);
@@ -97,19 +98,21 @@ bool tx_quick(struct conn *c, int fd, const struct iovec *iov, bool more, size_t
 /* ---- reading ------------------------------------------------------------------------------------------------------
  */
 
-/* The receiving lock is held. Nothing is left of a record, whole or half. */
-static inline bool nothing_is_left(const struct conn *c)
+/* Nothing is left of a record, whole or half, and the stream has not ended. */
+static inline bool nothing_is_left(const struct slot *slot)
 {
-    const volatile struct slot_rx *rx = &c->slot->rx;
-    return !(rx->half_len | rx->plain_len | rx->tail_held) && rx->end == RX_LIVE &&
-           record_cipher_fits(c->rx_cipher, &c->slot->rx.keys);
+    const volatile struct slot_rx *rx = &slot->rx;
+    return !(rx->half_len | rx->plain_len | rx->tail_held) && rx->end == RX_LIVE;
 }
 
+/* Without the lock: so the cipher is not looked at, which another reader may be replacing. While one has the lock, or
+ * has died with it, a read has to find out what that has left. */
 bool conn_reads_kernel(const struct conn *c)
 {
     const struct slot *slot = c->slot;
-    return is_open(c) && nothing_is_left(c) && !atomic_load(&slot->untold) && !atomic_load(&slot->rd_shut) &&
-           !atomic_load(&c->alert_due) && !atomic_load(&c->lost) && !conn_transport->no_peek;
+    return is_open(c) && nothing_is_left(slot) && !atomic_load(&slot->rx_lock.word) && !atomic_load(&slot->untold) &&
+           !atomic_load(&slot->rd_shut) && !atomic_load(&c->alert_due) && !atomic_load(&c->lost) &&
+           !conn_transport->no_peek;
 }
 
 /* Is exactly one record in wire[0..k), and one that need not be opened in the program's buffer? */
@@ -138,7 +141,7 @@ bool rx_quick(struct conn *c, int fd, const struct iovec *iov, size_t *got, int 
         !slot_take(c, &slot->rx_lock))
         return false;
     struct quick_start s = {.ask = rx_ask_for(want, 0)};
-    if (nothing_is_left(c))
+    if (nothing_is_left(slot) && record_cipher_fits(c->rx_cipher, &slot->rx.keys))
         s.wire = s.ask <= sizeof small ? small : scratch_take();
     if (!s.wire) {
         slotlock_release(&slot->rx_lock);
