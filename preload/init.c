@@ -170,15 +170,22 @@ static void at_end(void *arg)
 
 int __cxa_atexit(void (*fn)(void *arg), void *arg, void *library);
 
-/* p2ptls-tool has this symbol: where a unit's drop-in starts it to see whether the library gets there, its standard
- * input may be the connection of the service, which is not its to protect, or to end. */
+/* p2ptls-tool has this symbol. */
 extern const char p2ptls_own_program __attribute__((weak, visibility("default")));
 
-__attribute__((constructor)) static void init(void)
+/* A unit's drop-in asks whether the library gets there. The standard input of whoever answers may be the connection of
+ * the service, which is not his to protect, or to end; where the library is, he says nothing, and cannot say it in
+ * clear. */
+static bool is_question_of_unit(int argc, char **argv)
+{
+    return &p2ptls_own_program && argc == 3 && strcmp(argv[1], "enable") == 0 && strcmp(argv[2], "--loaded") == 0;
+}
+
+__attribute__((constructor)) static void init(int argc, char **argv)
 {
     int saved = errno;
     real_resolve();
-    if (!&p2ptls_own_program)
+    if (!is_question_of_unit(argc, argv))
         init_read_environment();
     if (policy) {
         if (!table_init())

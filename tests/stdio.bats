@@ -180,3 +180,12 @@ sys.stdout.write("end")
 EOT
     under_superservers "$INPUT" "$PYTHON" "$SCRIPT"
 }
+
+@test "the library's own tool writes nothing in clear to a connection that it inherits (law 2)" {
+    local expected
+    expected=$("$P2PTLS_BUILD/p2ptls-tool" version)
+    both_ends protected
+    superserver_inetd "$P2PTLS_BUILD/p2ptls-tool" version
+    answered "" "p2ptls-tool version"
+    assert_both_protected "$PORT"
+}

@@ -21,7 +21,7 @@ const struct command *const commands[] = {&command_check,
                                           &command_version,
                                           NULL};
 
-/* The library, where it is loaded into this program, leaves its sockets alone (preload/init.c). */
+/* By this the library knows the program (preload/init.c). */
 extern const char p2ptls_own_program;
 __attribute__((visibility("default"))) const char p2ptls_own_program = 1;
 
