@@ -55,7 +55,7 @@ static bool fold(struct chunk *c, unsigned quarter)
     if (!quarter || c->folded >> quarter & 1)
         return true;
     c->folded |= (uint8_t)(1u << quarter);
-    if (atomic_load(&frozen))
+    if (atomic_load(&frozen) || (c->apart & 1)) /* the mapping begins with memory that another program has got */
         return true;
     if (mremap(c->mapping, 0, size, MREMAP_MAYMOVE | MREMAP_FIXED, c->mapping + quarter * size) != MAP_FAILED)
         c->apart &= ~slots;

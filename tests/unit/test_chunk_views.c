@@ -252,6 +252,38 @@ static void test_place_of_an_exported_one(void **state)
     close(fd);
 }
 
+/* Slots are taken as connections come: some after others of the same page have gone to other programs. */
+static void test_taken_after_an_export(unsigned exported, bool dropped)
+{
+    chunk_forked();
+    memset(slots, 0, sizeof slots);
+    for (unsigned n = 0; n <= exported; n++)
+        take(n);
+    fill_room(exported);
+    int fd = chunk_export(chunk, slots[exported]);
+    assert_true(fd >= 0);
+    chunk_room(chunk, slots[exported])->tx[SLOT_TX_ROOM - 1] = last_of_tx(exported); /* was not in use */
+    if (dropped)
+        chunk_drop(chunk, slots[exported]);
+    for (unsigned n = exported + 1; n < CHUNK_SLOTS; n++)
+        take(n);
+    assert_alone(fd, exported);
+    if (dropped)
+        take(exported);
+    assert_all_but(CHUNK_SLOTS);
+    close(fd);
+    drop_all(NULL);
+}
+
+static void test_taken_after_exports(void **state)
+{
+    (void)state;
+    for (unsigned n = 0; n < CHUNK_SLOTS; n++) {
+        test_taken_after_an_export(n, false);
+        test_taken_after_an_export(n, true);
+    }
+}
+
 /* What another process maps as well is neither erased nor exported. */
 static void test_shared(void **state)
 {
@@ -284,6 +316,7 @@ int main(void)
         IN_EACH(what_is_no_slot_is_not_imported),
         IN_EACH(place_of_an_exported_one),
         IN_EACH(shared),
+        cmocka_unit_test(test_taken_after_exports),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
