@@ -133,6 +133,7 @@ static enum status enable(const struct plan *plan)
                                  .config = *plan->config ? plan->config : NULL,
                                  .tool = tool,
                                  .opens_folders = unit_sets(plan->root, plan->unit, "NoExecPaths")};
+    const struct unit unit = {plan->root, plan->unit, plan->path + strlen(plan->root)};
 
     if (len <= 0)
         return failed("cannot tell where p2ptls-tool lies: %s", strerror(errno));
@@ -141,6 +142,10 @@ static enum status enable(const struct plan *plan)
         return last_status();
     if (!unit_is_there(plan->root, plan->unit))
         note("there is no unit %s (yet)", plan->unit);
+    if (!programs_may_be_enabled(&unit, plan->force)) {
+        free(text);
+        return last_status();
+    }
     warn_of_hidden_library(what.preload);
     printf("# %s\n", plan->path);
     fputs(text, stdout);

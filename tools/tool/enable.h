@@ -1,4 +1,4 @@
-/* The text of a drop-in that puts the library under a service. */
+/* A drop-in that puts the library under a service: its text, and whether the service may have it. */
 #ifndef P2PTLS_TOOL_ENABLE_H
 #define P2PTLS_TOOL_ENABLE_H
 
@@ -14,5 +14,14 @@ struct drop_in {
 
 /* To be freed; NULL: failed() was called. */
 char *drop_in_text(const struct drop_in *what);
+
+struct unit {
+    const char *root;        /* in front of its files' folders and its programs; "" is this system */
+    const char *name;        /* NAME.service */
+    const char *own_drop_in; /* the one that is about to be replaced, without root; its programs do not count */
+};
+
+/* Judges every program that the unit starts. False: failed() was called; with force notes take its place. */
+bool programs_may_be_enabled(const struct unit *unit, bool force);
 
 #endif

@@ -7,18 +7,18 @@
 #include <string.h>
 #include <unistd.h>
 
-static const char *const folders[] = {"/etc/systemd/system",
-                                      "/run/systemd/system",
-                                      "/run/systemd/generator",
-                                      "/usr/local/lib/systemd/system",
-                                      "/usr/lib/systemd/system",
-                                      "/lib/systemd/system",
-                                      NULL};
+/* systemd.unit(5), "Unit File Load Path": what stands further up goes before. */
+const char *const unit_folders[] = {"/etc/systemd/system.control", "/run/systemd/system.control",
+                                    "/run/systemd/transient",      "/run/systemd/generator.early",
+                                    "/etc/systemd/system",         "/etc/systemd/system.attached",
+                                    "/run/systemd/system",         "/run/systemd/system.attached",
+                                    "/run/systemd/generator",      "/usr/local/lib/systemd/system",
+                                    "/usr/lib/systemd/system",     "/lib/systemd/system",
+                                    "/run/systemd/generator.late", NULL};
 
 typedef bool look(const char *path, const char *setting);
 
-/* Of NAME@INSTANCE.service NAME@.service; false: it is no instance. */
-static bool template_of(const char *unit, char *out, size_t room)
+bool unit_template(const char *unit, char *out, size_t room)
 {
     const char *at = strchr(unit, '@');
 
@@ -29,8 +29,9 @@ static bool any_folder(const char *root, const char *name, look *is_so, const ch
 {
     char path[2 * PATH_MAX];
 
-    for (size_t i = 0; folders[i]; i++)
-        if (snprintf(path, sizeof path, "%s%s/%s", root, folders[i], name) < (int)sizeof path && is_so(path, setting))
+    for (size_t i = 0; unit_folders[i]; i++)
+        if (snprintf(path, sizeof path, "%s%s/%s", root, unit_folders[i], name) < (int)sizeof path &&
+            is_so(path, setting))
             return true;
     return false;
 }
@@ -94,7 +95,7 @@ bool unit_is_there(const char *root, const char *unit)
     char name[256];
 
     return any_folder(root, unit, is_there, NULL) ||
-           (template_of(unit, name, sizeof name) && any_folder(root, name, is_there, NULL));
+           (unit_template(unit, name, sizeof name) && any_folder(root, name, is_there, NULL));
 }
 
 bool unit_sets(const char *root, const char *unit, const char *setting)
@@ -102,5 +103,5 @@ bool unit_sets(const char *root, const char *unit, const char *setting)
     char name[256];
 
     return name_sets(root, unit, setting) || name_sets(root, "service", setting) ||
-           (template_of(unit, name, sizeof name) && name_sets(root, name, setting));
+           (unit_template(unit, name, sizeof name) && name_sets(root, name, setting));
 }
