@@ -77,10 +77,16 @@ static bool take_token(void)
     return true;
 }
 
-/* Length of the well-formed, printable UTF-8 sequence at s (RFC 3629), 0 if there is none: what a peer or a file name
- * put into the line must not drive the administrator's terminal (C0, DEL and C1 controls). */
-static size_t printable_sequence(const unsigned char *s, size_t left)
+/* Characters of no width, and those that turn the direction of text: with them a line reads as another one. */
+static bool misleads(uint32_t code)
 {
+    return code == 0x61c || (code >= 0x200b && code <= 0x200f) || (code >= 0x2028 && code <= 0x202e) ||
+           (code >= 0x2060 && code <= 0x206f) || code == 0xfeff;
+}
+
+size_t log_printable_sequence(const char *text, size_t left)
+{
+    const unsigned char *s = (const unsigned char *)text;
     static const uint32_t smallest[] = {0, 0, 0xa0, 0x800, 0x10000};
     if (s[0] < 0x80)
         return s[0] >= 0x20 && s[0] != 0x7f;
@@ -94,16 +100,15 @@ static size_t printable_sequence(const unsigned char *s, size_t left)
         code = code << 6 | (s[i] & 0x3f);
     }
     bool surrogate = code >= 0xd800 && code <= 0xdfff;
-    return code < smallest[n] || code > 0x10ffff || surrogate ? 0 : n;
+    return code < smallest[n] || code > 0x10ffff || surrogate || misleads(code) ? 0 : n;
 }
 
 void log_make_printable(char *line, size_t len)
 {
-    unsigned char *s = (unsigned char *)line;
     for (size_t at = 0; at < len;) {
-        size_t n = printable_sequence(s + at, len - at);
+        size_t n = log_printable_sequence(line + at, len - at);
         if (!n)
-            s[at] = '?';
+            line[at] = '?';
         at += n ? n : 1;
     }
 }

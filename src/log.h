@@ -63,6 +63,11 @@ void log_write(enum log_level level, enum log_category category, const struct lo
 bool log_wants_of(enum log_category category, enum log_level level);
 #define log_event(level, ...) log_write(level, LOG_CATEGORY, NULL, 0, __VA_ARGS__)
 
+/* Length of the well-formed, printable UTF-8 sequence at text (RFC 3629), 0 if there is none: what a peer or a file
+ * name put into a line must not drive the administrator's terminal (C0, DEL and C1 controls), nor turn what follows
+ * around (U+202E and its relatives). */
+size_t log_printable_sequence(const char *text, size_t left);
+
 /* Replaces what must not reach a terminal, byte by byte, with '?'. */
 void log_make_printable(char *line, size_t len);
 

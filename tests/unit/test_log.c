@@ -114,13 +114,24 @@ static void bytes_that_could_drive_a_terminal_are_replaced(void **state)
         {"a\nb\rc\td", "a?b?c?d"},
         {"\x1b[31mred\x7f", "?[31mred?"},
         {"caf\xc3\xa9 \xe2\x82\xac \xf0\x9f\x98\x80", "caf\xc3\xa9 \xe2\x82\xac \xf0\x9f\x98\x80"},
-        {"\xc2\x9b 31m", "?? 31m"},       /* U+009B is CSI to a terminal */
-        {"\xc2\xa0|", "\xc2\xa0|"},       /* the first character behind the C1 controls */
-        {"\xc0\xaf", "??"},               /* overlong */
-        {"\xe0\x9f\xbf", "???"},          /* overlong */
-        {"\xed\xa0\x80", "???"},          /* surrogate */
-        {"\xed\x9f\xbf", "\xed\x9f\xbf"}, /* the last one before them */
-        {"\xf4\x90\x80\x80", "????"},     /* above U+10FFFF */
+        {"\xc2\x9b 31m", "?? 31m"},         /* U+009B is CSI to a terminal */
+        {"\xc2\xa0|", "\xc2\xa0|"},         /* the first character behind the C1 controls */
+        {"\xe2\x80\xae|", "???|"},          /* U+202E turns what follows */
+        {"\xe2\x80\x8a|", "\xe2\x80\x8a|"}, /* U+200A, a space; behind it those of no width and of direction */
+        {"\xe2\x80\x8b\xe2\x80\x8f|", "??????|"},
+        {"\xe2\x80\x90\xe2\x80\xa7|", "\xe2\x80\x90\xe2\x80\xa7|"}, /* dashes, quotation marks, dots */
+        {"\xe2\x80\xa8\xe2\x80\xae|", "??????|"},
+        {"\xe2\x80\xaf|", "\xe2\x80\xaf|"}, /* U+202F, a space */
+        {"\xe2\x81\x9f|", "\xe2\x81\x9f|"}, /* U+205F, a space; behind it U+2060 to U+206F */
+        {"\xe2\x81\xa0\xe2\x81\xa6\xe2\x81\xaf|", "?????????|"},
+        {"\xe2\x82\x80|", "\xe2\x82\x80|"}, /* U+2080 */
+        {"\xef\xbb\xbf|", "???|"},          /* U+FEFF */
+        {"\xd8\x9c|", "??|"},               /* U+061C, a mark for Arabic */
+        {"\xc0\xaf", "??"},                 /* overlong */
+        {"\xe0\x9f\xbf", "???"},            /* overlong */
+        {"\xed\xa0\x80", "???"},            /* surrogate */
+        {"\xed\x9f\xbf", "\xed\x9f\xbf"},   /* the last one before them */
+        {"\xf4\x90\x80\x80", "????"},       /* above U+10FFFF */
         {"\xf4\x8f\xbf\xbf", "\xf4\x8f\xbf\xbf"},
         {"\xf5\x80\x80\x80\xff\xfe", "??????"},
         {"\x80", "?"},

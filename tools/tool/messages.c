@@ -1,4 +1,5 @@
 /* Messages of the tool, and what may reach a terminal. */
+#include "log.h"
 #include "tool.h"
 
 #include <stdarg.h>
@@ -71,36 +72,17 @@ enum status usage_error(const char *format, ...)
     return last = STATUS_USAGE;
 }
 
-/* How many bytes of well-formed UTF-8 there are that print something (no C1 controls); 0: none. */
-static size_t utf8_length(const unsigned char *s)
-{
-    size_t len = s[0] >= 0xc2 && s[0] < 0xe0   ? 2
-                 : s[0] >= 0xe0 && s[0] < 0xf0 ? 3
-                 : s[0] >= 0xf0 && s[0] < 0xf5 ? 4
-                                               : 0;
-
-    for (size_t i = 1; i < len; i++)
-        if ((s[i] & 0xc0) != 0x80)
-            return 0;
-    if (len == 2 && s[0] == 0xc2 && s[1] < 0xa0)
-        return 0;
-    /* U+200E to U+202E and U+2066 to U+2069 turn the direction of text. */
-    if (len == 3 && s[0] == 0xe2 && ((s[1] == 0x80 && s[2] >= 0x8b) || (s[1] == 0x81 && s[2] >= 0xa0)))
-        return 0;
-    return len;
-}
-
 void print_clean(FILE *out, const char *text)
 {
-    for (const unsigned char *s = (const unsigned char *)text; *s;) {
-        const size_t len = *s >= 0x80 ? utf8_length(s) : 0;
+    const char *end = text + strlen(text);
+
+    for (const char *s = text; s < end;) {
+        const size_t len = *s == '\n' ? 1 : log_printable_sequence(s, (size_t)(end - s));
 
         if (len)
             fwrite(s, 1, len, out);
-        else if ((*s >= ' ' && *s < 0x7f) || *s == '\n')
-            putc(*s, out);
         else
-            fprintf(out, "\\%02x", *s);
+            fprintf(out, "\\%02x", (unsigned char)*s);
         s += len ? len : 1;
     }
 }

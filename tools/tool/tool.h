@@ -34,7 +34,8 @@ enum status usage_error(const char *format, ...) __attribute__((format(printf, 1
 enum status last_status(void);
 void note(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* Text of others (names in certificates, paths): bytes that are not printable ASCII or UTF-8 never reach a terminal. */
+/* Text of others (names in certificates, paths): what log_printable_sequence (log.h) does not pass never reaches a
+ * terminal. */
 void print_clean(FILE *out, const char *text);
 
 enum colour { COLOUR_NONE = 0, COLOUR_GOOD, COLOUR_WARN, COLOUR_BAD, COLOUR_DIM };
