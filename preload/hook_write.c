@@ -54,7 +54,7 @@ static ssize_t send_vector(struct desc *d, int fd, const struct iovec *iov, int 
 static ssize_t send_one(struct desc *d, int fd, const void *buffer, size_t len, int flags)
 {
     struct iovec iov = {(void *)buffer, len};
-    bool usual = !(flags & (MSG_FASTOPEN | MSG_OOB)) && !desc_special(d) && memory_readable(buffer, len);
+    bool usual = len && !(flags & (MSG_FASTOPEN | MSG_OOB)) && !desc_special(d) && memory_readable(buffer, len);
     if (__builtin_expect(usual, 1))
         return stream_send(d, fd, &iov, 1, flags);
     return send_vector(d, fd, &iov, 1, flags);

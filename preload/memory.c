@@ -59,6 +59,8 @@ static __attribute__((noinline)) bool find_out(uintptr_t at, uintptr_t *set, boo
 {
     uintptr_t page = (at >> PAGE_BITS) + 1;
     if (set[1] != page) {
+        if (at > INTPTR_MAX) /* the kernel's half of the addresses */
+            return false;
         if (is_on_stack(at) || forbidden.receive || under_valgrind)
             return true;
         if (!look(at))

@@ -255,8 +255,10 @@ static void tick_closing(struct conn *c, int fd, struct conn_need *need, int64_t
 
 static void tick_refusing(struct conn *c, int fd, struct conn_need *need, int64_t now)
 {
-    /* Nobody waits here any more once the program has closed and the alert has arrived. */
-    bool arrived = atomic_load(&c->left) && conn_transport->unacked(fd) <= 0;
+    /* Nobody waits here any more once the program has closed and the alert has arrived; and then a reader that waits in
+     * the kernel may be woken. */
+    bool hurried = atomic_load(&c->left) || atomic_load(&c->readers);
+    bool arrived = hurried && conn_transport->unacked(fd) <= 0;
     if (discard_all(fd) || arrived || now >= c->deadline_ms) {
         conn_transport->shut(fd, SHUT_RD);
         atomic_store(&c->phase, PHASE_DONE);
@@ -264,7 +266,7 @@ static void tick_refusing(struct conn *c, int fd, struct conn_need *need, int64_
     }
     need->idle = false;
     need->events |= POLLIN;
-    need->deadline_ms = atomic_load(&c->left) ? now + CLOSE_POLL_MS : c->deadline_ms;
+    need->deadline_ms = hurried ? now + CLOSE_POLL_MS : c->deadline_ms;
 }
 
 static void tick_unstarted(struct conn *c, int fd, struct conn_need *need, int64_t now)

@@ -184,8 +184,8 @@ static void hang_up(struct conn *c, int fd, bool peer_refused)
         conn_transport->shut(fd, SHUT_RD);
         atomic_store(&c->phase, PHASE_DONE);
     } else {
-        conn_wake_readers(c, fd);
-        /* Bytes of the peer that nobody reads would be answered by RST, which eats the alert: take them. */
+        /* Bytes of the peer that nobody reads would be answered by RST, which eats the alert: take them. So would they
+         * be behind SHUT_RD: readers are woken when the alert has arrived (tick_refusing). */
         c->deadline_ms = conn_transport->now_ms() + 2000;
         atomic_store(&c->phase, PHASE_REFUSING);
     }
