@@ -107,11 +107,14 @@ build_next() {
     tar -C "$ROOT" -c --exclude=./build --exclude='./build-*' --exclude=./.git . | tar -C "$copy" -x
     sed -i 's/^VERSION *:= .*/VERSION := 99.0.0/' "$copy/Makefile"
     sed -i 's/^_version=.*/_version=99.0.0/' "$copy/tools/p2ptls"
-    SOURCE_DATE_EPOCH=1790000000 "$copy/tools/packaging/build-deb" "$DEBS/next"
+    SOURCE_DATE_EPOCH=1790000000 DEBFULLNAME='A & B' DEBEMAIL=ab@example.org \
+        "$copy/tools/packaging/build-deb" "$DEBS/next"
 }
 
 @test "an upgrade leaves programs their connections; what has none is told to restart; new ones get the new version" {
     build_next 3>&-
+    local maintainer='A & B <ab@example.org>'
+    assert_equal "$(dpkg-deb -f "$DEBS"/next/libp2ptls_*.deb Maintainer)" "$maintainer"
     # Its first connection comes after the upgrade: the core is another version's by then.
     cat >"$DEBS/late.py" <<'END'
 import os, socket, sys
