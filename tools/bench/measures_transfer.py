@@ -121,7 +121,8 @@ class Handshakes(Transfer):
 
 
 class Resumed(Handshakes):
-    """Whether anything is resumed, the log says: in a run of its own, which is not timed."""
+    """Whether anything is resumed, the log says: in a run of its own, which is not timed. At most half of its eight
+    connections can be: four threads begin without tickets. Of many more the log would leave lines out."""
 
     full = False
     share = 0.2
@@ -137,7 +138,7 @@ class Resumed(Handshakes):
         env = {**contender.client_env(opened.keys), "P2PTLS_LOG": f"info:{log}"}
         run(self.argv(bench, opened, "client", words), env=env)
         with open(log) as lines:
-            opened.resumes = sum("resumed=yes" in line for line in lines) >= 4
+            opened.resumes = sum("resumed=yes" in line for line in lines) >= 2
         return opened
 
     def sample(self, bench, opened):
