@@ -32,13 +32,13 @@ static void leave_one(struct desc *d, void *arg)
 {
     struct finishing *f = arg;
     int fd = desc_any_number(d);
-    d->need.idle = false;
+    atomic_store(&d->finished, false);
     if (fd < 0 || atomic_load(&d->orphan))
         return;
     if (f->which && !f->which(d)) {
-        d->need.idle = true;
+        atomic_store(&d->finished, true);
     } else if (desc_enter(d, fd)) {
-        d->need.idle = !core->conn_leave(d->conn, fd, d->linger_abort);
+        atomic_store(&d->finished, !core->conn_leave(d->conn, fd, d->linger_abort));
         desc_leave(d);
     }
 }
@@ -46,16 +46,18 @@ static void leave_one(struct desc *d, void *arg)
 static void finish_one(struct desc *d, void *arg)
 {
     struct finishing *f = arg;
+    struct conn_need need;
     int fd = desc_any_number(d);
-    if (d->need.idle || fd < 0 || !desc_enter(d, fd))
+    if (atomic_load(&d->finished) || fd < 0 || !desc_enter(d, fd))
         return;
-    core->conn_tick(d->conn, fd, &d->need);
+    core->conn_tick(d->conn, fd, &need);
     desc_leave(d);
-    if (d->need.idle || !fit(f))
+    atomic_store(&d->finished, need.idle);
+    if (need.idle || !fit(f))
         return;
-    f->fds[f->n++] = (struct pollfd){.fd = fd, .events = d->need.events};
-    if (d->need.deadline_ms < f->next)
-        f->next = d->need.deadline_ms;
+    f->fds[f->n++] = (struct pollfd){.fd = fd, .events = need.events};
+    if (need.deadline_ms < f->next)
+        f->next = need.deadline_ms;
 }
 
 void helper_finish(bool (*which)(struct desc *d))

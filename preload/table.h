@@ -83,6 +83,7 @@ struct desc {
     bool fresh;                          /* it was WORD_FRESH: its timeouts are what receive_ms and send_ms say */
     _Atomic bool told_started;           /* the helper knows that the handshake has begun */
     struct conn_need need;               /* the helper's own */
+    _Atomic bool finished;               /* finish.c: nothing is left to do for it; the helper may be at it as well */
     int box;                             /* ours: with it another program can go on (handover.c); -1 */
     struct desc *next_free;
     struct desc *next_live, *prev_live;

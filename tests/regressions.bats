@@ -45,6 +45,14 @@ foreign() { # CASE of programs/regressions.py
     grep -q TLS_ "$BATS_TEST_TMPDIR/log" || fail "no handshake is in the log"
 }
 
+@test "what was written arrives although threads go on reading while the process ends (law 5)" {
+    run "$PROGRAMS/write_exit" readers
+    assert_status 0
+    P2PTLS_POLICY='any 127.0.0.0/8:*' P2PTLS_LOG=info:$BATS_TEST_TMPDIR/log run p2p "$PROGRAMS/write_exit" readers
+    assert_status 0
+    [ -s "$BATS_TEST_TMPDIR/log" ] || fail "no handshake is in the log"
+}
+
 @test "a connection inherited on 0 and 1 is one connection, with one handshake" { foreign superserver; }
 @test "early writes that the kernel refused later: the next write has their errno (law 7)" { foreign lost-errno; }
 @test "sendfile at a negative offset is EINVAL" { foreign sendfile-offset; }

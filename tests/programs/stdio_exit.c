@@ -106,8 +106,8 @@ static void serve(int listener, uint16_t port, const struct way *way, bool late)
         execl("/proc/self/exe", "stdio_exit", "client", port_text, way->name, (char *)NULL);
         die_at(errno, "exec");
     }
-    if (late)
-        SYS(poll(&(struct pollfd){.fd = listener, .events = POLLIN}, 1, -1));
+    while (late && poll(&(struct pollfd){.fd = listener, .events = POLLIN}, 1, -1) < 0)
+        CHECK(errno == EINTR, "poll: %s", strerror(errno)); /* by the watchdog */
     int fd = tcp_accept(listener), status;
     expect(fd, way);
     SYS(close(fd));

@@ -4,8 +4,9 @@
 
 static const char *const ways[] = {"return",     "exit",        "_exit", "_Exit",
                                    "quick_exit", "thread_exit", "close", "fork_exit"};
+static const char readers[] = "readers"; /* many rounds of it alone: threads go on reading while the process ends */
 static const size_t sizes[] = {1, 5, 1000, 16384, 16385, 64 * KIB};
-enum { WAYS = sizeof(ways) / sizeof(ways[0]), SIZES = sizeof(sizes) / sizeof(sizes[0]) };
+enum { WAYS = sizeof(ways) / sizeof(ways[0]), SIZES = sizeof(sizes) / sizeof(sizes[0]), READERS = 4, ROUNDS = 300 };
 
 static void *exit_from_thread(void *unused)
 {
@@ -13,9 +14,23 @@ static void *exit_from_thread(void *unused)
     exit(0);
 }
 
+static int read_number;
+
+static void *read_for_ever(void *unused)
+{
+    (void)unused;
+    char byte;
+    while (read(read_number, &byte, 1) > 0)
+        continue;
+    return NULL;
+}
+
 static int leave(const char *how, int fd)
 {
-    if (strcmp(how, "exit") == 0)
+    read_number = fd;
+    for (int i = 0; strcmp(how, readers) == 0 && i < READERS; i++)
+        thread_start(read_for_ever, NULL);
+    if (strcmp(how, "exit") == 0 || strcmp(how, readers) == 0)
         exit(0);
     if (strcmp(how, "_exit") == 0 || strcmp(how, "fork_exit") == 0)
         _exit(0);
@@ -83,7 +98,9 @@ int main(int argc, char **argv)
         return client((uint16_t)atoi(argv[2]), argv[3], strtoull(argv[4], NULL, 10));
     watchdog_start();
     int listener = tcp_listen(8, &port);
-    for (unsigned way = 0; way < WAYS; way++)
+    for (unsigned i = 0; argc == 2 && i < ROUNDS; i++)
+        serve(listener, port, readers, 1000, false);
+    for (unsigned way = 0; argc == 1 && way < WAYS; way++)
         for (unsigned i = 0; i < SIZES; i++)
             serve(listener, port, ways[way], sizes[i], i % 2);
     return 0;
