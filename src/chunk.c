@@ -44,10 +44,18 @@ static struct chunk *chunk_new(void)
     return c;
 }
 
+/* Has an mremap that failed looked at nothing but its arguments, or not even been made (a filter)? Else Linux may have
+ * unmapped the new place first: without memory, with too many mappings, or with more locked than RLIMIT_MEMLOCK allows
+ * (mlockall by root, who then becomes somebody else). */
+static bool did_nothing(int error)
+{
+    return error == EINVAL || error == EPERM || error == EACCES || error == ENOSYS;
+}
+
 /* Before the first slot of a quarter is taken: lets all views of that quarter show the memory of the first one's
  * (mremap(2), old_size 0, makes a second mapping of it). Where that is not to be had, they show memory of their own:
- * slots take four times as much, and everything else is the same. False: the old mapping may be gone (no memory in the
- * kernel); then these slots are taken for good. */
+ * slots take four times as much, and everything else is the same. False: the old mapping may be gone; then these slots
+ * are taken for good. */
 static bool fold(struct chunk *c, unsigned quarter)
 {
     const size_t size = SLOT_PAGES * PAGE;
@@ -59,7 +67,7 @@ static bool fold(struct chunk *c, unsigned quarter)
         return true;
     if (mremap(c->mapping, 0, size, MREMAP_MAYMOVE | MREMAP_FIXED, c->mapping + quarter * size) != MAP_FAILED)
         c->apart &= ~slots;
-    else if (errno == ENOMEM)
+    else if (!did_nothing(errno))
         c->used |= slots;
     return !(c->used & slots);
 }

@@ -1,6 +1,7 @@
 /* Slots lie four to a page, each with an address of its own: none reaches its neighbours, wherever it moves. */
 #include "../../src/chunk_internal.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -8,9 +9,29 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cmocka.h>
+
+/* How a mapping at another's place fails; 0: it does not. */
+static int refusal;
+static bool refused_late; /* when the old mapping is gone */
+
+void *mremap(void *from, size_t old_size, size_t size, int flags, ...)
+{
+    va_list args;
+    va_start(args, flags);
+    void *to = flags & MREMAP_FIXED ? va_arg(args, void *) : NULL;
+    va_end(args);
+    if (to && refused_late)
+        munmap(to, size);
+    if (to && refusal) {
+        errno = refusal;
+        return MAP_FAILED;
+    }
+    return (void *)syscall(SYS_mremap, from, old_size, size, flags, to);
+}
 
 static struct chunk *chunk;
 static struct slot *slots[CHUNK_SLOTS];
@@ -284,6 +305,39 @@ static void test_taken_after_exports(void **state)
     }
 }
 
+/* Slots are taken, and written to, whatever mremap says; where the old mapping is there still, no place is lost. */
+static void test_views_refused(int error, bool late)
+{
+    struct slot *taken[2 * CHUNK_SLOTS];
+    struct chunk *where[2 * CHUNK_SLOTS];
+    chunk_forked();
+    refusal = error;
+    refused_late = late;
+    for (unsigned n = 0; n < 2 * CHUNK_SLOTS; n++) {
+        taken[n] = chunk_take(&where[n]);
+        assert_non_null(taken[n]);
+        assert_zeroes(taken[n], SLOT_BYTES);
+        memset(taken[n], (int)n + 1, SLOT_BYTES);
+        assert_true(late || where[n] == where[n - n % CHUNK_SLOTS]);
+    }
+    for (unsigned n = 0; n < 2 * CHUNK_SLOTS; n++) {
+        assert_int_equal(*(uint8_t *)taken[n], n + 1);
+        chunk_drop(where[n], taken[n]);
+    }
+    refusal = 0;
+    refused_late = false;
+}
+
+static void test_taken_where_views_are_refused(void **state)
+{
+    (void)state;
+    test_views_refused(EPERM, false); /* a filter */
+    test_views_refused(ENOSYS, false);
+    test_views_refused(EINVAL, false);
+    test_views_refused(ENOMEM, true);
+    test_views_refused(EAGAIN, true); /* RLIMIT_MEMLOCK, and the process has locked all it has */
+}
+
 /* What another process maps as well is neither erased nor exported. */
 static void test_shared(void **state)
 {
@@ -317,6 +371,7 @@ int main(void)
         IN_EACH(place_of_an_exported_one),
         IN_EACH(shared),
         cmocka_unit_test(test_taken_after_exports),
+        cmocka_unit_test(test_taken_where_views_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
