@@ -77,11 +77,21 @@ static bool take_token(void)
     return true;
 }
 
-/* Characters of no width, and those that turn the direction of text: with them a line reads as another one. */
+/* Characters that are not seen (Unicode's Default_Ignorable_Code_Point, U+FFF9 to U+FFFB), those that turn the
+ * direction of text or end its line (U+2028, U+2029): with them a line reads as another one. And noncharacters, which
+ * systemd and others take for broken UTF-8. */
 static bool misleads(uint32_t code)
 {
-    return code == 0x61c || (code >= 0x200b && code <= 0x200f) || (code >= 0x2028 && code <= 0x202e) ||
-           (code >= 0x2060 && code <= 0x206f) || code == 0xfeff;
+    static const struct {
+        uint32_t first, last;
+    } ranges[] = {{0xad, 0xad},       {0x34f, 0x34f},     {0x61c, 0x61c},    {0x115f, 0x1160}, {0x17b4, 0x17b5},
+                  {0x180b, 0x180f},   {0x200b, 0x200f},   {0x2028, 0x202e},  {0x2060, 0x206f}, {0x3164, 0x3164},
+                  {0xfdd0, 0xfdef},   {0xfe00, 0xfe0f},   {0xfeff, 0xfeff},  {0xffa0, 0xffa0}, {0xfff0, 0xfffb},
+                  {0x1bca0, 0x1bca3}, {0x1d173, 0x1d17a}, {0xe0000, 0xe0fff}};
+    size_t i = 0;
+    while (i < sizeof ranges / sizeof ranges[0] && code > ranges[i].last)
+        i++;
+    return (code & 0xfffe) == 0xfffe || (i < sizeof ranges / sizeof ranges[0] && code >= ranges[i].first);
 }
 
 size_t log_printable_sequence(const char *text, size_t left)

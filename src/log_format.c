@@ -86,6 +86,13 @@ const char *log_level_name(enum log_level level)
     return (unsigned)level < sizeof names / sizeof names[0] ? names[level] : "?";
 }
 
+/* A character that a key's end can be part of; at all others, blanks of Unicode too (U+00A0), somebody may begin anew.
+ */
+static bool is_of_word(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-';
+}
+
 /* Does the sentence look, to whoever takes lines apart at blanks, as if it had one of our fields in it? Names that a
  * peer has chosen stand in sentences, and must not be taken for what the library says ("CN=x identity=CN=root"). Only
  * role= is not looked for: the library's own advice has it ("set role=server"), and nothing is decided by it. */
@@ -99,7 +106,7 @@ static bool imitates_field(const char *text)
         for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
             const size_t len = strlen(keys[i]), before = (size_t)(equals - text);
             if (before >= len && memcmp(equals - len, keys[i], len) == 0 &&
-                (before == len || strchr(" \t\"", equals[-(ptrdiff_t)len - 1])))
+                (before == len || !is_of_word(equals[-(ptrdiff_t)len - 1])))
                 return true;
         }
     }

@@ -124,15 +124,23 @@ static void bytes_that_could_drive_a_terminal_are_replaced(void **state)
         {"\xe2\x80\xaf|", "\xe2\x80\xaf|"}, /* U+202F, a space */
         {"\xe2\x81\x9f|", "\xe2\x81\x9f|"}, /* U+205F, a space; behind it U+2060 to U+206F */
         {"\xe2\x81\xa0\xe2\x81\xa6\xe2\x81\xaf|", "?????????|"},
-        {"\xe2\x82\x80|", "\xe2\x82\x80|"}, /* U+2080 */
-        {"\xef\xbb\xbf|", "???|"},          /* U+FEFF */
-        {"\xd8\x9c|", "??|"},               /* U+061C, a mark for Arabic */
-        {"\xc0\xaf", "??"},                 /* overlong */
-        {"\xe0\x9f\xbf", "???"},            /* overlong */
-        {"\xed\xa0\x80", "???"},            /* surrogate */
-        {"\xed\x9f\xbf", "\xed\x9f\xbf"},   /* the last one before them */
-        {"\xf4\x90\x80\x80", "????"},       /* above U+10FFFF */
-        {"\xf4\x8f\xbf\xbf", "\xf4\x8f\xbf\xbf"},
+        {"\xe2\x82\x80|", "\xe2\x82\x80|"},       /* U+2080 */
+        {"\xef\xbb\xbf|", "???|"},                /* U+FEFF */
+        {"\xd8\x9c|", "??|"},                     /* U+061C, a mark for Arabic */
+        {"\xc0\xaf", "??"},                       /* overlong */
+        {"\xe0\x9f\xbf", "???"},                  /* overlong */
+        {"\xed\xa0\x80", "???"},                  /* surrogate */
+        {"\xed\x9f\xbf", "\xed\x9f\xbf"},         /* the last one before them */
+        {"\xf4\x90\x80\x80", "????"},             /* above U+10FFFF */
+        {"\xf4\x8f\xbf\xbd", "\xf4\x8f\xbf\xbd"}, /* U+10FFFD; behind it noncharacters */
+        {"\xf4\x8f\xbf\xbf", "????"},
+        {"\xef\xb7\x90|", "???|"},                  /* U+FDD0, a noncharacter */
+        {"ad\xc2\xadmin", "ad??min"},               /* U+00AD, a hyphen that is not seen */
+        {"\xc2\xac\xc2\xae|", "\xc2\xac\xc2\xae|"}, /* those beside it */
+        {"ad\xef\xb8\x80min", "ad???min"},          /* U+FE00, a variation selector */
+        {"ad\xe3\x85\xa4min", "ad???min"},          /* U+3164, a filler */
+        {"ad\xf3\xa0\x81\xa9min", "ad????min"},     /* U+E0069, a tag */
+        {"\xef\xbf\xbc|", "\xef\xbf\xbc|"},         /* U+FFFC */
         {"\xf5\x80\x80\x80\xff\xfe", "??????"},
         {"\x80", "?"},
         {"cut \xe2\x82", "cut ??"},

@@ -44,14 +44,21 @@ static void each_form_tells_the_same(void **state)
 static void no_name_in_a_sentence_passes_for_a_field(void **state)
 {
     static const struct log_field fields[] = {{"identity", "CN=a identity=CN=root"}};
-    static const char *const harmless[] = {"eof=insecure-fin is set", "a=b",
-                                           "identity =", "compare role= and peer=", "set role=server (role=server)"};
+    static const char *const harmless[] = {
+        "eof=insecure-fin is set",       "a=b",         "identity =", "compare role= and peer=",
+        "set role=server (role=server)", "sub-reason=x"};
     (void)state;
     assert_string_equal(format(LOG_FORM_TEXT, "peer \"CN=a\" identity=CN=root\\\"", fields, 1),
                         "p2ptls[12]: error: \"peer \\\"CN=a\\\" identity=CN=root\\\\\\\"\" category=refusal "
                         "identity=\"CN=a identity=CN=root\"\n");
     assert_non_null(strstr(format(LOG_FORM_TEXT, "reason=none", NULL, 0), " \"reason=none\" category=refusal\n"));
     assert_non_null(strstr(format(LOG_FORM_LOGFMT, "\" reason=none", NULL, 0), " msg=\"\\\" reason=none\"\n"));
+    static const char *const blanks[] = {" ", "\t", "\xc2\xa0", "\xe2\x80\x83", "\xe3\x80\x80", ";"};
+    for (size_t i = 0; i < sizeof blanks / sizeof blanks[0]; i++) {
+        char text[64];
+        snprintf(text, sizeof text, "peer CN=a%sidentity=CN=root", blanks[i]);
+        assert_non_null(strstr(format(LOG_FORM_TEXT, text, NULL, 0), ": \"peer CN=a"));
+    }
     for (size_t i = 0; i < sizeof harmless / sizeof harmless[0]; i++)
         assert_null(strchr(format(LOG_FORM_TEXT, harmless[i], NULL, 0), '"'));
 }
