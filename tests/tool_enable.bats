@@ -72,6 +72,29 @@ END
     assert_output ''
 }
 
+@test "what systemd would leave out of the unit, which would run in clear then, is refused" {
+    local rule path name=$'a\xe9b'
+    for rule in "accept *:1 psk=/$name psk-name=x" "accept *:1 # $name" $'accept *:1 # \x01' \
+        $'accept *:1 psk=/\xef\xbf\xbe psk-name=x'; do
+        tool enable --root root --yes -r "$rule" served
+        assert_status 1
+        assert_contains "$stderr" "a unit's policy is printable UTF-8"
+    done
+    for path in "$name" $'new\nline' $'return\r' $'bell\a'; do
+        echo 'accept *:1' >"$path"
+        tool enable --root root --yes -f "$path" served
+        assert_status 1
+        assert_contains "$stderr" 'a unit cannot name a path that is not printable UTF-8: rename it'
+    done
+    [ ! -e "${DROP_IN%/*}" ]
+    # What it takes stays what it was.
+    tool enable --root root --yes -r $'accept\t*:1 psk=/caf\u00e9 psk-name=x\r\nconnect *:2' served
+    assert_status 0
+    assert_equal "$(value_of "$DROP_IN" P2PTLS_POLICY)" $'accept\t*:1 psk=/caf\u00e9 psk-name=x; connect *:2'
+    run verify served.service
+    assert_output ''
+}
+
 @test "instances of a template, -f, and a unit that is not there yet" {
     echo 'accept *:1' >policy
     tool enable --root root --yes -f policy many@a.service

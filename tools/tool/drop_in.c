@@ -1,5 +1,6 @@
 #include "enable.h"
 
+#include "log.h"
 #include "tool.h"
 
 #include <stdlib.h>
@@ -63,6 +64,19 @@ static void print_question(FILE *out, const struct drop_in *what)
     fputs("\" enable --loaded\n", out);
 }
 
+/* systemd leaves out an assignment that is not UTF-8 or has a control character in it, warns at most, and starts the
+ * service: without its policy, in clear. also: what is translated, or may be there. */
+static bool may_be_assigned(const char *value, const char *also)
+{
+    for (const char *s = value, *end = value + strlen(value); s < end;) {
+        const size_t len = strchr(also, *s) ? 1 : log_printable_sequence(s, (size_t)(end - s));
+        if (!len)
+            return false;
+        s += len;
+    }
+    return true;
+}
+
 /* A comment in it would swallow what follows once its newline is gone. */
 static bool can_be_one_line(const char *rules)
 {
@@ -80,6 +94,16 @@ char *drop_in_text(const struct drop_in *what)
     }
     if (strpbrk(what->preload, " \t\n:$")) {
         (void)failed("%s: LD_PRELOAD cannot name a path with a blank, a colon or a dollar sign", what->preload);
+        return NULL;
+    }
+    const char *const paths[] = {what->preload, what->tool, what->config};
+    for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++)
+        if (paths[i] && !may_be_assigned(paths[i], "")) {
+            (void)failed("%s: a unit cannot name a path that is not printable UTF-8: rename it", paths[i]);
+            return NULL;
+        }
+    if (what->rules && !may_be_assigned(what->rules, "\n\r\t")) {
+        (void)failed("a unit's policy is printable UTF-8: put other statements into a file, and give it by -f");
         return NULL;
     }
     if (what->rules && !can_be_one_line(what->rules)) {
