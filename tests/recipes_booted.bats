@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # Recipes of docs/RECIPES.md for systemd, run as they stand there, on hosts where systemd is the first process; and that
-# a unit which the library does not get into does not start.
+# a unit which the library or the policy does not get into does not start.
 
 load helpers
 load network_helpers
@@ -60,16 +60,17 @@ main_process_of() { # HOST UNIT
     assert_wire_without HELLO
 }
 
-# What hides the library from a unit, or keeps ld.so from mapping it.
+# What hides the library from a unit, keeps ld.so from mapping it, or hides the policy.
 sandboxes() {
     cat <<END
 NoExecPaths=/|ExecPaths=/usr/bin /usr/lib /lib /lib64
 InaccessiblePaths=/usr/local/lib/p2ptls|
 TemporaryFileSystem=/usr/local|
+UnsetEnvironment=P2PTLS_POLICY|
 END
 }
 
-@test "a unit that the library does not get into does not start" {
+@test "a unit that the library or the policy does not get into does not start" {
     local first second
     fleet_up alpha
     on alpha sh -c 'printf "[Service]\nExecStart=/usr/bin/socat TCP-LISTEN:7000,fork SYSTEM:echo\n" \

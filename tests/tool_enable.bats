@@ -163,20 +163,44 @@ paths_opened() { # UNIT: shows its drop-in, and prints the setting
     assert_equal "$(paths_opened later)" "$folders"
 }
 
-@test "the unit asks before it starts whether the library is loaded" {
+# What the drop-in's command says with that environment.
+asked() { # [VARIABLE=VALUE]...
+    run --separate-stderr env XDG_CONFIG_HOME=/dev/null "$@" "$P2PTLS_BUILD/p2ptls-tool" enable --loaded
+}
+
+@test "the unit asks before it starts whether the library is loaded, and whether a rule is there" {
     tool enable --root root -r 'accept *:1' served </dev/null
     assert_contains "$output" "ExecStartPre=\"$P2PTLS_BUILD/p2ptls-tool\" enable --loaded"
-    run env LD_PRELOAD="$LIBRARY" "$P2PTLS_BUILD/p2ptls-tool" enable --loaded
+    asked LD_PRELOAD="$LIBRARY" P2PTLS_POLICY='accept *:1 for=/bin/true'
     assert_status 0
-    assert_output ''
-    # Its standard input may be the service's connection: no policy holds in it, not even a bad one.
-    run env LD_PRELOAD="$LIBRARY" P2PTLS_POLICY=nonsense "$P2PTLS_BUILD/p2ptls-tool" enable --loaded
-    assert_status 0
-    run --separate-stderr env LD_PRELOAD=/nowhere/libp2ptls.so "$P2PTLS_BUILD/p2ptls-tool" enable --loaded
+    assert_equal "$output$stderr" ''
+    asked LD_PRELOAD=/nowhere/libp2ptls.so P2PTLS_POLICY='accept *:1'
     assert_status 1
-    assert_contains "$stderr" 'would run in clear'
+    assert_contains "$stderr" 'the library does not get into this service, which would run in clear'
+    asked LD_PRELOAD="$LIBRARY"
+    assert_status 1
+    assert_contains "$stderr" 'no rule reaches this service, which would run in clear'
+    # Its standard input may be the service's connection: a bad policy is told of, and does not end it as programs.
+    asked LD_PRELOAD="$LIBRARY" P2PTLS_POLICY=nonsense
+    assert_status 3
+    assert_contains "$stderr" 'p2ptls enable: P2PTLS_POLICY:1:1:'
     tool enable --loaded served
     assert_status 2
+}
+
+@test "what the unit's question finds does not go to the peer of a service whose standard error is its connection" {
+    "$PYTHON" - "$P2PTLS_BUILD/p2ptls-tool" "$LIBRARY" <<'END'
+import os, socket, subprocess, sys
+listener = socket.create_server(("127.0.0.1", 0))
+for env in ({}, {"LD_PRELOAD": sys.argv[2]}):
+    peer = socket.create_connection(listener.getsockname())
+    service = listener.accept()[0]
+    done = subprocess.run([sys.argv[1], "enable", "--loaded"], env={"XDG_CONFIG_HOME": "/dev/null", **env},
+                          stdin=service, stdout=service, stderr=service)
+    assert done.returncode == 1, done
+    service.close()
+    assert peer.recv(1000) == b""
+END
 }
 
 @test "a library where units may not see it is told of" {

@@ -11,6 +11,7 @@
 #include <link.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -182,17 +183,37 @@ static int is_library(struct dl_phdr_info *object, size_t size, void *ctx)
     return len >= sizeof name - 1 && strcmp(object->dlpi_name + len - (sizeof name - 1), name) == 0;
 }
 
+/* The service's connection may be its standard error, too: nothing of this is for the peer. */
+static void keep_off_connection(void)
+{
+    int domain = AF_UNIX; /* the journal's */
+    socklen_t len = sizeof domain;
+
+    if (getsockopt(STDERR_FILENO, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0 && domain != AF_UNIX)
+        (void)!freopen("/dev/null", "w", stderr);
+}
+
 /* --loaded, the drop-in's ExecStartPre=: is the library in this very process, which has the environment, the user and
- * the sandbox of the service? What keeps it out here keeps it out of the service, and ld.so would only warn. */
+ * the sandbox of the service, and is a rule? What keeps them out here keeps them out of the service; of the library
+ * ld.so would only warn, and without a rule it protects nothing. */
 static enum status is_loaded(void)
 {
+    static struct policy_view view;
+    struct policy_request request = {0};
     const char *preload = getenv("LD_PRELOAD");
 
-    if (dl_iterate_phdr(is_library, NULL))
-        return STATUS_OK;
-    return failed("the library does not get into this service, which would run in clear: its sandbox (ExecPaths=, "
-                  "InaccessiblePaths=, ...) or its environment keeps out LD_PRELOAD=%s",
-                  preload ? preload : "");
+    keep_off_connection();
+    if (!dl_iterate_phdr(is_library, NULL))
+        return failed("the library does not get into this service, which would run in clear: its sandbox (ExecPaths=, "
+                      "InaccessiblePaths=, ...) or its environment keeps out LD_PRELOAD=%s",
+                      preload ? preload : "");
+    enum status status = policy_view_load(&view, &request);
+    if (status == STATUS_OK && !view.policy)
+        status = failed("no rule reaches this service, which would run in clear: its sandbox (TemporaryFileSystem=, "
+                        "InaccessiblePaths=, ...) hides /etc/p2ptls, or its environment has no P2PTLS_POLICY any more");
+    policy_view_free(&view);
+    policy_request_free(&request);
+    return status;
 }
 
 /* ---- the command line ----------------------------------------------------------------------------------------- */
