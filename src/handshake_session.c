@@ -307,6 +307,13 @@ static enum result refuse_session(struct handshake *hs, int error)
     return handshake_fail(hs, result, alert, why);
 }
 
+/* GnuTLS derives keys in arrays of its functions, and leaves them on the stack. It has been further down than this. */
+static __attribute__((noinline)) void wipe_stack_below(void)
+{
+    uint8_t below[8192];
+    wipe(below, sizeof below);
+}
+
 enum result handshake_session_drive(struct handshake *hs, const uint8_t *records, size_t len)
 {
     size_t before;
@@ -318,6 +325,7 @@ enum result handshake_session_drive(struct handshake *hs, const uint8_t *records
         before = hs->input_left;
         e = gnutls_handshake(hs->session);
     } while ((e == GNUTLS_E_AGAIN || e == GNUTLS_E_INTERRUPTED) && hs->input_left && hs->input_left < before);
+    wipe_stack_below();
 
     if (e == GNUTLS_E_SUCCESS)
         return finish(hs);
