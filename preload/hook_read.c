@@ -82,6 +82,14 @@ static ssize_t receive_nowhere(struct desc *d, int fd, int flags)
     return n > 0 ? stream_special(EFAULT) : n;
 }
 
+/* Bytes that come go as far as there is memory for them, as the kernel stores them. */
+static ssize_t receive_parts(struct desc *d, int fd, const struct iovec *iov, int count, int flags)
+{
+    struct iovec parts[WINDOW];
+    int n = memory_parts_writable(iov, count, parts, WINDOW);
+    return n ? stream_receive(d, fd, parts, n, flags) : receive_nowhere(d, fd, flags);
+}
+
 static ssize_t receive_vector(struct desc *d, int fd, const struct iovec *iov, int count, int flags)
 {
     int error = desc_special(d) ? desc_special(d) : refused_flags(flags);
@@ -95,10 +103,20 @@ static ssize_t receive_vector(struct desc *d, int fd, const struct iovec *iov, i
     if ((flags & MSG_TRUNC) && !(flags & MSG_PEEK))
         return discard(d, fd, len, flags & ~MSG_TRUNC);
     if (!(flags & MSG_TRUNC) && !memory_buffers_writable(iov, count))
-        return receive_nowhere(d, fd, flags);
+        return receive_parts(d, fd, iov, count, flags);
     if ((flags & MSG_PEEK) && ((flags & MSG_TRUNC) || count > WINDOW))
         return peek_aside(d, fd, iov, len, flags);
     return stream_receive(d, fd, iov, count, flags);
+}
+
+/* A single buffer that is longer than anything is cut, as the kernel does it before it looks at the address. */
+static ssize_t receive_cut(struct desc *d, int fd, const struct iovec *iov, int count, int flags)
+{
+    struct iovec one;
+    if (count != 1)
+        return receive_vector(d, fd, iov, count, flags);
+    one = (struct iovec){iov->iov_base, memory_cut(iov->iov_len)};
+    return receive_vector(d, fd, &one, 1, flags);
 }
 
 static ssize_t receive_one(struct desc *d, int fd, void *buffer, size_t len, int flags)
@@ -133,13 +151,13 @@ HOOK ssize_t readv(int fd, const struct iovec *iov, int count)
     int error = memory_vector_error(iov, count);
     if (error)
         return stream_special(error);
-    return memory_vector_bytes(iov, count) || desc_special(d) ? receive_vector(d, fd, iov, count, 0) : 0;
+    return memory_vector_bytes(iov, count) || desc_special(d) ? receive_cut(d, fd, iov, count, 0) : 0;
 }
 
 static SLOW ssize_t recv_known(int fd, void *buffer, size_t len, int flags)
 {
     struct desc *d = table_find_data(fd);
-    return d ? receive_one(d, fd, buffer, len, flags)
+    return d ? receive_one(d, fd, buffer, memory_cut(len), flags)
              : BARE(fd, real()->recv(fd, buffer, len, flags), recv(fd, buffer, len, flags));
 }
 
@@ -155,7 +173,7 @@ HOOK ssize_t recvfrom(int fd, void *buffer, size_t len, int flags, struct sockad
     if (!d)
         return BARE(fd, real()->recvfrom(fd, buffer, len, flags, from, from_len),
                     recvfrom(fd, buffer, len, flags, from, from_len));
-    ssize_t n = receive_one(d, fd, buffer, len, flags);
+    ssize_t n = receive_one(d, fd, buffer, memory_cut(len), flags);
     if (n < 0 || !from)
         return n;
     if (!memory_writable(from_len, sizeof *from_len)) /* the kernel, too, finds out when it has the bytes */
@@ -187,7 +205,7 @@ HOOK ssize_t recvmsg(int fd, struct msghdr *m, int flags)
     int error = memory_message_error(m);
     if (error)
         return stream_special(error);
-    ssize_t n = receive_vector(d, fd, m->msg_iov, (int)m->msg_iovlen, flags);
+    ssize_t n = receive_cut(d, fd, m->msg_iov, (int)m->msg_iovlen, flags);
     if (n >= 0) {
         if (m->msg_name)
             m->msg_namelen = 0;

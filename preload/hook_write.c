@@ -35,6 +35,14 @@ static int fast_open_error(struct desc *d, int fd)
     return connecting ? EALREADY : 0;
 }
 
+/* What can be read is sent, as the kernel does it. */
+static ssize_t send_parts(struct desc *d, int fd, const struct iovec *iov, int count, int flags)
+{
+    struct iovec parts[16];
+    int n = flags & MSG_OOB ? 0 : memory_parts_readable(iov, count, parts, sizeof parts / sizeof *parts);
+    return n ? stream_send(d, fd, parts, n, flags) : send_nothing(d, fd, flags, EFAULT);
+}
+
 static ssize_t send_vector(struct desc *d, int fd, const struct iovec *iov, int count, int flags)
 {
     if (desc_special(d))
@@ -45,10 +53,20 @@ static ssize_t send_vector(struct desc *d, int fd, const struct iovec *iov, int 
     if (!memory_buffers_of_user(iov, count))
         return stream_special(EFAULT);
     if (!memory_buffers_readable(iov, count))
-        return send_nothing(d, fd, flags, EFAULT);
+        return send_parts(d, fd, iov, count, flags);
     if ((flags & MSG_OOB) && memory_vector_bytes(iov, count))
         return send_nothing(d, fd, flags, EOPNOTSUPP); /* urgent data cannot be protected */
     return stream_send(d, fd, iov, count, flags);
+}
+
+/* A single buffer that is longer than anything is cut, as the kernel does it before it looks at the address. */
+static ssize_t send_cut(struct desc *d, int fd, const struct iovec *iov, int count, int flags)
+{
+    struct iovec one;
+    if (count != 1)
+        return send_vector(d, fd, iov, count, flags);
+    one = (struct iovec){iov->iov_base, memory_cut(iov->iov_len)};
+    return send_vector(d, fd, &one, 1, flags);
 }
 
 static ssize_t send_one(struct desc *d, int fd, const void *buffer, size_t len, int flags)
@@ -80,13 +98,13 @@ HOOK ssize_t writev(int fd, const struct iovec *iov, int count)
     int error = memory_vector_error(iov, count);
     if (error)
         return stream_special(error);
-    return memory_vector_bytes(iov, count) || desc_special(d) ? send_vector(d, fd, iov, count, 0) : 0;
+    return memory_vector_bytes(iov, count) || desc_special(d) ? send_cut(d, fd, iov, count, 0) : 0;
 }
 
 static SLOW ssize_t send_known(int fd, const void *buffer, size_t len, int flags)
 {
     struct desc *d = table_find_data(fd);
-    return d ? send_one(d, fd, buffer, len, flags)
+    return d ? send_one(d, fd, buffer, memory_cut(len), flags)
              : BARE(fd, real()->send(fd, buffer, len, flags), send(fd, buffer, len, flags));
 }
 
@@ -132,7 +150,7 @@ HOOK ssize_t sendto(int fd, const void *buffer, size_t len, int flags, const str
     int r;
     if (fast_open(d, fd, flags, to, to_len, &r))
         return r < 0 ? -1 : send(fd, buffer, len, flags & ~MSG_FASTOPEN);
-    return d ? send_one(d, fd, buffer, len, flags)
+    return d ? send_one(d, fd, buffer, memory_cut(len), flags)
              : BARE(fd, real()->sendto(fd, buffer, len, flags, to, to_len), sendto(fd, buffer, len, flags, to, to_len));
 }
 
@@ -148,7 +166,7 @@ static ssize_t send_message(int fd, const struct msghdr *m, int flags)
         return r < 0 ? -1 : sendmsg(fd, m, flags & ~MSG_FASTOPEN);
     if (!d)
         return BARE(fd, real()->sendmsg(fd, m, flags), send_message(fd, m, flags));
-    return send_vector(d, fd, m->msg_iov, (int)m->msg_iovlen, flags);
+    return send_cut(d, fd, m->msg_iov, (int)m->msg_iovlen, flags);
 }
 
 HOOK ssize_t sendmsg(int fd, const struct msghdr *m, int flags)

@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PAGE_BITS = 12, SETS = 128, VECTOR_MAX = 1024 };
+enum { PAGE_BITS = 12, PAGE_BYTES = 1 << PAGE_BITS, SETS = 128, VECTOR_MAX = 1024 };
 
 /* Two pages for each set, the last one seen in front: with one, two buffers of a program that fell together cost a call
  * for each use (redis: one in three requests). */
@@ -105,15 +105,17 @@ size_t memory_vector_bytes(const struct iovec *iov, int count)
 int memory_vector_error(const struct iovec *iov, long count)
 {
     size_t total = 0;
+    bool beyond = false;
     if (count < 0 || count > VECTOR_MAX)
         return EINVAL;
     if (!memory_readable(iov, (size_t)count * sizeof *iov))
         return EFAULT;
     for (long i = 0; i < count; i++) {
-        if (iov[i].iov_len > SSIZE_MAX || (total += iov[i].iov_len) > SSIZE_MAX)
+        if (iov[i].iov_len > SSIZE_MAX)
             return EINVAL;
+        beyond |= (total += iov[i].iov_len) > SSIZE_MAX; /* more than there are addresses */
     }
-    return 0;
+    return beyond ? EFAULT : 0;
 }
 
 int memory_message_error(const struct msghdr *m)
@@ -147,4 +149,41 @@ bool memory_buffers_writable(const struct iovec *iov, int count)
         if (!good_span(iov[i].iov_base, iov[i].iov_len, &writable, can_write))
             return false;
     return true;
+}
+
+/* Each page is looked at, those of the stack too, which has an end. Where nothing is looked at, nothing is known of
+ * memory that is not good. */
+static size_t good_part(uintptr_t at, size_t len, bool (*look)(uintptr_t))
+{
+    enum { PAGES = 256 };
+    size_t part = 0;
+    if (forbidden.receive || under_valgrind)
+        return 0;
+    for (int i = 0; i < PAGES && part < len && at + part <= INTPTR_MAX && look(at + part); i++)
+        part += PAGE_BYTES - (at + part) % PAGE_BYTES;
+    return part < len ? part : len;
+}
+
+static int good_parts(const struct iovec *iov, int count, struct iovec *parts, int room, struct seen *seen,
+                      bool (*look)(uintptr_t))
+{
+    int n = 0;
+    bool whole = true;
+    for (int i = 0; i < count && n < room && whole; i++) {
+        uintptr_t at = (uintptr_t)iov[i].iov_base;
+        whole = good_span(iov[i].iov_base, iov[i].iov_len, seen, look);
+        parts[n] = (struct iovec){iov[i].iov_base, whole ? iov[i].iov_len : good_part(at, iov[i].iov_len, look)};
+        n += parts[n].iov_len != 0;
+    }
+    return n;
+}
+
+int memory_parts_readable(const struct iovec *iov, int count, struct iovec *parts, int room)
+{
+    return good_parts(iov, count, parts, room, &readable, can_read);
+}
+
+int memory_parts_writable(const struct iovec *iov, int count, struct iovec *parts, int room)
+{
+    return good_parts(iov, count, parts, room, &writable, can_write);
 }

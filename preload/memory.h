@@ -21,6 +21,12 @@ static inline bool memory_plausible(const void *at, size_t len)
 bool memory_readable(const void *at, size_t len);
 bool memory_writable(void *at, size_t len);
 
+/* The length of one buffer, as calls of sockets take it (MAX_RW_COUNT, read(2) under NOTES). */
+static inline size_t memory_cut(size_t len)
+{
+    return len < 0x7ffff000 ? len : 0x7ffff000;
+}
+
 /* The errno of a vector as the kernel would find it before it moves a byte, except for what lies in its buffers; 0. */
 int memory_vector_error(const struct iovec *iov, long count);
 size_t memory_vector_bytes(const struct iovec *iov, int count);
@@ -31,5 +37,9 @@ int memory_message_error(const struct msghdr *m);
 bool memory_buffers_of_user(const struct iovec *iov, int count);
 bool memory_buffers_readable(const struct iovec *iov, int count);
 bool memory_buffers_writable(const struct iovec *iov, int count);
+/* Where these are false: what lies in front of the first byte that may not be used, in at most room parts, none of them
+ * empty. Of a buffer that is not good 1 MiB at most is looked at, since its length may be anything. How many parts. */
+int memory_parts_readable(const struct iovec *iov, int count, struct iovec *parts, int room);
+int memory_parts_writable(const struct iovec *iov, int count, struct iovec *parts, int room);
 
 #endif

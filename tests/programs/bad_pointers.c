@@ -2,6 +2,7 @@
  * program. */
 #include "calls.h"
 
+#include <limits.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/select.h>
@@ -123,9 +124,75 @@ static void messages(int end[2])
     FAILS(ioctl(end[0], FIONBIO, forbidden_page), EFAULT);
 }
 
+/* The kernel copies a page or several at a time, and stops in front of those that it cannot copy whole. */
+static void expect_part(int fd, char *room, ssize_t most, ssize_t sent)
+{
+    CHECK(sent > 0 && sent <= most, "%zd bytes of at most %zd: %s", sent, most, strerror(errno));
+    GIVES(recv(fd, room, (size_t)sent, MSG_WAITALL), sent);
+}
+
+/* A length that is larger than the memory behind it counts as far as that goes: read(fd, buffer, INT_MAX). */
+static void lengths(int end[2])
+{
+    enum { ROOM = 65536 };
+    static const size_t beyond[] = {ROOM + 1, INT_MAX, 0x80000000u, UINT_MAX};
+    char *room = mmap(NULL, ROOM + 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    CHECK(room != MAP_FAILED, "mmap");
+    SYS(mprotect(room + ROOM, 4096, PROT_NONE));
+    memset(room, 'x', ROOM);
+    for (size_t i = 0; i < sizeof(beyond) / sizeof(*beyond); i++) {
+        struct iovec two[2] = {{room, 2}, {room + 2, beyond[i]}}, empty_first[2] = {{room, 0}, {room, beyond[i]}};
+        struct msghdr m = {.msg_iov = &two[1], .msg_iovlen = 1};
+        write_all(end[0], "abcdefgh", 8);
+        await_bytes(end[1], 8);
+        GIVES(recv(end[1], room, beyond[i], MSG_PEEK), 8);
+        CHECK(memcmp(room, "abcdefgh", 8) == 0, "%.8s", room);
+        GIVES(readv(end[1], two, 2), 8);
+        CHECK(memcmp(room, "abcdefgh", 8) == 0, "%.8s", room);
+        write_all(end[0], "ijklmnop", 8);
+        await_bytes(end[1], 8);
+        GIVES(readv(end[1], empty_first, 2), 8);
+        CHECK(memcmp(room, "ijklmnop", 8) == 0, "%.8s", room);
+        write_all(end[0], "abc", 3);
+        await_bytes(end[1], 3);
+        GIVES(recvmsg(end[1], &m, 0), 3);
+        write_all(end[0], "defg", 4);
+        await_bytes(end[1], 4);
+        GIVES(read(end[1], room, beyond[i]), 4);
+        CHECK(memcmp(room, "defg", 4) == 0, "%.4s", room);
+        FAILS(recv(end[1], room, beyond[i], MSG_DONTWAIT), EAGAIN);
+        expect_part(end[1], room, ROOM, send(end[0], room, beyond[i], 0));
+        expect_part(end[1], room, ROOM, write(end[0], room, beyond[i]));
+        expect_part(end[1], room, ROOM, writev(end[0], two, 2));
+        expect_part(end[1], room, ROOM, sendmsg(end[0], &m, 0));
+    }
+    FAILS(recv(end[1], room + ROOM, INT_MAX, MSG_DONTWAIT), EAGAIN);
+    FAILS(send(end[0], room + ROOM, INT_MAX, 0), EFAULT);
+    SYS(munmap(room, ROOM + 4096));
+}
+
+/* What is longer than any address is cut, or refused, by each call as the kernel does it. */
+static void lengths_beyond_all(int end[2])
+{
+    static const size_t beyond[] = {SSIZE_MAX, (size_t)SSIZE_MAX + 1, SIZE_MAX};
+    static char room[64]; /* far from the highest address, unlike the stack */
+    for (size_t i = 0; i < sizeof(beyond) / sizeof(*beyond); i++) {
+        struct iovec two[2] = {{room, 2}, {room + 2, beyond[i]}};
+        write_all(end[0], "ab", 2);
+        await_bytes(end[1], 2);
+        GIVES(recv(end[1], room, beyond[i], 0), 2);
+        CHECK(memcmp(room, "ab", 2) == 0, "%.2s", room);
+        FAILS(read(end[1], room, beyond[i]), EFAULT);
+        FAILS(write(end[0], room, beyond[i]), EFAULT);
+        FAILS(readv(end[1], two, 2), beyond[i] > SSIZE_MAX ? EINVAL : EFAULT);
+        FAILS(writev(end[0], two, 2), beyond[i] > SSIZE_MAX ? EINVAL : EFAULT);
+    }
+}
+
 int main(void)
 {
-    static void (*const with_pair[])(int end[2]) = {connects, accepts, names_of_senders, waits, raw_waits, messages};
+    static void (*const with_pair[])(int end[2]) = {connects,  accepts,  names_of_senders, waits,
+                                                    raw_waits, messages, lengths,          lengths_beyond_all};
     watchdog_start();
     forbidden_page = mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     CHECK(forbidden_page != MAP_FAILED, "mmap");
