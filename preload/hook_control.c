@@ -21,18 +21,31 @@ static int fail(int error)
     return -1;
 }
 
-/* A sandbox may forbid to ask for it later. async: O_ASYNC may have been set, for good. */
-static void note_modes(int fd, bool nonblocking, bool async)
+/* Around F_SETFL and FIONBIO. NULL: no connection. */
+static struct desc *modes_begin(int fd)
 {
     struct desc *d = table_find(fd);
-    if (async)
+    if (thread.in_vfork_child)
+        stream_modes_lost(); /* of a connection of its parent's */
+    if (!d || desc_special(d) || !desc_enter(d, fd))
+        return NULL;
+    stream_modes_change(d);
+    return d;
+}
+
+/* A sandbox may forbid to ask for it later. async: O_ASYNC may have been set, for good. */
+static void modes_end(struct desc *d, int fd, bool done, bool nonblocking, bool async)
+{
+    if (done && async)
         table_not_fresh(fd);
-    if (d && !desc_special(d) && desc_enter(d, fd)) {
+    if (!d)
+        return;
+    if (done)
         d->nonblocking = nonblocking;
-        if (async)
-            atomic_store(&d->edges, true);
-        desc_leave(d);
-    }
+    if (done && async)
+        atomic_store(&d->edges, true);
+    stream_modes_changed(d);
+    desc_leave(d);
 }
 
 static void note_async(struct desc *d, int fd)
@@ -53,9 +66,11 @@ static int control(int fd, int command, void *arg)
         word = copy_begin(fd);
         return copy_made(fd, word, real()->fcntl64(fd, command, arg));
     }
+    if (command != F_SETFL)
+        return real()->fcntl64(fd, command, arg);
+    struct desc *d = modes_begin(fd);
     int r = real()->fcntl64(fd, command, arg);
-    if (command == F_SETFL && r == 0)
-        note_modes(fd, (long)arg & O_NONBLOCK, (long)arg & O_ASYNC);
+    modes_end(d, fd, r == 0, (long)arg & O_NONBLOCK, (long)arg & O_ASYNC);
     return r;
 }
 
@@ -120,9 +135,10 @@ HOOK int ioctl(int fd, unsigned long request, ...)
         return count_readable(d, fd, arg);
     if (d && (request == SIOCOUTQ || request == SIOCOUTQNSD) && arg)
         return count_unsent(d, fd, request, arg);
+    struct desc *changing = request == FIONBIO ? modes_begin(fd) : NULL;
     int r = real()->ioctl(fd, request, arg);
-    if (d && r == 0 && request == FIONBIO && arg)
-        note_modes(fd, *(int *)arg != 0, false);
+    if (request == FIONBIO)
+        modes_end(changing, fd, r == 0, r == 0 && *(int *)arg != 0, false);
     if (r == 0 && (request == FIOASYNC || request == FIOSETOWN || request == SIOCSPGRP))
         note_async(d, fd);
     return r;

@@ -58,7 +58,12 @@ int stream_wait_handshake(struct desc *d, int fd, int64_t deadline_ms, const str
  */
 int stream_verdict(struct desc *d, int fd, const struct stream_signals *before);
 
-bool stream_is_blocking(const struct desc *d, int fd);
+bool stream_is_blocking(struct desc *d, int fd);
+/* Around each call that may change O_NONBLOCK; d is pinned. */
+void stream_modes_change(struct desc *d);
+void stream_modes_changed(struct desc *d);
+/* From now on it may be changed unseen. */
+void stream_modes_lost(void);
 /* O_APPEND, which fdopen(fd, "a") sets: splice(2) and sendfile(2) then say EINVAL, also on a socket. */
 bool stream_appends(int fd);
 /* Notes O_NONBLOCK and the timeouts of a descriptor, for when they cannot be asked any more. */

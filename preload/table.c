@@ -229,7 +229,7 @@ struct desc *desc_new(struct conn *conn, const struct policy_rule *rule)
         atomic_store(&d->dialling, false);
         d->fastopen_connect = d->verdict_due = false;
         d->told_started = d->edges = d->native = d->fresh = d->finished = false;
-        d->receive_ms = d->send_ms = 0;
+        d->receive_ms = d->send_ms = d->modes = d->modes_set = 0;
         atomic_store(&d->helped, false);
         atomic_store(&d->holds, 1);
         d->prev_live = NULL;

@@ -74,6 +74,8 @@ struct desc {
     struct desc_label *label;
     _Atomic uint32_t watch;              /* enum watch */
     bool nonblocking;                    /* O_NONBLOCK, and the timeouts: for a sandbox in which they cannot be asked */
+    _Atomic uint32_t modes;              /* twice the F_SETFLs that have begun; odd: O_NONBLOCK is known to be set */
+    _Atomic uint32_t modes_set;          /* F_SETFLs that have ended */
     _Atomic int64_t receive_ms, send_ms; /* 0: none */
     _Atomic bool helped;                 /* in the helper's list */
     _Atomic bool again;                  /* the helper shall look at it now */

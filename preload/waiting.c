@@ -11,12 +11,41 @@
 
 enum { FOREIGN_OWNER_MS = 100, OWN_LOOK_MS = 1000 };
 
-bool stream_is_blocking(const struct desc *d, int fd)
+static _Atomic bool modes_lost; /* O_NONBLOCK may change without our seeing it */
+
+void stream_modes_lost(void)
+{
+    atomic_store(&modes_lost, true);
+}
+
+void stream_modes_change(struct desc *d)
+{
+    uint32_t before = atomic_load(&d->modes);
+    while (!atomic_compare_exchange_weak(&d->modes, &before, (before & ~1u) + 2))
+        continue;
+}
+
+void stream_modes_changed(struct desc *d)
+{
+    atomic_fetch_add(&d->modes_set, 1);
+}
+
+/* What the kernel said of O_NONBLOCK holds until somebody sets it anew, where this process alone has had the socket:
+ * clients ask for events of a socket three times in a request (redis-benchmark), and each time this is asked. */
+bool stream_is_blocking(struct desc *d, int fd)
 {
     if (forbidden.control)
         return !d->nonblocking;
+    bool ours = d->native && !atomic_load(&modes_lost) && core->conn_sole(d->conn);
+    uint32_t modes = atomic_load(&d->modes);
+    if (ours && (modes & 1))
+        return false;
+    bool settled = ours && atomic_load(&d->modes_set) == modes >> 1;
     long flags = sys3(SYS_fcntl, (long)fd, F_GETFL, 0L);
-    return flags < 0 || !(flags & O_NONBLOCK); /* not to be asked: the kernel's own calls know */
+    bool blocking = flags < 0 || !(flags & O_NONBLOCK); /* not to be asked: the kernel's own calls know */
+    if (settled && !blocking)
+        atomic_compare_exchange_strong(&d->modes, &modes, modes | 1);
+    return blocking;
 }
 
 bool stream_appends(int fd)

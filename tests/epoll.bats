@@ -71,3 +71,26 @@ over_relay() { # BYTES [--mode MODE]...: everything arrives
     done
     is_running client || fail "the client did not bear it"
 }
+
+@test "epoll: the mode of a connection that is registered again and again is asked for once" {
+    local calls=$BATS_TEST_TMPDIR/calls
+    require strace
+    cat >"$BATS_TEST_TMPDIR/again.py" <<'EOT'
+import select, socket
+listener = socket.create_server(("127.0.0.1", 0))
+a = socket.create_connection(listener.getsockname())
+b, _ = listener.accept()
+a.sendall(b"x")
+b.recv(1)
+b.setblocking(False)
+poller = select.epoll()
+for _ in range(500):
+    poller.register(b, select.EPOLLIN)
+    poller.modify(b, select.EPOLLOUT)
+    poller.unregister(b)
+EOT
+    P2PTLS_POLICY='any 127.0.0.1:*' p2p strace -f -o "$calls" -e trace=fcntl,epoll_ctl "$PYTHON" \
+        "$BATS_TEST_TMPDIR/again.py"
+    assert_at_least "$(grep -c EPOLL_CTL_ADD "$calls")" 500 registrations
+    assert_at_most "$(grep -c F_GETFL "$calls")" 50 questions
+}

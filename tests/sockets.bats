@@ -110,6 +110,8 @@ torture_calls() { # plain|protected MODE
 @test "epoll on blocking descriptors tells no lies (law 4) (protected)" { protected epoll_blocking; }
 @test "peek, waitall, trunc, more, FIONREAD, dup, and readiness without lies (law 4) (plain)" { plain flags; }
 @test "peek, waitall, trunc, more, FIONREAD, dup, and readiness without lies (law 4) (protected)" { protected flags; }
+@test "O_NONBLOCK changed by numbers, copies, threads and children (plain)" { plain modes; }
+@test "O_NONBLOCK changed by numbers, copies, threads and children (protected)" { protected modes; }
 
 @test "timeouts, EINTR, SIGPIPE and shutdown as libc does them (law 7) (plain)" { plain timeouts; }
 @test "timeouts, EINTR, SIGPIPE and shutdown as libc does them (law 7) (protected)" { protected timeouts; }
