@@ -95,6 +95,35 @@ END
     assert_output ''
 }
 
+@test "links of another root lead nowhere but into it" {
+    local system=root/etc/systemd/system
+    mkdir -p outside/system "root$PWD/inside"
+    echo mine >outside/file
+    mv $system "root$PWD/inside/system"
+    ln -s "$PWD/inside/system" $system
+    tool enable --root root --yes -r 'accept *:1' served
+    assert_status 0
+    assert_equal "$output" "# root$PWD/inside/system/served.service.d/p2ptls.conf"$'\n'"$(
+        cat "root$PWD/inside/system/served.service.d/p2ptls.conf")"
+    [ ! -e inside ]
+    tool enable --root root --remove --yes served
+    assert_status 0
+    [ ! -e "root$PWD/inside/system/served.service.d" ]
+    # One that leads to what is there on this system only, and a drop-in that is one.
+    ln -sfn "$PWD/outside/system" $system
+    tool enable --root root --yes -r 'accept *:1' served
+    assert_status 1
+    assert_contains "$stderr" 'a link on the way leads nowhere there'
+    assert_equal "$(ls outside/system)" ''
+    rm $system
+    mkdir -p ${DROP_IN%/*}
+    ln -s "$PWD/outside/file" $DROP_IN
+    tool enable --root root --yes --force -r 'accept *:1' served
+    assert_status 1
+    assert_contains "$stderr" "$DROP_IN is a link: take it away"
+    assert_equal "$(cat outside/file)" mine
+}
+
 @test "instances of a template, -f, and a unit that is not there yet" {
     echo 'accept *:1' >policy
     tool enable --root root --yes -f policy many@a.service

@@ -5,6 +5,7 @@
 #include "folders.h"
 #include "options.h"
 #include "policy_view.h"
+#include "root_path.h"
 #include "unit_files.h"
 
 #include <errno.h>
@@ -21,7 +22,8 @@ struct plan {
     const char *rules;     /* NULL: the policy is in files */
     char config[PATH_MAX]; /* -f, absolute; empty: none */
     bool yes, force, remove;
-    char folder[PATH_MAX], path[PATH_MAX];
+    char drop_in[PATH_MAX];                /* as the unit's system names it */
+    char folder[PATH_MAX], path[PATH_MAX]; /* where it is from here */
 };
 
 /* systemd.unit(5): letters, digits, and ":-_.\@". */
@@ -45,13 +47,26 @@ static bool set_unit(struct plan *plan, const char *name)
     return true;
 }
 
+/* Another root's links lead nowhere but into it: its files may be anybody's, and this system's are not meant. */
 static bool set_paths(struct plan *plan)
 {
-    if (snprintf(plan->folder, sizeof plan->folder, "%s/etc/systemd/system/%s.d", plan->root, plan->unit) <
-            (int)sizeof plan->folder &&
-        snprintf(plan->path, sizeof plan->path, "%s/p2ptls.conf", plan->folder) < (int)sizeof plan->path)
+    char folder[PATH_MAX];
+    struct stat st;
+
+    if (snprintf(folder, sizeof folder, "/etc/systemd/system/%s.d", plan->unit) >= (int)sizeof folder ||
+        snprintf(plan->drop_in, sizeof plan->drop_in, "%s/p2ptls.conf", folder) >= (int)sizeof plan->drop_in)
+        (void)failed("the unit's name is too long");
+    else if (!*plan->root)
+        return snprintf(plan->folder, sizeof plan->folder, "%s", folder) > 0 &&
+               snprintf(plan->path, sizeof plan->path, "%s", plan->drop_in) > 0;
+    else if (!path_to_make(plan->root, folder, plan->folder) ||
+             snprintf(plan->path, sizeof plan->path, "%s/p2ptls.conf", plan->folder) >= (int)sizeof plan->path)
+        (void)failed("%s cannot be made in %s: a link on the way leads nowhere there, or it is too long", folder,
+                     plan->root);
+    else if (lstat(plan->path, &st) == 0 && S_ISLNK(st.st_mode))
+        (void)failed("%s is a link: take it away", plan->path);
+    else
         return true;
-    (void)failed("the path of --root is too long");
     return false;
 }
 
@@ -134,7 +149,7 @@ static enum status enable(const struct plan *plan)
                                  .config = *plan->config ? plan->config : NULL,
                                  .tool = tool,
                                  .opens_folders = unit_sets(plan->root, plan->unit, "NoExecPaths")};
-    const struct unit unit = {plan->root, plan->unit, plan->path + strlen(plan->root)};
+    const struct unit unit = {plan->root, plan->unit, plan->drop_in};
 
     if (len <= 0)
         return failed("cannot tell where p2ptls-tool lies: %s", strerror(errno));

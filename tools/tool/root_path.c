@@ -1,5 +1,6 @@
 #include "root_path.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -72,4 +73,27 @@ bool path_below(const char *root, const char *path, char out[])
             return false;
     }
     return snprintf(out, PATH_MAX, "%s%s", root, w.done) < PATH_MAX;
+}
+
+bool path_to_make(const char *root, const char *path, char out[])
+{
+    char there[PATH_MAX], next[PATH_MAX];
+    struct stat st;
+    size_t len = strlen(path);
+
+    while (len) {
+        snprintf(there, sizeof there, "%.*s", (int)len, path);
+        if (path_below(root, there, out))
+            break;
+        while (len && path[--len] != '/')
+            ;
+    }
+    if (!len)
+        snprintf(out, PATH_MAX, "%s", root);
+    const char *rest = path + len;
+    const size_t part = strcspn(rest + (*rest == '/'), "/") + (*rest == '/'), before = strlen(out);
+    if (part && (snprintf(next, sizeof next, "%s%.*s", out, (int)part, rest) >= (int)sizeof next ||
+                 lstat(next, &st) == 0 || errno != ENOENT))
+        return false;
+    return snprintf(out + before, PATH_MAX - before, "%s", rest) < (int)(PATH_MAX - before);
 }

@@ -8,4 +8,8 @@
  * there, or it cannot be told. */
 bool path_below(const char *root, const char *path, char out[]);
 
+/* The same for a path whose last parts are still to be made. False: a link leads to what is not there, or it cannot be
+ * told. */
+bool path_to_make(const char *root, const char *path, char out[]);
+
 #endif
