@@ -111,7 +111,7 @@ END
     assert_status 0
 }
 
-@test "a measure or contender that does not exist is an error that names those that do" {
+@test "a measure or contender that does not exist is an error that names those that do; no runs at all are one" {
     bench --only bulk
     assert_status 2
     # shellcheck disable=SC2154 # set by run
@@ -119,6 +119,12 @@ END
     bench --contenders ssh
     assert_status 2
     assert_contains "$stderr" 'no such contender: ssh; there are plain, p2ptls'
+    local option
+    for option in --runs --rounds; do
+        bench $option 0
+        assert_status 2
+        assert_contains "$stderr" "'0' is no number of 1 or more"
+    done
 }
 
 # Rounds in which a machine was busy differ in both contenders: what counts is the ratio in each round.
