@@ -44,6 +44,18 @@ recipes_remove() {
     remove_etc
 }
 
+recipe_setup() {
+    common_setup
+    HOSTS=()
+}
+
+recipe_teardown() { # [COMMAND]: what else goes with the hosts
+    fleet_down
+    common_teardown || return
+    "${@:-:}"
+    network_down
+}
+
 # ---- hosts -----------------------------------------------------------------------------------------------------------
 
 # The bound /usr/local is what `make install` made, so no other program from there is seen.

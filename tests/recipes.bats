@@ -11,16 +11,8 @@ load recipe_helpers
 setup_file() { recipes_prepare; }
 teardown_file() { recipes_remove; }
 
-setup() {
-    common_setup
-    HOSTS=()
-}
-
-teardown() {
-    fleet_down
-    common_teardown || return
-    network_down
-}
+setup() { recipe_setup; }
+teardown() { recipe_teardown; }
 
 # A redis that is reached by name, from another host; the value is not on the wire.
 assert_value_travels() { # FROM-HOST TO-HOST

@@ -15,17 +15,8 @@ setup_file() {
 }
 teardown_file() { recipes_remove; }
 
-setup() {
-    common_setup
-    HOSTS=()
-}
-
-teardown() {
-    fleet_down
-    common_teardown || return
-    booted_tidy
-    network_down
-}
+setup() { recipe_setup; }
+teardown() { recipe_teardown booted_tidy; }
 
 main_process_of() { # HOST UNIT
     on "$1" systemctl show -P MainPID "$2"

@@ -46,3 +46,16 @@ assert_disk_fault() { # full|read-only COMMAND...
     esac
     assert_equal "$output" '' 'standard output'
 }
+
+# What each sub-command that writes makes in a folder; ./ca and ./request.csr are there.
+writers_to() { # FOLDER
+    cat <<END
+genkey $1/key
+genca $1/ca
+gencert $1/node node.example
+gencert --request $1/node node.example
+sign ca $1/node node.example
+sign --request request.csr ca $1/node
+genpsk $1/psk
+END
+}

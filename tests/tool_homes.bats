@@ -121,16 +121,10 @@ END
     while read -r words; do
         # shellcheck disable=SC2086 # words
         assert_fails 'No such file or directory' "$TOOL_BIN" $words || return
-    done <<END
-genkey absent/new
-genca absent/new
-gencert absent/new node.example
-gencert --request absent/new node.example
-sign ca absent/new node.example
-sign --request request.csr ca absent/new
-genpsk absent/new
-genpsk --name more --add absent/new
-id --file ca.pem export absent/new
-END
+    done < <(
+        writers_to absent
+        echo genpsk --name more --add absent/psk
+        echo id --file ca.pem export absent/id
+    )
     assert_fails 'No such file or directory' "$DIR/p2ptls-status" --prometheus -o absent/new.prom
 }

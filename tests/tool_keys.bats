@@ -271,16 +271,9 @@ authority_between() { # NAME DATE DATE
 
 # ---- whole or not at all ---------------------------------------------------------------------------------------------
 
-# What each of them makes in ./disk; the authority is ./ca.
 writers() {
+    writers_to disk
     cat <<'END'
-genkey disk/key
-genca disk/ca
-gencert disk/node node.example
-gencert --request disk/node node.example
-sign ca disk/node node.example
-sign --request request.csr ca disk/node
-genpsk disk/psk
 genpsk --add disk/old
 genpsk --force disk/old
 genkey --force disk/old
