@@ -192,6 +192,23 @@ paths_opened() { # UNIT: shows its drop-in, and prints the setting
     assert_equal "$(paths_opened later)" "$folders"
 }
 
+@test "a setting counts where systemd finds it: behind an alias, for a prefix; one that is taken back does not" {
+    local folders system=root/etc/systemd/system
+    folders="ExecPaths=\"${LIBRARY%/*}\" \"$P2PTLS_BUILD\""
+    mkdir -p root/usr/lib/systemd/system $system/pre-.service.d $system/served.service.d
+    printf '[Service]\nExecStart=/bin/true\nNoExecPaths=/\n' >root/usr/lib/systemd/system/real.service
+    # As systemctl makes them; on this system the file may be another one, or none.
+    ln -s /usr/lib/systemd/system/real.service $system/alias.service
+    assert_equal "$(paths_opened alias)" "$folders"
+    tool enable --root root -r 'accept *:1' alias </dev/null
+    refute_contains "$stderr" 'there is no unit'
+    printf '[Service]\nNoExecPaths=\\\n  /\n' >$system/pre-.service.d/a.conf
+    assert_equal "$(paths_opened pre-fix)" "$folders"
+    printf '[Service]\nExecStart=/bin/true\nNoExecPaths=/\n[Install]\nNoExecPaths=/\n' >$system/served.service
+    printf '[Service]\nNoExecPaths=\n' >$system/served.service.d/z.conf
+    assert_equal "$(paths_opened served)" ''
+}
+
 # What the drop-in's command says with that environment.
 asked() { # [VARIABLE=VALUE]...
     run --separate-stderr env XDG_CONFIG_HOME=/dev/null "$@" "$P2PTLS_BUILD/p2ptls-tool" enable --loaded

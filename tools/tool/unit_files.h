@@ -14,8 +14,8 @@ bool unit_is_there(const char *root, const char *unit);
 /* Of NAME@INSTANCE.service NAME@.service; false: it is no instance. */
 bool unit_template(const char *unit, char *out, size_t room);
 
-/* Does one of its files or drop-ins set that, to something that is not empty? In doubt yes: a line that goes on another
- * one counts as one of its own. */
+/* Do its files and drop-ins, read in systemd's order, set that in the end, to something that is not empty? Without
+ * memory yes. */
 bool unit_sets(const char *root, const char *unit, const char *setting);
 
 /* Calls each for every assignment in a [Service] of its files, in the order in which systemd reads them: of the first
