@@ -111,6 +111,28 @@ END
     assert_status 0
 }
 
+@test "the memory of a process is its own: others that map the same libraries do not change it" {
+    run --separate-stderr "$PYTHON" -B - "$ROOT/tools/bench" <<'END'
+import subprocess, sys
+sys.path.insert(0, sys.argv[1])
+from processes import pss_bytes
+code = "import ssl\nkept = bytearray(b'x') * 3000000\nprint('ready', flush=True)\ninput()"
+def start():
+    child = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    child.stdout.readline()
+    return child
+first = start()
+alone = pss_bytes(first.pid)
+others = [start() for _ in range(3)]
+beside = pss_bytes(first.pid)
+for child in [first, *others]:
+    child.communicate(b"\n")
+print(alone, beside)
+assert alone > 3000000 and abs(alone - beside) < 50000
+END
+    assert_status 0
+}
+
 @test "a measure or contender that does not exist is an error that names those that do; no runs at all are one" {
     bench --only bulk
     assert_status 2

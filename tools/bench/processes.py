@@ -277,9 +277,10 @@ def cpu_ns(pids):
 
 
 def pss_bytes(pid):
-    """Memory of a process; what several share is divided by their number."""
+    """Memory of a process; what several share is divided by their number. Not the pages of files: what of these counts
+    for it changes with each other process on the machine that maps the same library."""
     with open(f"/proc/{pid}/smaps_rollup") as rollup:
-        return 1024 * int(re.search(r"^Pss: +(\d+) kB", rollup.read(), re.M).group(1))
+        return 1024 * sum(map(int, re.findall(r"^Pss_(?:Anon|Shmem): +(\d+) kB", rollup.read(), re.M)))
 
 
 class CallCounter:
