@@ -178,12 +178,19 @@ static bool seal_one(struct writing *w, struct sealed *s, uint64_t seq, enum rec
     return true;
 }
 
+/* The number of the first record that is not under these keys any more: what the policy says, where the cipher allows
+ * that (limit). Read once, since a co-holder may change it. */
+static uint64_t rekey_at(const struct writing *w, uint64_t limit)
+{
+    const uint64_t asked = *(const volatile uint64_t *)&w->c->slot->rekey_after;
+    return asked && asked < limit ? asked : limit;
+}
+
 /* Our KeyUpdate goes out only in front of application data: nothing is ever sent that the program did not cause. */
 static enum result update_keys_if_due(struct writing *w)
 {
     struct slot *slot = w->c->slot;
-    uint64_t limit = slot->rekey_after ? slot->rekey_after : record_limit(w->tx.keys.suite);
-    if (w->tx.keys.seq < limit && !atomic_load(&slot->update_owed))
+    if (w->tx.keys.seq < rekey_at(w, record_limit(w->tx.keys.suite)) && !atomic_load(&slot->update_owed))
         return RESULT_OK;
     static const uint8_t key_update[] = {24, 0, 0, 1, 0}; /* update_not_requested (RFC 8446 section 4.6.3) */
     struct sealed s;
@@ -206,12 +213,12 @@ static enum result write_batch(struct writing *w, const struct iovec *iov, int c
     size_t limit = left < w->c->tx_batch ? left : w->c->tx_batch;
     if (conn_transport->send_max && limit > conn_transport->send_max)
         limit = conn_transport->send_max;
-    /* Read once, and never 0 records: a co-holder may change it after update_keys_if_due has looked. */
-    uint64_t rekey_after = *(volatile uint64_t *)&w->c->slot->rekey_after, seq = w->tx.keys.seq;
-    uint64_t to_update = !rekey_after ? SCRATCH_RECORDS : rekey_after > seq ? rekey_after - seq : 1;
     size_t n = 0, at = 0, done = 0;
     if (!ready_to_seal(w))
         return RESULT_IO;
+    /* Never 0 records: a co-holder may have changed it since update_keys_if_due has looked. */
+    const uint64_t seq = w->tx.keys.seq, last = rekey_at(w, w->c->tx_cipher->limit);
+    const uint64_t to_update = last > seq ? last - seq : 1;
     struct ticket_message *t = to_update > 1 ? conn_ticket_take(w->c) : NULL;
     if (t && seal_one(w, &sealed[0], seq, RECORD_HANDSHAKE, t->bytes, t->len, &at))
         n = 1; /* in front of the data, and with it */

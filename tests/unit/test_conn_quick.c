@@ -173,6 +173,25 @@ static void test_a_look_without_the_lock_leaves_the_cipher_alone(void **state)
     c->rx_cipher = cipher;
 }
 
+/* A policy may say more than a key is good for (rekey-after=), and so may a co-holder. */
+static void test_a_key_is_used_no_longer_than_its_cipher_allows(void **state)
+{
+    static const uint64_t after[] = {0, 1u << 31, UINT64_MAX};
+    struct conn *c = *state;
+    for (size_t i = 0; i < COUNT(after); i++) {
+        struct slot *slot = c->slot;
+        const uint32_t epoch = slot->tx.keys.epoch;
+        slot->rekey_after = after[i];
+        slot->rx.keys.seq = slot->tx.keys.seq = record_limit(slot->tx.keys.suite) - 1;
+        put_one(c, "the last one");
+        assert_int_equal(slot->tx.keys.epoch, epoch);
+        put_one(c, "the next one");
+        assert_int_equal(slot->tx.keys.epoch, epoch + 1);
+        assert_int_equal(slot->tx.keys.seq, 1);
+        expect_one(c, "the last onethe next one");
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -181,6 +200,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_holder_that_forges_a_lead_does_no_harm, set_up, take_down),
         cmocka_unit_test_setup_teardown(test_a_reader_waits_first_only_where_nothing_is_known, set_up, take_down),
         cmocka_unit_test_setup_teardown(test_a_look_without_the_lock_leaves_the_cipher_alone, set_up, take_down),
+        cmocka_unit_test_setup_teardown(test_a_key_is_used_no_longer_than_its_cipher_allows, set_up, take_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
