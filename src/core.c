@@ -4,6 +4,7 @@
 #include "slotlock.h"
 #include "tickets.h"
 
+#include <gnutls/crypto.h>
 #include <gnutls/gnutls.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -120,6 +121,8 @@ void core_prepare_fork(void)
 
 void core_forked(bool in_child)
 {
+    if (in_child)
+        gnutls_rnd_refresh(); /* GnuTLS hears of forks by fork handlers alone, which many kinds of fork do not run */
     tickets_forked(in_child);
     if (in_child) {
         pthread_mutex_init(&sources_lock, NULL);

@@ -21,6 +21,14 @@ both() { # MODE
     [ -s "$BATS_TEST_TMPDIR/log" ] || fail "no handshake is in the log"
 }
 
+# bats test_tags=unsanitized
+@test "parent and child draw other random numbers, however the child is forked" {
+    run "$PROGRAMS/fork_random"
+    assert_status 0
+    P2PTLS_POLICY='connect 127.0.0.0/8:*' run p2p "$PROGRAMS/fork_random" hello
+    assert_status 0
+}
+
 @test "every way past the library is refused, and nothing of it passes (law 2)" {
     run "$PYTHON" "$BATS_TEST_DIRNAME/programs/refusals.py" plain
     assert_status 0
