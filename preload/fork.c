@@ -214,10 +214,14 @@ static void child_handler(void)
         streams_fork_child();
 }
 
+int __register_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void), void *library);
+
+/* They belong to no library: those of one go with its destructors, and other threads may fork while exit still ends
+ * connections behind these. */
 void fork_init(void)
 {
     process_id = getpid();
-    pthread_atfork(prepare_handler, parent_handler, child_handler);
+    __register_atfork(prepare_handler, parent_handler, child_handler, NULL);
 }
 
 /* Runs no atfork handlers (fork(3), POSIX.1-2024), and so bypasses ours. */

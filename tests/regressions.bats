@@ -61,6 +61,14 @@ foreign() { # CASE of programs/regressions.py
     [ -s "$BATS_TEST_TMPDIR/log" ] || fail "no handshake is in the log"
 }
 
+# bats test_tags=unsanitized
+@test "a child that another thread forks while exit ends connections has no handshake of its parent's (law 6)" {
+    P2PTLS_POLICY='any 127.0.0.0/8:*' P2PTLS_LOG=info:$BATS_TEST_TMPDIR/log run \
+        p2p "$PROGRAMS/exit_threads" 100 forks exit
+    assert_status 0
+    [ -s "$BATS_TEST_TMPDIR/log" ] || fail "no handshake is in the log"
+}
+
 @test "a connection inherited on 0 and 1 is one connection, with one handshake" { foreign superserver; }
 @test "early writes that the kernel refused later: the next write has their errno (law 7)" { foreign lost-errno; }
 @test "sendfile at a negative offset is EINVAL" { foreign sendfile-offset; }
