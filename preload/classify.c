@@ -192,15 +192,14 @@ static uintptr_t classify(int fd)
 void classify_unknown(int fd)
 {
     int saved = errno;
-    uintptr_t unknown = WORD_UNKNOWN, word;
-    thread_enter();
-    if (!atomic_compare_exchange_strong(&table[fd], &unknown, WORD_MOVING))
-        thread_leave();
-    else if ((word = classify(fd)) == WORD_MOVING)
-        thread_leave();
-    else {
-        table_end_move(fd, word);
-        unselect_late(fd, word);
+    if (table_try_move(fd, WORD_UNKNOWN)) {
+        const uintptr_t word = classify(fd);
+        if (word == WORD_MOVING) {
+            table_moved();
+        } else {
+            table_end_move(fd, word);
+            unselect_late(fd, word);
+        }
     }
     if (table_word(fd) != WORD_PLAIN) /* one that was closed below its stream, and came again */
         streams_adopt(fd);

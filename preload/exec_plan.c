@@ -140,7 +140,7 @@ void exec_plan_begin(struct exec_plan *plan, const char *what, const char *file,
     *plan = (struct exec_plan){.active = false};
     if (policy && !thread.in_vfork_child)
         exec_image_tell_of_loss(what, file, search, envp);
-    if (!policy || thread.in_vfork_child || !handover_matters())
+    if (!policy || thread.in_vfork_child || !(handover_matters() || helper_has_orphans() || atomic_load(&table_moves)))
         return;
     pthread_mutex_lock(&lock);
     plan->active = in_progress = true;
@@ -184,6 +184,7 @@ void exec_plan_undo(struct exec_plan *plan)
     replaced_count = 0;
     if (core)
         desc_each(undo_one, NULL);
+    helper_finish_undone();
     exec_image_environment_free(plan->environment);
     in_progress = false;
     pthread_mutex_unlock(&lock);

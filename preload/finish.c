@@ -60,23 +60,48 @@ static void finish_one(struct desc *d, void *arg)
         f->next = need.deadline_ms;
 }
 
+/* Other threads go on until the process has ended, and what they do with connections that are being ended would fail:
+ * they would write to a broken pipe, and read from the middle of records. On plain TCP they are never told. */
+static void keep_others_out(void)
+{
+    if (thread.ends)
+        return;
+    helper_pause();
+    if (fork_end_gate())
+        return;
+    thread_enter(); /* whoever has closed the gate may wait for long */
+    helper_resume();
+    helper_stop();
+    thread_leave();
+}
+
+void helper_finish_undone(void)
+{
+    if (!thread.ends)
+        return;
+    fork_reopen_gate();
+    helper_resume();
+}
+
 void helper_finish(bool (*which)(struct desc *d))
 {
     if (!core || thread.in_vfork_child || forbidden.bare || fork_is_foreign())
         return;
+    keep_others_out();
     thread_enter();
-    helper_stop();
     struct finishing f = {.which = which};
+    const int64_t give_up_ms = io_now_ms() + CONN_LINGER_MS;
     desc_each(leave_one, &f);
     for (;;) {
         f.n = 0;
         f.next = INT64_MAX;
         desc_each(finish_one, &f);
-        if (!f.n)
-            break;
         int64_t now = io_now_ms();
-        if (f.next > now + 1000)
-            f.next = now + 1000;
+        bool moves = atomic_load(&table_moves) && now < give_up_ms;
+        if (!f.n && !moves)
+            break;
+        if (f.next > now + (moves ? 1 : 1000))
+            f.next = now + (moves ? 1 : 1000);
         int64_t left = f.next > now ? f.next - now : 0;
         io_poll(f.fds, f.n, left);
     }

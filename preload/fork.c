@@ -82,16 +82,58 @@ static void notice(struct desc *d, void *arg)
         any_live = true;
 }
 
+/* Who ends the program or its image has it already. */
+static void forking_begin(void)
+{
+    if (!thread.ends)
+        pthread_mutex_lock(&forking);
+}
+
+static void forking_end(void)
+{
+    if (!thread.ends)
+        pthread_mutex_unlock(&forking);
+}
+
 void fork_close_gate(void)
 {
     thread_enter();
-    pthread_mutex_lock(&forking);
+    forking_begin();
     gate_close(false);
 }
 
 void fork_open_gate(void)
 {
     gate_open(false);
+    forking_end();
+    thread_leave();
+}
+
+bool fork_end_gate(void)
+{
+    enum { LOOKS = 10000 };
+    const struct timespec pause = {0, 100000};
+    if (thread.depth)
+        return false;
+    thread_enter();
+    bool ours = thread.ends;
+    for (int i = 0; !ours && i < LOOKS; i++) {
+        ours = pthread_mutex_trylock(&forking) == 0;
+        if (!ours)
+            sys2(SYS_nanosleep, &pause, NULL);
+    }
+    if (ours && !thread.ends)
+        gate_end();
+    thread_leave();
+    return ours;
+}
+
+void fork_reopen_gate(void)
+{
+    if (!thread.ends)
+        return;
+    thread_enter();
+    gate_reopen();
     pthread_mutex_unlock(&forking);
     thread_leave();
 }
@@ -101,7 +143,7 @@ static void prepare(bool streams)
     if (!policy || thread.in_vfork_child)
         return;
     thread_enter();
-    pthread_mutex_lock(&forking);
+    forking_begin();
     preparing = true;
     gate_close(streams); /* also waits for a thread that is loading the core */
     for (unsigned i = 0; i < table_high; i++)
@@ -131,7 +173,7 @@ void fork_parent(bool failed)
     if (!failed && core)
         core->core_forked(false);
     gate_open(false);
-    pthread_mutex_unlock(&forking);
+    forking_end();
     thread_leave();
 }
 
@@ -172,7 +214,7 @@ void fork_child(void)
 {
     if (!preparing)
         return;
-    preparing = false;
+    preparing = thread.ends = false;
     pthread_mutex_unlock(&forking); /* which this thread holds, here too */
     process_id = getpid();
     dane_forked(); /* before handshakes of the parent are dropped, and their look-ups with them */
@@ -186,6 +228,7 @@ void fork_child(void)
     vfork_forked();
     exec_plan_forked();
     helper_forked();
+    atomic_store(&table_moves, 0);
     aio_forked();
     gate_open(true);
     drop_others();

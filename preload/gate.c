@@ -13,7 +13,14 @@
 
 #include <linux/futex.h>
 
-enum { DRAIN_MS = 1000, PATIENCE_MS = 5, PATIENCE_MAX_MS = 200, YIELDS = 50, PAUSE_NS = 50 * 1000 };
+enum {
+    DRAIN_MS = 1000,
+    END_MS = CONN_LINGER_MS,
+    PATIENCE_MS = 5,
+    PATIENCE_MAX_MS = 200,
+    YIELDS = 50,
+    PAUSE_NS = 50 * 1000
+};
 
 static void set_gate(enum gate_state state)
 {
@@ -55,5 +62,21 @@ void gate_close(bool streams)
 void gate_open(bool in_child)
 {
     table_end_quiet(in_child);
+    set_gate(thread.ends ? GATE_ENDING : GATE_OPEN);
+}
+
+void gate_end(void)
+{
+    const struct timespec pause = {0, PAUSE_NS};
+    const int64_t until_ms = io_now_ms() + END_MS;
+    thread.ends = true;
+    set_gate(GATE_ENDING);
+    while ((atomic_load(&table_moves) || !await_quiet(false, PATIENCE_MS)) && io_now_ms() < until_ms)
+        sys2(SYS_nanosleep, &pause, 0L);
+}
+
+void gate_reopen(void)
+{
+    thread.ends = false;
     set_gate(GATE_OPEN);
 }

@@ -28,7 +28,7 @@ static struct desc **inbox; /* new work; guarded by lock. Each entry, here and i
 static size_t inbox_count, inbox_room;
 static struct desc **list; /* the helper's own */
 static size_t count, room;
-static _Atomic bool running, stopping;
+static _Atomic bool running;
 static _Atomic unsigned paused;  /* callers of helper_pause */
 static _Atomic unsigned orphans; /* closed connections in the list */
 static _Atomic bool refused;     /* the last attempt to make a thread failed */
@@ -185,7 +185,7 @@ static int sleep_until(struct poll_set *set, size_t n, int64_t until_ms)
 static bool may_end(int64_t quiet_since)
 {
     pthread_mutex_lock(&lock);
-    bool end = stopping || paused || (!count && !inbox_count && io_now_ms() - quiet_since >= LINGER_MS);
+    bool end = paused || (!count && !inbox_count && io_now_ms() - quiet_since >= LINGER_MS);
     if (end)
         atomic_store(&running, false);
     pthread_mutex_unlock(&lock);
@@ -342,6 +342,11 @@ bool helper_running(void)
     return atomic_load(&running);
 }
 
+bool helper_has_orphans(void)
+{
+    return atomic_load(&orphans);
+}
+
 bool helper_has_many_orphans(void)
 {
     return atomic_load(&orphans) >= MANY_ORPHANS;
@@ -379,7 +384,6 @@ void helper_forked(void)
 {
     pthread_mutex_init(&lock, NULL);
     atomic_store(&running, false);
-    atomic_store(&stopping, false);
     atomic_store(&paused, 0);
     atomic_store(&helper_tid, 0);
     atomic_store(&wake_ms, AWAKE);
@@ -407,21 +411,18 @@ static void wait_until_gone(void)
         sys2(SYS_nanosleep, &t, NULL);
 }
 
-void helper_stop(void)
-{
-    thread_enter();
-    atomic_store(&stopping, true);
-    wait_until_gone();
-    atomic_store(&stopping, false);
-    thread_leave();
-}
-
 void helper_pause(void)
 {
     thread_enter();
     atomic_fetch_add(&paused, 1);
     wait_until_gone();
     thread_leave();
+}
+
+void helper_stop(void)
+{
+    helper_pause();
+    atomic_fetch_sub(&paused, 1);
 }
 
 /* Where no thread can be made any more, what only it held goes; orphans that are not through are closed. */

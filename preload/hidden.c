@@ -6,10 +6,11 @@
 
 #include <errno.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/single_threaded.h>
 #include <sys/stat.h>
 
-enum { OWNERS = 8 };
+enum { OWNERS = 8, OURS_BELOW = 1024, OURS_SPAN = 256 };
 
 static _Atomic(_Atomic int *) owners[OWNERS];
 
@@ -20,6 +21,44 @@ void hidden_own(_Atomic int *where)
         if (atomic_load(&owners[i]) == where || atomic_compare_exchange_strong(&owners[i], &nobody, where))
             return;
     }
+}
+
+/* A copy where programs rarely look, or at least not on 0 to 2. High numbers make fork dear and fail under a lowered
+ * limit; numbers below 1024 fit an fd_set. */
+static long copy_out_of_the_way(int fd)
+{
+    struct rlimit limit = {OURS_BELOW, OURS_BELOW};
+    getrlimit(RLIMIT_NOFILE, &limit);
+    long top = limit.rlim_cur < OURS_BELOW ? (long)limit.rlim_cur : OURS_BELOW;
+    long from = top - (top < 4 * OURS_SPAN ? top / 4 : OURS_SPAN);
+    long copy = sys3(SYS_fcntl, (long)fd, F_DUPFD_CLOEXEC, from);
+    return copy < 0 ? sys3(SYS_fcntl, (long)fd, F_DUPFD_CLOEXEC, 3L) : copy;
+}
+
+int hide_descriptor_number(int fd)
+{
+    long moved = copy_out_of_the_way(fd);
+    sys1(SYS_close, (long)fd);
+    if (moved < 0)
+        return -1;
+    table_set((int)moved, WORD_OURS);
+    return (int)moved;
+}
+
+int hidden_dup(int fd)
+{
+    long copy = copy_out_of_the_way(fd);
+    if (copy < 0)
+        return -1;
+    table_set((int)copy, WORD_OURS);
+    return (int)copy;
+}
+
+void hidden_close(int fd)
+{
+    table_begin_move(fd);
+    sys1(SYS_close, (long)fd);
+    table_end_move(fd, WORD_PLAIN);
 }
 
 struct move {

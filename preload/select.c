@@ -88,11 +88,8 @@ uint64_t socket_cookie(int fd)
 /* The number may have been closed, and be another socket's, since it was looked at. */
 static void add_twin(int fd, uintptr_t word, struct desc *d)
 {
-    thread_enter();
-    if (!atomic_compare_exchange_strong(&table[fd], &word, WORD_MOVING)) {
-        thread_leave();
+    if (!table_try_move(fd, word))
         return;
-    }
     bool same = socket_cookie(fd) == d->cookie;
     if (same)
         atomic_fetch_add(&d->refs, 1);

@@ -110,12 +110,14 @@ void helper_forked(void);
 /* finish.c */
 /* Ends those connections, and waits for those that are ending already. */
 void helper_finish(bool (*which)(struct desc *d));
-void helper_finish_all(void); /* bounded: at exit */
+void helper_finish_undone(void); /* the exec has failed */
+void helper_finish_all(void);    /* bounded: at exit */
 void helper_finish_at_quick_exit(void);
 void helper_finish_handshakes(void);        /* before a fork whose parent ends */
 void helper_finish_orphans(void);           /* closed connections that the helper still works on; for a second */
 bool helper_orphan(struct desc *d, int fd); /* takes over an orphan; false: no helper can be made */
 
+bool helper_has_orphans(void);
 bool helper_has_many_orphans(void); /* each keeps a descriptor: strangers' are to give way */
 
 /* aio_jobs.c */
@@ -149,6 +151,10 @@ void fork_child(void);
 /* Keeps every other thread out of the library, as during a fork. The caller is out. */
 void fork_close_gate(void);
 void fork_open_gate(void);
+/* The same for good, or until fork_reopen_gate: this thread goes on, to end the program or its image. False: it cannot
+ * be, as this thread is inside, or another one does not get out of a fork. */
+bool fork_end_gate(void);
+void fork_reopen_gate(void);
 /* This process shares another's memory, or was forked unseen: the connections in it are not its own to end. */
 bool fork_is_foreign(void);
 void vfork_forked(void);                          /* fork_in_place.c: in the child of any fork */

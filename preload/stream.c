@@ -252,6 +252,8 @@ int stream_await(struct desc *d, int fd, int flags)
 /* In a sandbox the kernel does it: the socket is shut, and so takes nothing. */
 static void raise_pipe(int fd)
 {
+    if (atomic_load(&table_gate) == GATE_ENDING) /* it is by ourselves that the pipe is broken */
+        return;
     if (thread.pipe_raised)
         thread.pipe_raised = false;
     else if (forbidden.raise)

@@ -12,7 +12,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 
-enum { TABLE_MAX = 1 << 20, OURS_BELOW = 1024, OURS_SPAN = 256 };
+enum { TABLE_MAX = 1 << 20 };
 
 _Atomic(uintptr_t) *table;
 unsigned table_size;
@@ -24,6 +24,7 @@ static struct desc library_desc;
 static struct desc *free_descs, *live_descs;
 static pthread_mutex_t descs_lock = PTHREAD_MUTEX_INITIALIZER;
 _Atomic uint32_t table_gate;
+_Atomic unsigned table_moves;
 
 static void *map_table(unsigned size)
 {
@@ -131,6 +132,12 @@ static inline void unpin(struct desc *d)
         sys3(SYS_futex, &d->pins, FUTEX_WAKE_PRIVATE, 1 << 30);
 }
 
+/* Who writes for a stream may have libc's lock of the list of streams, which a fork and the end of stdio wait for. */
+static bool passes(uint32_t gate)
+{
+    return thread.in_stream || (gate == GATE_ENDING && (thread.ends || thread.owes));
+}
+
 /* A thread that is inside already must not wait for the fork that waits for it. */
 static inline void pin(struct desc *d)
 {
@@ -138,7 +145,7 @@ static inline void pin(struct desc *d)
         enter();
         atomic_fetch_add(&d->pins, 1);
         const uint32_t gate = atomic_load(&table_gate);
-        if (thread.depth > 1 || gate == GATE_OPEN || (gate == GATE_DRAINING && thread.in_stream))
+        if (thread.depth > 1 || gate == GATE_OPEN || (gate != GATE_CLOSED && passes(gate)))
             return;
         unpin(d);
         leave();
@@ -324,6 +331,30 @@ void table_set(int fd, uintptr_t word)
     atomic_store(&table[fd], word);
 }
 
+/* Not behind a gate that is closed. */
+static void moving_begin(void)
+{
+    library_enter();
+    thread_enter();
+    atomic_fetch_add(&table_moves, 1);
+    library_leave();
+}
+
+void table_moved(void)
+{
+    atomic_fetch_sub(&table_moves, 1);
+    thread_leave();
+}
+
+bool table_try_move(int fd, uintptr_t word)
+{
+    moving_begin();
+    if (atomic_compare_exchange_strong(&table[fd], &word, WORD_MOVING))
+        return true;
+    table_moved();
+    return false;
+}
+
 uintptr_t table_begin_move(int fd)
 {
     if ((unsigned)fd >= table_size)
@@ -331,7 +362,7 @@ uintptr_t table_begin_move(int fd)
     uintptr_t word;
     waits_look();
     raise_high(fd);
-    thread_enter();
+    moving_begin();
     while ((word = atomic_exchange(&table[fd], WORD_MOVING)) == WORD_MOVING)
         sched_yield();
     if (word >= WORD_FIRST_POINTER)
@@ -347,7 +378,7 @@ void table_end_move(int fd, uintptr_t word)
     if (word >= WORD_FIRST_POINTER)
         atomic_store(&((struct desc *)word)->number, fd);
     atomic_compare_exchange_strong(&table[fd], &moving, word);
-    thread_leave();
+    table_moved();
 }
 
 int desc_any_number(struct desc *d)
@@ -409,42 +440,4 @@ void table_end_quiet(bool in_child)
         reset_pins(&library_desc, NULL);
     }
     pthread_mutex_unlock(&descs_lock); /* in the child it is the forking thread's too */
-}
-
-/* A copy where programs rarely look, or at least not on 0 to 2. High numbers make fork dear and fail under a lowered
- * limit; numbers below 1024 fit an fd_set. */
-static long copy_out_of_the_way(int fd)
-{
-    struct rlimit limit = {OURS_BELOW, OURS_BELOW};
-    getrlimit(RLIMIT_NOFILE, &limit);
-    long top = limit.rlim_cur < OURS_BELOW ? (long)limit.rlim_cur : OURS_BELOW;
-    long from = top - (top < 4 * OURS_SPAN ? top / 4 : OURS_SPAN);
-    long copy = sys3(SYS_fcntl, (long)fd, F_DUPFD_CLOEXEC, from);
-    return copy < 0 ? sys3(SYS_fcntl, (long)fd, F_DUPFD_CLOEXEC, 3L) : copy;
-}
-
-int hide_descriptor_number(int fd)
-{
-    long moved = copy_out_of_the_way(fd);
-    sys1(SYS_close, (long)fd);
-    if (moved < 0)
-        return -1;
-    table_set((int)moved, WORD_OURS);
-    return (int)moved;
-}
-
-int hidden_dup(int fd)
-{
-    long copy = copy_out_of_the_way(fd);
-    if (copy < 0)
-        return -1;
-    table_set((int)copy, WORD_OURS);
-    return (int)copy;
-}
-
-void hidden_close(int fd)
-{
-    table_begin_move(fd);
-    sys1(SYS_close, (long)fd);
-    table_end_move(fd, WORD_PLAIN);
 }

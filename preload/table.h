@@ -103,6 +103,8 @@ struct thread_state {
     volatile bool signals_held;
     bool in_vfork_child;
     unsigned in_stream; /* a stream's own write, read or close: libc's lock of its list may be held */
+    bool ends;          /* the program, or its image: GATE_ENDING is for all others */
+    bool owes;          /* the turn of a writer, which the end waits for */
     bool async_cancel;  /* the program's PTHREAD_CANCEL_ASYNCHRONOUS: deferred while a call is inside */
     bool pipe_wanted;   /* in a sandbox: this write may raise SIGPIPE; and it has */
     bool pipe_raised;
@@ -200,6 +202,9 @@ static inline void table_note_polled(int fd)
 uintptr_t table_begin_move(int fd);
 /* Ends it, unless somebody has put the reused number to work meanwhile. */
 void table_end_move(int fd, uintptr_t word);
+/* The same of a number whose word is that one. False: it is not. table_moved: ends it where its word has been set. */
+bool table_try_move(int fd, uintptr_t word);
+void table_moved(void);
 /* Another number of d, -1 if none. */
 int desc_any_number(struct desc *d);
 
@@ -212,7 +217,12 @@ void desc_each(void (*fn)(struct desc *d, void *arg), void *arg);
 void desc_each_forking(void (*fn)(struct desc *d, void *arg), void *arg);
 
 /* fork(2): nobody is inside between these, and no desc comes or goes. Child: other threads' pins are gone. */
-enum gate_state { GATE_OPEN = 0, GATE_DRAINING /* threads that write for a stream pass */, GATE_CLOSED };
+enum gate_state {
+    GATE_OPEN = 0,
+    GATE_DRAINING, /* threads that write for a stream pass */
+    GATE_CLOSED,
+    GATE_ENDING /* connections are being ended: they pass, and who ends them */
+};
 extern _Atomic uint32_t table_gate;
 /* Is nobody inside? With keep, and if so, the list of descs stays locked until table_end_quiet. For gate.c. */
 bool table_is_quiet(bool keep);
@@ -221,6 +231,12 @@ void table_end_quiet(bool in_child);
  * on, too. */
 void gate_close(bool streams);
 void gate_open(bool in_child);
+/* From now on, to gate_open or for good, other threads stay where they are if they come. Those inside are waited for,
+ * bounded. This thread passes until it clears thread.ends. */
+void gate_end(void);
+void gate_reopen(void); /* this thread has ended nothing, after all */
+/* Numbers that are being closed or replaced right now. */
+extern _Atomic unsigned table_moves;
 
 /* Moves a descriptor of ours to a number where programs rarely look and marks it. Returns it, or -1 (closed). */
 int hide_descriptor_number(int fd);

@@ -168,7 +168,9 @@ unsigned wait_turn_begin(const struct desc *d, int fd)
 
 void wait_turn_end(struct desc *d, unsigned token, bool sent)
 {
+    thread.owes = true;
     library_enter();
+    thread.owes = false;
     struct note *n = find(token);
     if (!token || (n && n->turn))
         core->conn_turn_end(d->conn, sent);

@@ -316,7 +316,7 @@ static void tick_handshake(struct conn *c, int fd, struct conn_need *need, int64
             if (c->hs && !c->lookup && handshake_output(c->hs, &len) && len)
                 need->events |= POLLOUT;
             pthread_mutex_unlock(&c->hs_lock);
-            if (atomic_load(&c->readers)) {
+            if (atomic_load(&c->readers) && !atomic_load(&c->left)) {
                 need->events &= ~POLLIN;
                 need->deadline_ms = need->deadline_ms < now + READERS_MS ? need->deadline_ms : now + READERS_MS;
             }

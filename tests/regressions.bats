@@ -69,6 +69,15 @@ foreign() { # CASE of programs/regressions.py
     [ -s "$BATS_TEST_TMPDIR/log" ] || fail "no handshake is in the log"
 }
 
+# bats test_tags=unsanitized
+@test "other threads use connections while the process ends: all arrives, and its status is its own (law 5)" {
+    run "$PROGRAMS/exit_threads" 3
+    assert_status 0
+    P2PTLS_POLICY='any 127.0.0.0/8:*' P2PTLS_LOG=info:$BATS_TEST_TMPDIR/log run p2p "$PROGRAMS/exit_threads" 12
+    assert_status 0
+    [ -s "$BATS_TEST_TMPDIR/log" ] || fail "no handshake is in the log"
+}
+
 @test "a connection inherited on 0 and 1 is one connection, with one handshake" { foreign superserver; }
 @test "early writes that the kernel refused later: the next write has their errno (law 7)" { foreign lost-errno; }
 @test "sendfile at a negative offset is EINVAL" { foreign sendfile-offset; }
