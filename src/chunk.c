@@ -178,6 +178,17 @@ static bool slot_reset(const struct chunk *c, unsigned n)
     return map_anew(view_of(c, n), PAGE) && map_anew(room_of(c, n), sizeof(struct slot_room));
 }
 
+void chunk_wipe(struct chunk *chunk, struct slot *slot)
+{
+    pthread_mutex_lock(&chunk_lock);
+    if (chunk->shared && !(chunk->exported & bit_of(chunk, slot))) {
+        if (atomic_load(&slot->near_used) || atomic_load(&slot->far_used))
+            chunk_erase(chunk_room(chunk, slot), sizeof(struct slot_room));
+        wipe(slot, sizeof *slot);
+    }
+    pthread_mutex_unlock(&chunk_lock);
+}
+
 void chunk_drop(struct chunk *chunk, struct slot *slot)
 {
     const unsigned n = number_of(chunk, slot);

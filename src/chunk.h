@@ -26,6 +26,10 @@ void *chunk_companion(struct chunk *chunk, const struct slot *slot);
 /* The slot's room: zeroes, until something is written to it. */
 struct slot_room *chunk_room(struct chunk *chunk, const struct slot *slot);
 
+/* In front of chunk_drop, where this process was the last that held the connection: what other processes map as well is
+ * wiped, too. On a memfd it goes with the last mapping. */
+void chunk_wipe(struct chunk *chunk, struct slot *slot);
+
 /* This process lets go of the slot: wiped if no other process ever mapped it, and its memory given back, but
  * for what a few free ones keep. The companion goes with it. */
 void chunk_drop(struct chunk *chunk, struct slot *slot);

@@ -83,6 +83,8 @@ void conn_free(struct conn *c)
     pthread_mutex_destroy(&c->hs_lock);
     identity_unref(c->identity);
     drop_name(c);
+    if (atomic_load(&c->was_last))
+        chunk_wipe(c->chunk, c->slot);
     chunk_drop(c->chunk, c->slot); /* c is in it */
 }
 
@@ -244,6 +246,7 @@ void conn_fork_child(struct conn *c)
     c->shut_wr_wanted = false;
     atomic_store(&c->rest_due, 0);
     atomic_store(&c->shut_rd_due, 0);
+    atomic_store(&c->was_last, 0); /* the parent, which still closes it */
     if (!atomic_load(&c->left))
         holders_join(c->family, c->slot);
 }

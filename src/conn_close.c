@@ -193,6 +193,7 @@ bool conn_leave(struct conn *c, int fd, bool abort)
     atomic_store(&c->left, 1);
     conn_ticket_drop(c);
     atomic_store(&c->alone, last);
+    atomic_store(&c->was_last, last);
     conn_status_tell(c, STATUS_CLOSING);
     if (abort && atomic_load(&c->slot->state) == SLOT_HANDSHAKE && owns_handshake(c))
         conn_fail(c, RESULT_IO, ECONNABORTED); /* who else holds it would wait for its end */

@@ -83,6 +83,7 @@ struct conn {
     _Atomic uint32_t alert_due; /* a bad record was read: this alert goes out, and nothing after it */
     _Atomic uint32_t lost;      /* a slot lock was broken or stuck: this process has given the connection up */
     _Atomic uint32_t alone;     /* the last close was ours */
+    _Atomic uint32_t was_last;  /* the same, but not of the parent that a fork has left with its closing */
     _Atomic uint32_t heard;     /* the peer has said something in the handshake */
     _Atomic int64_t left_ms;    /* when it was closed */
     _Atomic uint32_t readers;   /* that wait in the kernel for the handshake to go on (conn_read_begin) */

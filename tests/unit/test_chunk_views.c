@@ -353,6 +353,24 @@ static void test_shared(void **state)
     chunk_drop(c, other);
 }
 
+/* The last one that held a connection wipes it for all, and no neighbour. */
+static void test_wiped_where_shared(void **state)
+{
+    (void)state;
+    chunk_forked();
+    for (unsigned n = 1; n < 4; n += 2) {
+        chunk_wipe(chunk, slots[n]);
+        assert_zeroes(slots[n], SLOT_BYTES);
+        assert_int_equal(chunk_room(chunk, slots[n])->rx[0], 0);
+        assert_int_equal(chunk_room(chunk, slots[n])->tx[SLOT_TX_ROOM - 1], 0);
+        chunk_drop(chunk, slots[n]);
+        slots[n] = NULL;
+    }
+    for (unsigned n = 0; n < CHUNK_SLOTS; n++)
+        if (slots[n])
+            assert_slot(slots[n], chunk_room(chunk, slots[n]), n);
+}
+
 int main(void)
 {
 #define IN_EACH(test)                                                                                                  \
@@ -370,6 +388,7 @@ int main(void)
         IN_EACH(what_is_no_slot_is_not_imported),
         IN_EACH(place_of_an_exported_one),
         IN_EACH(shared),
+        IN_EACH(wiped_where_shared),
         cmocka_unit_test(test_taken_after_exports),
         cmocka_unit_test(test_taken_where_views_are_refused),
     };
