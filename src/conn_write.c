@@ -381,27 +381,47 @@ enum result tx_flush(struct conn *c, int fd)
     return result;
 }
 
+/* The program has ended its half: who writes is told so, though the kernel has no room for close_notify. Early writes
+ * still go in front of it. The sending lock is held. */
+static void note_ending(struct writing *w)
+{
+    if (!w->tx.closed && !atomic_load(&w->c->slot->early_kept))
+        w->tx.closed = TX_ENDING;
+}
+
+/* Somebody else's turn it is. */
+static enum result end_behind_others(struct writing *w)
+{
+    if (tx_lock(w) != RESULT_OK)
+        return RESULT_IO;
+    note_ending(w);
+    tx_unlock(w);
+    return RESULT_AGAIN;
+}
+
 enum result tx_control(struct conn *c, int fd, enum record_type type, const uint8_t *body, size_t len, bool closes)
 {
     struct writing w = {.c = c, .fd = fd};
     enum result result = tx_begin(&w);
     if (result != RESULT_OK)
-        return result;
+        return result == RESULT_AGAIN && closes ? end_behind_others(&w) : result;
     struct sealed s;
     size_t at = 0, content = 0;
     if (w.tx.error)
         result = RESULT_IO;
-    else if (w.tx.closed)
+    else if (w.tx.closed == TX_CLOSED)
         result = flush_rest(&w);
     else if ((result = flush_rest(&w)) == RESULT_OK) {
         result = ready_to_seal(&w) && seal_one(&w, &s, w.tx.keys.seq, type, body, len, &at)
                      ? send_sealed(&w, &s, 1, &content)
                      : RESULT_IO;
         if (result == RESULT_OK) {
-            w.tx.closed = closes;
+            w.tx.closed = closes ? TX_CLOSED : w.tx.closed;
             result = w.tx.rest_len ? RESULT_AGAIN : RESULT_OK;
         }
     }
+    if (result == RESULT_AGAIN && closes)
+        note_ending(&w);
     tx_end(&w);
     return result;
 }

@@ -21,7 +21,7 @@ enum {
     SLOT_TX_ROOM = 5 * 4096,
     SLOT_HOLDERS = 64,
     SLOT_PAGE = 4096,
-    SLOT_LAYOUT = 0x70320008, /* the last digits count changes of struct slot or of what they mean */
+    SLOT_LAYOUT = 0x70320009, /* the last digits count changes of struct slot or of what they mean */
     SLOT_BYTES = 1024,
     SLOT_SUBJECT = 1024,
     SLOT_NAME = 256,
@@ -48,11 +48,17 @@ struct slot_rx {
     int32_t error;                 /* errno of RX_ERROR */
 };
 
+enum slot_tx_end {
+    TX_LIVE = 0,
+    TX_CLOSED, /* close_notify was sealed: nothing follows */
+    TX_ENDING, /* nothing but that follows: it waits behind what the kernel has not taken yet */
+};
+
 struct slot_tx {
     struct record_keys keys;
     uint32_t rest_off, rest_len; /* of a record that is counted as written, in the room's tx */
     uint8_t lead;                /* bytes of the next record's header that a wait has sent already (0x17, 0x03, 0x03) */
-    uint8_t closed;              /* close_notify was sealed: nothing follows */
+    uint8_t closed;              /* enum slot_tx_end */
     int32_t error;
 };
 

@@ -211,6 +211,35 @@ static void after_shutdown(void)
     close_pair(end);
 }
 
+/* Our half has ended, though the kernel is full and the end waits behind what was written. */
+static void after_shutdown_of_a_full_socket(int end[2])
+{
+    static uint8_t piece[20000];
+    uint64_t sent = 0, got = 0;
+    ssize_t n;
+    pipes = 0;
+    handle(SIGPIPE, on_pipe, 0);
+    set_option(end[0], SOL_SOCKET, SO_SNDBUF, 8 * KIB);
+    do {
+        stream_fill(9, sent, piece, sizeof(piece));
+        n = send(end[0], piece, sizeof(piece), MSG_DONTWAIT);
+        sent += n > 0 ? (uint64_t)n : 0;
+    } while (n > 0);
+    SYS(shutdown(end[0], SHUT_WR));
+    pid_t relative = fork_child(); /* who shares the socket is told the same */
+    CHECK(write(end[0], "late", 4) < 0 && errno == EPIPE && pipes == 1, "write behind the end of a full socket");
+    CHECK(send(end[0], "", 0, MSG_NOSIGNAL) < 0 && errno == EPIPE, "a write of nothing: %s", strerror(errno));
+    if (relative == 0)
+        _exit(0);
+    reap(relative, "the relative");
+    while ((n = read(end[1], piece, sizeof(piece))) > 0) {
+        stream_check(9, got, piece, (size_t)n);
+        got += (uint64_t)n;
+        CHECK(send(end[0], "late", 4, MSG_NOSIGNAL) < 0 && errno == EPIPE, "write while the end waits");
+    }
+    CHECK(n == 0 && got == sent, "%zd behind %llu of %llu bytes", n, (unsigned long long)got, (unsigned long long)sent);
+}
+
 static void with_pair(void (*body)(int end[2]))
 {
     int end[2];
@@ -232,5 +261,6 @@ int main(void)
     with_pair(dont_wait);
     broken_pipe();
     after_shutdown();
+    with_pair(after_shutdown_of_a_full_socket);
     return 0;
 }
