@@ -243,6 +243,8 @@ static bool wait_for_flight(struct desc *d, int fd, int64_t deadline_ms, const s
         return false;
     ssize_t k = real()->recv(fd, &byte, 1, MSG_PEEK);
     *error = k < 0 ? errno : 0;
+    if (*error && *error != EINTR && *error != EAGAIN && *error != EBADF)
+        core->conn_error_told(d->conn); /* the kernel tells it once: for the handshake an end is what is left of it */
     wait_read_end(d, token);
     return true;
 }

@@ -80,6 +80,14 @@ foreign() { # CASE of programs/regressions.py
 
 @test "a connection inherited on 0 and 1 is one connection, with one handshake" { foreign superserver; }
 @test "early writes that the kernel refused later: the next write has their errno (law 7)" { foreign lost-errno; }
+@test "a reset that a blocked reader meets during the handshake is told as on plain TCP (law 7)" {
+    run "$PYTHON" "$BATS_TEST_DIRNAME/programs/regressions.py" reset-in-handshake
+    assert_status 0
+    P2PTLS_POLICY='connect 127.0.0.0/8:*' P2PTLS_LOG=info:$BATS_TEST_TMPDIR/log run \
+        p2p "$PYTHON" "$BATS_TEST_DIRNAME/programs/regressions.py" reset-in-handshake
+    assert_status 0
+    grep -q 'broke during the handshake: Connection reset by peer' "$BATS_TEST_TMPDIR/log" || fail "the log says else"
+}
 @test "sendfile at a negative offset is EINVAL" { foreign sendfile-offset; }
 # bats test_tags=unsanitized
 @test "a child made by the system call clone can change its groups" { foreign cloned-groups; }

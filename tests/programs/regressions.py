@@ -12,6 +12,7 @@ import socket
 import struct
 import sys
 import tempfile
+import threading
 import time
 
 DEADLINE = 60
@@ -107,6 +108,27 @@ def cloned_groups():
         connection.close()
         os.waitpid(caller, 0)
         wait_until(lambda: len(os.listdir("/proc/self/task")) == 1, "no thread is left")
+
+
+def outcome(call, *arguments):
+    try:
+        return call(*arguments)
+    except OSError as error:
+        return error.errno
+
+
+def reset_in_handshake():  # of a peer that is not protected
+    listener = socket.create_server(("127.0.0.1", 0))
+    client = socket.create_connection(listener.getsockname())
+    server = listener.accept()[0]
+    server.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_0)
+    reset = threading.Timer(0.2, server.close)  # the reader is likely to wait by then
+    reset.start()
+    assert outcome(client.recv, 1) == errno.ECONNRESET
+    assert outcome(client.recv, 1) in (b"", errno.ECONNRESET)
+    assert outcome(client.send, b"x") == errno.EPIPE
+    assert client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
+    reset.join()
 
 
 globals()[sys.argv[1].replace("-", "_")]()
