@@ -251,6 +251,8 @@ static int kernel_error(struct desc *d, int fd, int *error, socklen_t *len, bool
 {
     if (!desc_enter(d, fd))
         return fail(EBADF);
+    /* A refusal that has arrived, and then a reset: the kernel tells of that first. */
+    result_ignore(core->conn_drive(d->conn, fd));
     bool asking = core->conn_asking_begin(d->conn);
     *failed = core->conn_state(d->conn) == RESULT_IO;
     int r = real()->getsockopt(fd, SOL_SOCKET, SO_ERROR, error, len);
