@@ -214,8 +214,12 @@ struct desc *select_connection(int fd, const struct policy_rule *rule, bool conn
         desc_pin_new(d);
         atomic_store(&d->dialling, connected_side);
         atomic_store(&d->refs, 1);
-        table_set(fd, (uintptr_t)d);
+        /* Whoever copies the number says first that it is fresh no more: either that is seen here, or the copy is of
+         * the connection (copy_begin). */
+        fresh &= table_set(fd, (uintptr_t)d) == WORD_FRESH;
         notes_adopt(d, fd);
+        if (!fresh)
+            d->native = d->fresh = false;
         if (connected_side && !fresh)
             select_twins(fd, d);
         desc_leave(d);

@@ -321,14 +321,14 @@ static void raise_high(int fd)
         ;
 }
 
-void table_set(int fd, uintptr_t word)
+uintptr_t table_set(int fd, uintptr_t word)
 {
     if ((unsigned)fd >= table_size)
-        return;
+        return WORD_PLAIN;
     raise_high(fd);
     if (word >= WORD_FIRST_POINTER)
         atomic_store(&((struct desc *)word)->number, fd);
-    atomic_store(&table[fd], word);
+    return atomic_exchange(&table[fd], word);
 }
 
 /* Not behind a gate that is closed. */

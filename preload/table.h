@@ -81,8 +81,8 @@ struct desc {
     _Atomic bool again;                  /* the helper shall look at it now */
     _Atomic int64_t look_ms;             /* when it will by itself */
     _Atomic bool edges;                  /* it was in an epoll set, or O_ASYNC was set: edges may be waited for */
-    bool native;                         /* accepted or made by this process: the same is known for the time before */
-    bool fresh;                          /* it was WORD_FRESH: its timeouts are what receive_ms and send_ms say */
+    _Atomic bool native;                 /* accepted or made by this process: the same is known for the time before */
+    _Atomic bool fresh;                  /* it was WORD_FRESH: its timeouts are what receive_ms and send_ms say */
     _Atomic bool told_started;           /* the helper knows that the handshake has begun */
     struct conn_need need;               /* the helper's own */
     _Atomic bool finished;               /* finish.c: nothing is left to do for it; the helper may be at it as well */
@@ -186,8 +186,8 @@ static inline void table_not_fresh(int fd)
         atomic_compare_exchange_strong(&table[fd], &fresh, WORD_SOCKET);
 }
 
-/* Puts a word on a number; a desc's reference is counted by the caller. */
-void table_set(int fd, uintptr_t word);
+/* Puts a word on a number; a desc's reference is counted by the caller. The word that was there. */
+uintptr_t table_set(int fd, uintptr_t word);
 
 /* The program waits for fd to become readable. */
 static inline void table_note_polled(int fd)

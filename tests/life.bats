@@ -57,6 +57,19 @@ load program_helpers
 
 @test "a number that is copied while another thread connects on it (plain)" { plain dup_race 300; }
 @test "a number that is copied while another thread connects on it (protected)" { protected dup_race 300; }
+@test "a number that is copied for the first time while another thread connects on it: nothing in clear (law 2)" {
+    local i delays=()
+    require strace
+    for i in getsockopt:2000 getpeername:20000 sched_yield:1000; do # where the threads have to meet
+        delays+=(-e "inject=${i%:*}:delay_exit=${i#*:}")
+    done
+    for ((i = 0; i < 3; i++)); do
+        P2PTLS_POLICY='any 127.0.0.0/8:*' P2PTLS_LOG=info:$BATS_TEST_TMPDIR/library.log run p2p strace -qqq -f \
+            -o /dev/null -e trace=getsockopt,getpeername,sched_yield "${delays[@]}" "$PROGRAMS/dup_race" 60
+        assert_status 0
+        grep -q TLS_ "$BATS_TEST_TMPDIR/library.log" || fail 'no handshake is in the log'
+    done
+}
 @test "a number that is copied while a connect on it fails (plain)" { plain dup_race 5000 refused; }
 @test "a number that is copied while a connect on it fails (protected)" {
     P2PTLS_POLICY='any 127.0.0.0/8:*' run p2p "$PROGRAMS/dup_race" 5000 refused
