@@ -48,13 +48,8 @@ static void finish_one(struct desc *d, void *arg)
     struct finishing *f = arg;
     struct conn_need need;
     int fd = desc_any_number(d);
-    if (fd < 0 || !desc_enter(d, fd))
+    if (atomic_load(&d->finished) || fd < 0 || !desc_enter(d, fd))
         return;
-    if (atomic_load(&d->finished)) {
-        core->conn_drain(d->conn, fd);
-        desc_leave(d);
-        return;
-    }
     core->conn_tick(d->conn, fd, &need);
     desc_leave(d);
     atomic_store(&d->finished, need.idle);

@@ -224,9 +224,6 @@ bool conn_leave(struct conn *c, int fd, bool abort);
 /* After conn_leave: ends it at once, where nothing is lost but the peer's orderly end or our alert: the handshake is
  * not over or has failed, and the program has written nothing. False: it must be ticked. */
 bool conn_abandon(struct conn *c, int fd);
-/* Of a connection that conn_leave or conn_tick has found done, while the program waits for others of its end: their
- * peers may be in this very process, and wait for what is unread here to be read. Nobody ever will. */
-void conn_drain(struct conn *c, int fd);
 bool conn_heard(const struct conn *c); /* the peer has said something in a handshake that this process does */
 /* After conn_leave: nobody else holds the socket. */
 bool conn_left_alone(const struct conn *c);

@@ -162,12 +162,6 @@ static int64_t patience_ends_ms(const struct conn *c)
     return atomic_load(&c->left_ms) + (atomic_load(&c->heard) ? UNPROVEN_MS : UNHEARD_MS);
 }
 
-void conn_drain(struct conn *c, int fd)
-{
-    if (atomic_load(&c->left) && atomic_load(&c->alone) && atomic_load(&c->phase) == PHASE_DONE)
-        (void)discard_all(fd);
-}
-
 bool conn_heard(const struct conn *c)
 {
     return atomic_load(&c->heard);

@@ -9,7 +9,7 @@
 #include "status.h"
 #include "tlsa.h"
 
-#define CORE_ABI 7
+#define CORE_ABI 6
 
 /* Functions of src/ that the hooks may call. */
 #define CORE_CALLS(X)                                                                                                  \
@@ -69,7 +69,6 @@
     X(conn_unsent)                                                                                                     \
     X(conn_heard)                                                                                                      \
     X(conn_abandon)                                                                                                    \
-    X(conn_drain)                                                                                                      \
     X(conn_left_alone)                                                                                                 \
     X(conn_tick)                                                                                                       \
     X(conn_needs_tick)                                                                                                 \

@@ -78,27 +78,6 @@ foreign() { # CASE of programs/regressions.py
     [ -s "$BATS_TEST_TMPDIR/log" ] || fail "no handshake is in the log"
 }
 
-@test "a program that has both ends of a full connection does not wait for itself when it ends" {
-    local log=$BATS_TEST_TMPDIR/log
-    P2PTLS_POLICY='any 127.0.0.0/8:*' P2PTLS_LOG=debug:$log run p2p "$PYTHON" - <<'EOT'
-import os, socket
-listener = socket.create_server(("127.0.0.1", 0))
-a = socket.create_connection(listener.getsockname())
-b, _ = listener.accept()
-a.sendall(b"x")
-b.recv(1)
-a.setblocking(False)
-try:
-    while True:
-        a.send(bytes(100000))
-except BlockingIOError:
-    os._exit(0)
-EOT
-    assert_status 0
-    grep -q TLS_ "$log" || fail "no handshake is in the log"
-    refute_contains "$(cat "$log")" 'has not acknowledged'
-}
-
 @test "a connection inherited on 0 and 1 is one connection, with one handshake" { foreign superserver; }
 @test "early writes that the kernel refused later: the next write has their errno (law 7)" { foreign lost-errno; }
 @test "a reset that a blocked reader meets during the handshake is told as on plain TCP (law 7)" {
