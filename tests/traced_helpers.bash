@@ -31,7 +31,7 @@ assert_mediated() {
     shopt -s nullglob
     for end in server client; do
         # Servers of another user have theirs in PLACE.
-        run "$PYTHON" "$ROOT/tests/mediation.py" --at-least 10 "$TRACES/$end".* ${PLACE:+"$PLACE/traces/$end".*}
+        run "$PYTHON" "$ROOT/tests/mediation.py" --at-least 5 "$TRACES/$end".* ${PLACE:+"$PLACE/traces/$end".*}
         assert_status 0 || return
     done
 }
