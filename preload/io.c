@@ -1,6 +1,8 @@
 /* The transport of src/conn.h on system calls: non-blocking, silent, never a cancellation point. */
 #include "io.h"
 
+#include "state.h"
+
 #include "sys.h"
 #include "table.h"
 #include "waits.h"
@@ -197,6 +199,7 @@ const struct conn_io io_transport = {
     .tcp_state = io_tcp_state,
     .ends = io_ends,
     .now_ms = io_now_ms,
+    .hold_streams = streams_hold,
     .shallow = waits_shallow,
 };
 

@@ -137,6 +137,8 @@ void streams_adopt(int fd);
 void streams_flush(void); /* writes what adopted streams have buffered: at exit */
 void streams_fork_prepare(void);
 void streams_fork_parent(void);
+/* libc's lock of the list of streams, which counts. */
+void streams_hold(bool hold);
 void streams_fork_child(void);
 
 /* fork.c */

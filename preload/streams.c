@@ -164,6 +164,14 @@ void streams_fork_prepare(void)
     _IO_list_lock();
 }
 
+void streams_hold(bool hold)
+{
+    if (hold)
+        _IO_list_lock();
+    else
+        _IO_list_unlock();
+}
+
 void streams_fork_parent(void)
 {
     _IO_list_unlock();

@@ -253,6 +253,11 @@ bool identity_resumes(const struct identity *id)
     return id->kind != IDENTITY_PSK && !(id->trust && trust_store_wants_staple(id->trust));
 }
 
+bool identity_in_token(const struct identity *id)
+{
+    return id && id->key && gnutls_privkey_get_type(id->key) == GNUTLS_PRIVKEY_PKCS11;
+}
+
 bool identity_uses_psk(const struct identity *id)
 {
     return id->kind == IDENTITY_PSK;

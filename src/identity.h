@@ -64,6 +64,8 @@ uint64_t identity_serial(const struct identity *id);
 bool identity_resumes(const struct identity *id);
 
 bool identity_uses_psk(const struct identity *id);
+/* A PKCS#11 token has its key, and signs. NULL: no. */
+bool identity_in_token(const struct identity *id);
 enum policy_auth identity_auth(const struct identity *id);
 enum policy_show identity_show(const struct identity *id);
 /* In TLS 1.3 a server with certificates always shows its own: who may not, stays client. */
