@@ -150,6 +150,63 @@ status --watch
 END
 }
 
+# As it comes from a shell's variable that is not set, written as @; and what a file cannot be called.
+empty_cases() {
+    cat <<'END'
+genkey @
+genkey new/
+genkey --type @ a
+genkey --passphrase-file @ a
+genca @
+genca new/
+genca .
+genca ..
+genca new/.pem
+genca --name @ a
+genca --key @ a
+gencert @ a.example
+gencert --request new/ a.example
+gencert a @
+sign @ a a.example
+sign new/ a a.example
+sign ca @ a.example
+sign ca a @
+sign --ca-key @ ca a a.example
+sign --request @ ca a
+genpsk @
+genpsk new/
+genpsk --add @
+check @ 127.0.0.1:1
+check connect @
+check -f @ connect 127.0.0.1:1
+show @
+show -f @
+id @
+id --file @
+id export @
+id export new/
+id export --private @
+trust @
+trust -f @ list
+trust add @ sha256:1111111111111111111111111111111111111111111111111111111111111111
+trust rm @
+doctor @
+doctor true @
+doctor --pid @
+doctor -f @
+enable @
+enable --root @ --yes -r any*:1 served
+version @
+run -r @ true
+run -f @ true
+status @
+status --sort @
+status --interval @ --watch
+status --output @
+status --prometheus -o @
+END
+}
+
 sub_commands() {
     cases | cut -d ' ' -f 1 | sort -u
 }
@@ -162,6 +219,14 @@ sub_commands() {
         assert_usage $words || return
         set +f
     done < <(cases)
+}
+
+# `--root "$ROOT"` without a ROOT would be this system, `genca "$NAME"` a hidden file.
+@test "an argument that is empty, or names no file, is wrong" {
+    local words
+    while read -ra words; do
+        assert_usage "${words[@]/#@/}" || return
+    done < <(empty_cases)
 }
 
 # Of all, as they say themselves, so that no new one is forgotten.
@@ -187,5 +252,8 @@ sub_commands() {
         assert_status 0
         assert_contains "$output" "Usage: p2ptls $command"
         assert_equal "$stderr" ''
+        # shellcheck disable=SC2016 # for the inner shell
+        run bash -c '"$0" "$1" --help >/dev/full' "$TOOL" "$command"
+        assert_at_least "$status" 1 "status of $command --help on a full disk" || return
     done < <(sub_commands)
 }

@@ -52,6 +52,12 @@ static void wrong(const char *what, const char *which)
     exit(EXIT_USAGE);
 }
 
+static int failed(const char *file)
+{
+    fprintf(stderr, "p2ptls status: %s: %s\n", file, strerror(errno));
+    return EXIT_FAILED;
+}
+
 static int parse_interval(const char *text)
 {
     char *end;
@@ -118,11 +124,13 @@ static void parse(struct options *o, int argc, char **argv)
             set_form(o, FORM_PROMETHEUS);
             break;
         case 'o':
+            if (!*optarg) /* of a shell's variable that is not set */
+                wrong("--output needs the name of a file", "");
             o->output = optarg;
             break;
         case 'h':
             printf("%s%s", usage, help);
-            exit(0);
+            exit(fflush(stdout) == 0 ? 0 : failed("standard output"));
         case ':':
             wrong("an argument is missing behind ", argv[optind - 1]);
         default: /* a word of several letters is not done with when its bad one is met */
@@ -167,12 +175,6 @@ static bool write_to(FILE *to, const struct options *o, const struct live_list *
         return output_table(to, list, terminal_width(to),
                             isatty(fileno(to)) && !(no_colour && *no_colour) && term && strcmp(term, "dumb") != 0);
     }
-}
-
-static int failed(const char *file)
-{
-    fprintf(stderr, "p2ptls status: %s: %s\n", file, strerror(errno));
-    return EXIT_FAILED;
 }
 
 /* A reader, a node exporter at its time, sees the old file or the new one. The name of the file in the making does not

@@ -91,6 +91,8 @@ static enum status run(int argc, char **argv)
     }
     if (!good)
         status = last_status();
+    else if (letter == OPTION_END && !no_argument_is_empty(argc, argv))
+        status = last_status();
     else if (letter == OPTION_END)
         status = examine(&request, argv + optind, argc - optind, (pid_t)pid);
     policy_request_free(&request);

@@ -312,10 +312,11 @@ static enum status run(int argc, char **argv)
             good = policy_request_config(&request, optarg);
         }
     if (good && letter == OPTION_END && loaded)
-        status = check_arguments(argc, 0, 0) ? is_loaded() : last_status();
+        status = check_arguments(argc, argv, 0, 0) ? is_loaded() : last_status();
     else if (good && letter == OPTION_END)
-        status = check_arguments(argc, 1, 1) && set_unit(&plan, argv[optind]) && set_paths(&plan) ? act(&plan, &request)
-                                                                                                  : last_status();
+        status = check_arguments(argc, argv, 1, 1) && set_unit(&plan, argv[optind]) && set_paths(&plan)
+                     ? act(&plan, &request)
+                     : last_status();
     else if (!good)
         status = last_status();
     policy_request_free(&request);

@@ -49,7 +49,7 @@ bool file_may_be_made(const char *path, bool replace)
     struct stat s;
 
     if (!*path || path[strlen(path) - 1] == '/')
-        (void)failed("'%s' is no name of a file", path);
+        (void)usage_error("'%s' is no name of a file", path);
     else if (lstat(path, &s) != 0 && errno == ENOENT)
         return true;
     else if (lstat(path, &s) != 0)

@@ -23,7 +23,7 @@ enum {
 };
 
 /* Is there anything under that name, or no folder to put it in? Looked at before keys are made. False: failed() was
- * called. */
+ * called, or usage_error() where no file can have that name. */
 bool file_may_be_made(const char *path, bool replace);
 /* False: failed() was called, and nothing is left behind. */
 bool file_prepare(struct new_file *file, const char *path, const void *bytes, size_t len, mode_t mode, bool replace);

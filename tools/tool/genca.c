@@ -20,7 +20,8 @@ static enum status run(int argc, char **argv)
 
     if (!issue_options(&issue, argc, argv, ":n:t:k:p:d:u:fh", names, &status))
         return status;
-    if (!check_arguments(argc, 1, 1) || !validity_parse(&issue.validity, DAYS, &plan.validity))
+    if (!check_arguments(argc, argv, 1, 1) || !stem_is_name(argv[optind]) ||
+        !validity_parse(&issue.validity, DAYS, &plan.validity))
         return last_status();
     issue.stem = argv[optind];
     plan.common_name = issue.common_name;

@@ -35,7 +35,8 @@ static enum status run(int argc, char **argv)
 
     if (!issue_options(&issue, argc, argv, ":rt:k:p:d:u:fh", names, &status))
         return status;
-    if (!check_arguments(argc, 2, NAMES_MAX + 1) || !validity_parse(&issue.validity, DAYS, &plan.validity))
+    if (!check_arguments(argc, argv, 2, NAMES_MAX + 1) || !stem_is_name(argv[optind]) ||
+        !validity_parse(&issue.validity, DAYS, &plan.validity))
         return last_status();
     if (issue.only_request && (issue.validity.days || issue.validity.hours || issue.validity.until))
         return usage_error("how long a certificate is good is for the authority to say: p2ptls sign");

@@ -52,7 +52,7 @@ static enum status run(int argc, char **argv)
         default:
             return status;
         }
-    if (!check_arguments(argc, 1, 1))
+    if (!check_arguments(argc, argv, 1, 1))
         return last_status();
     return make(argv[optind], type, passphrase_file, force);
 }

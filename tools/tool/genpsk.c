@@ -148,7 +148,7 @@ static enum status run(int argc, char **argv)
         }
     if (plan.add && plan.force)
         return usage_error("--add keeps the keys of the file, --force replaces them: give one");
-    if (!check_arguments(argc, 1, 1) || !set_name(&plan, name))
+    if (!check_arguments(argc, argv, 1, 1) || !set_name(&plan, name))
         return last_status();
     plan.path = argv[optind];
     return make(&plan);

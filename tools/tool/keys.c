@@ -148,11 +148,30 @@ bool key_pin(gnutls_pubkey_t key, char out[PIN_TEXT])
     return true;
 }
 
-bool stem_file(const char *stem, const char *suffix, char out[STEM_MAX])
+static size_t stem_length(const char *stem)
 {
     const size_t len = strlen(stem);
     const char *end = len > 4 ? stem + len - 4 : "";
     const bool has_suffix = strcmp(end, ".pem") == 0 || strcmp(end, ".key") == 0 || strcmp(end, ".csr") == 0;
 
-    return snprintf(out, STEM_MAX, "%.*s%s", (int)(has_suffix ? len - 4 : len), stem, suffix) < STEM_MAX;
+    return has_suffix ? len - 4 : len;
+}
+
+bool stem_is_name(const char *stem)
+{
+    const size_t len = stem_length(stem);
+    size_t begin = len;
+
+    while (begin && stem[begin - 1] != '/')
+        begin--;
+    const size_t name = len - begin;
+    if (name && !(stem[begin] == '.' && (name == 1 || (name == 2 && stem[begin + 1] == '.'))))
+        return true;
+    (void)usage_error("'%s' is no name of a file: .pem is put behind it", stem);
+    return false;
+}
+
+bool stem_file(const char *stem, const char *suffix, char out[STEM_MAX])
+{
+    return snprintf(out, STEM_MAX, "%.*s%s", (int)stem_length(stem), stem, suffix) < STEM_MAX;
 }

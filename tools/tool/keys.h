@@ -91,6 +91,8 @@ bool request_load(const char *path, gnutls_pubkey_t *key, struct names *names);
 /* ---- stems: STEM.pem, STEM.key, STEM.csr ---- */
 
 enum { STEM_MAX = 4096 };
+/* A name, not a folder, whose files would be hidden ones. False: usage_error() was called. */
+bool stem_is_name(const char *stem);
 /* STEM may end in .pem, .key or .csr; false: too long. */
 bool stem_file(const char *stem, const char *suffix, char out[STEM_MAX]);
 

@@ -32,11 +32,25 @@ int next_option(int argc, char **argv, const char *letters, const struct option 
         *status = usage_error("unknown or incomplete option %s", argv[optind > before ? optind - 1 : optind]);
         return OPTION_STOP;
     default:
-        return letter;
+        if (letter == OPTION_END || !optarg || *optarg)
+            return letter;
+        *status =
+            usage_error("the argument of option %s is empty", argv[optind - (optarg == argv[optind - 1] ? 2 : 1)]);
+        return OPTION_STOP;
     }
 }
 
-bool check_arguments(int argc, int least, int most)
+bool no_argument_is_empty(int argc, char **argv)
+{
+    for (int i = optind; i < argc; i++)
+        if (!*argv[i]) {
+            (void)usage_error("argument %d is empty", i - optind + 1);
+            return false;
+        }
+    return true;
+}
+
+bool check_arguments(int argc, char **argv, int least, int most)
 {
     const int given = argc - optind;
 
@@ -44,7 +58,7 @@ bool check_arguments(int argc, int least, int most)
         (void)usage_error("an argument is missing");
     else if (given > most)
         (void)usage_error("there are too many arguments");
-    return given >= least && given <= most;
+    return given >= least && given <= most && no_argument_is_empty(argc, argv);
 }
 
 bool parse_number(const char *option, const char *text, unsigned long least, unsigned long most, unsigned long *out)

@@ -75,7 +75,7 @@ static enum status run(int argc, char **argv)
             return last_status();
         }
     }
-    if (letter == OPTION_END && check_arguments(argc, 0, 0)) {
+    if (letter == OPTION_END && check_arguments(argc, argv, 0, 0)) {
         status = policy_view_load(&view, &request);
         if (status == STATUS_OK)
             status = show(&view, &request);

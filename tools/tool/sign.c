@@ -165,8 +165,8 @@ static enum status run(int argc, char **argv)
 
     if (!issue_options(&issue, argc, argv, ":r:t:k:p:d:u:fh", names, &status))
         return status;
-    if (!check_arguments(argc, issue.request ? 2 : 3, NAMES_MAX + 2) ||
-        !validity_parse(&issue.validity, DAYS, &validity))
+    if (!check_arguments(argc, argv, issue.request ? 2 : 3, NAMES_MAX + 2) || !stem_is_name(argv[optind]) ||
+        !stem_is_name(argv[optind + 1]) || !validity_parse(&issue.validity, DAYS, &validity))
         return last_status();
     if (issue.request && (issue.key_file || issue.passphrase_file))
         return usage_error("a request has its key already: --key and --passphrase-file do not go with --request");

@@ -50,7 +50,7 @@ static enum status run(int argc, char **argv)
             return status;
         features = true;
     }
-    if (!check_arguments(argc, 0, 0))
+    if (!check_arguments(argc, argv, 0, 0))
         return last_status();
     puts("p2ptls " P2PTLS_VERSION);
     if (features)
