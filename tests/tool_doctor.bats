@@ -356,6 +356,15 @@ print(one.recv(5))'
     chmod 646 "$DIR/libp2ptls-core.so"
     assert_fault "library: $DIR/libp2ptls-core.so can be changed by others" -r "$RULE"
     chmod 644 "$DIR/libp2ptls-core.so"
+    echo 'whoever may write to a folder on the way can put another in its place'
+    chmod 757 "$DIR"
+    assert_fault "library: $DIR can be changed by others than root and this user, who could put" -r "$RULE"
+    chmod 755 "$DIR"
+    chown nobody "$DIR"
+    assert_fault "library: $DIR can be changed by others" -r "$RULE"
+    chown root "$DIR"
+    chmod 1757 "$DIR" # as /tmp is: everybody may put files there, and move none but their own
+    assert_healthy -r "$RULE"
     chmod 700 "$DIR"
     assert_healthy -r "$RULE"
     assert_output_has "note  library: $DIR lets not everybody in"

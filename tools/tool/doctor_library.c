@@ -36,6 +36,11 @@ static bool examine_elf(const char *path, int fd)
     return false;
 }
 
+static bool is_others(const struct stat *s)
+{
+    return s->st_uid != 0 && s->st_uid != geteuid();
+}
+
 /* A daemon that lowers its privileges, and what it starts then, must still be able to open it. */
 static void examine_reach(const char *path)
 {
@@ -49,6 +54,12 @@ static void examine_reach(const char *path)
         if (stat(real, &s) == 0 && !(s.st_mode & S_IXOTH))
             found(FINDING_NOTE, "library", "%s lets not everybody in: programs of other users would run in clear",
                   real);
+        /* In a folder with the sticky bit, nobody moves what is another's. */
+        if (stat(real, &s) == 0 && (is_others(&s) || (s.st_mode & (S_IWOTH | S_ISVTX)) == S_IWOTH))
+            found(FINDING_FAULT, "library",
+                  "%s can be changed by others than root and this user, who could put another library there: "
+                  "install it where they cannot",
+                  real);
         *slash = '/';
     }
     if (stat(real, &s) == 0 && !(s.st_mode & S_IROTH))
@@ -56,7 +67,7 @@ static void examine_reach(const char *path)
               "%s cannot be read by everybody: programs of other users would run in clear; "
               "chmod a+r %s",
               path, path);
-    if (stat(real, &s) == 0 && (s.st_mode & S_IWOTH || (s.st_uid != 0 && s.st_uid != geteuid())))
+    if (stat(real, &s) == 0 && (s.st_mode & S_IWOTH || is_others(&s)))
         found(FINDING_FAULT, "library", "%s can be changed by others than root and this user", path);
     free(real);
 }
