@@ -246,7 +246,12 @@ with_hardware_clock() { # COMMAND...
     assert_fault 'program: ./foreign: not started: it is for another architecture' -r "$RULE" ./foreign
     script script '#!./static\n'
     assert_fault 'program: ./script (run by ./static): not started: it is statically linked' -r "$RULE" ./script
-    assert_fault 'program: ./missing: not found' -r "$RULE" ./missing
+    local name
+    for name in ./missing missing-from-path /etc /etc/passwd; do
+        assert_fault "program: $name: " -r "$RULE" "$name" || return
+        assert_output_has 'ok    policy: 1 rule' || fail "$name" || return
+        assert_equal "$stderr" 'p2ptls doctor: 1 fault found' || return
+    done
 }
 
 @test "a program that it names, and may start, is noted if it could not be protected: of a script, and of a binary" {

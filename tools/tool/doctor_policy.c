@@ -135,9 +135,10 @@ void doctor_policy(struct policy_request *request)
 {
     static struct policy_view view;
     const char *program = request->program;
+    char file[PATH_MAX];
 
-    /* A program that is not there is doctor_program's finding. */
-    if (program && access(program, F_OK) != 0 && strchr(program, '/'))
+    /* A program that is not there, or is none, is doctor_program's finding. */
+    if (program && !find_program(program, file))
         request->program = NULL;
     const enum status status = policy_view_load(&view, request);
     if (status != STATUS_OK)

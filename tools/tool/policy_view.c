@@ -81,7 +81,6 @@ bool find_program(const char *name, char out[PATH_MAX])
         if (!*end)
             break;
     }
-    (void)failed("%s: there is no such program", name);
     return false;
 }
 
@@ -91,8 +90,10 @@ enum status policy_view_load(struct policy_view *view, struct policy_request *re
 
     view->policy = NULL;
     view->program[0] = '\0';
-    if (!add_inherited(request) || (request->program && !find_program(request->program, view->program)))
+    if (!add_inherited(request))
         return last_status();
+    if (request->program && !find_program(request->program, view->program))
+        return failed("%s: there is no such program", request->program);
     view->sources = (struct sources_view){.get = variable_of,
                                           .ctx = request,
                                           .find_home = find_home,

@@ -27,7 +27,7 @@ void policy_request_free(struct policy_request *request);
 enum status policy_view_load(struct policy_view *view, struct policy_request *request);
 void policy_view_free(struct policy_view *view);
 
-/* The file that a shell would start; false: failed(). */
+/* The file that a shell would start; false: there is none. */
 bool find_program(const char *name, char out[PATH_MAX]);
 
 /* One rule as a statement, with all that it has from set, identity and its own words; without what is the default. */
