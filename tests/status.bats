@@ -359,6 +359,15 @@ END
     assert_equal "$(grep -c '^python3 ' <<<"$output")" 22
     assert_equal "$(awk 'length > 80' <<<"$output")" ''
     assert_contains "$output" $'status 0\nmodes restored\nscreen restored'
+    # What keys do is said as far as it fits.
+    run in_terminal 75 12 --sort -sent "pid=$(pid_of one)" <<<$'count 10 python3\nscreen\nkeys b"q"'
+    assert_matches "$output" $'(^|\n)80 connections of 1 process, by -sent  \(q quits, s r sort, arrows scroll\)\n'
+    run in_terminal 70 12 --sort -sent "pid=$(pid_of one)" <<<$'count 10 python3\nscreen\nkeys b"q"'
+    assert_matches "$output" $'(^|\n)80 connections of 1 process, by -sent  \(q quits, s r sort\)\n'
+    run in_terminal 50 12 "pid=$(pid_of one)" <<<$'count 10 python3\nscreen\nkeys b"q"'
+    assert_matches "$output" $'(^|\n)80 connections of 1 process, by program  \(q quits\)\n'
+    run in_terminal 45 12 "pid=$(pid_of one)" <<<$'count 10 python3\nscreen\nkeys b"q"'
+    assert_matches "$output" $'(^|\n)80 connections of 1 process, by program\n'
     run in_terminal 200 60 "pid=$(pid_of one)" <<<$'count 58 python3\nscreen\nkeys b"q"'
     assert_status 0
     assert_equal "$(grep -c '^python3 .* no$' <<<"$output")" 58

@@ -54,19 +54,31 @@ static size_t rows_of_list(void)
     return LINES > TITLE_ROWS ? (size_t)(LINES - TITLE_ROWS) : 0;
 }
 
+/* How much there is, in which order, and what keys do, as far as that fits. */
+static void draw_title(const struct watch_view *view, const struct live_list *list)
+{
+    static const char *const hints[] = {"  (q quits, s r sort, arrows scroll)", "  (q quits, s r sort)", "  (q quits)",
+                                        ""};
+    const struct sort_key *key = &view->order.keys[0];
+    char summary[256], line[320];
+    size_t hint = 0;
+    output_summary(list, summary);
+    snprintf(line, sizeof line, "%s, by %s%s", summary, key->descending ? "-" : "", column_name(key->column));
+    while (*hints[hint] && strlen(line) + strlen(hints[hint]) > (size_t)COLS)
+        hint++;
+    mvaddnstr(0, 0, line, COLS);
+    addstr(hints[hint]);
+}
+
 static void draw(struct screen *s, const struct watch_view *view, const struct live_list *list)
 {
     struct layout layout;
-    char line[LAYOUT_LINE], summary[256];
+    char line[LAYOUT_LINE];
     const size_t rows = rows_of_list();
     if (s->top + rows > list->count)
         s->top = list->count > rows ? list->count - rows : 0;
     erase();
-    output_summary(list, summary);
-    const struct sort_key *key = &view->order.keys[0];
-    snprintf(line, sizeof line, "%s, by %s%s  (q quits, s r sort, arrows scroll)", summary, key->descending ? "-" : "",
-             column_name(key->column));
-    mvaddnstr(0, 0, line, COLS);
+    draw_title(view, list);
     layout_make(&layout, list, (size_t)COLS);
     layout_line(&layout, NULL, line);
     attron(A_REVERSE);
