@@ -130,6 +130,47 @@ static void print_hex(const uint8_t *bytes, size_t len, char *out)
     *out = '\0';
 }
 
+/* A name that the issuer gave besides the subject, as "KIND:NAME": the first that can be told without blanks, among the
+ * first few, since GnuTLS goes through the whole extension for each. No subject looks like that. */
+static bool print_name(gnutls_x509_crt_t cert, char *out, size_t room)
+{
+    enum { LOOK_AT = 4 };
+    static const struct {
+        gnutls_x509_subject_alt_name_t type;
+        const char *kind;
+    } kinds[] = {{GNUTLS_SAN_DNSNAME, "dns:"}, {GNUTLS_SAN_URI, "uri:"}, {GNUTLS_SAN_RFC822NAME, "email:"}};
+    char name[IDENTITY_SUBJECT_MAX];
+
+    for (unsigned i = 0; i < LOOK_AT; i++) {
+        size_t len = sizeof name;
+        const int type = gnutls_x509_crt_get_subject_alt_name(cert, i, name, &len, NULL);
+        for (size_t k = 0; type >= 0 && k < sizeof kinds / sizeof kinds[0]; k++) {
+            const size_t at = strlen(kinds[k].kind);
+            if (type != (int)kinds[k].type || !len || memchr(name, ' ', len))
+                continue;
+            memcpy(out, kinds[k].kind, at);
+            return trust_print_escaped(out + at, room - at, name, len, false);
+        }
+    }
+    return false;
+}
+
+/* Certificates of SPIFFE and of cert-manager have no common name, and what p2ptls sign makes for names that are too
+ * long for it is CN=p2ptls: a name tells them apart, in front of the subject. A blank ends it, so that no two read
+ * alike. */
+static void lead_by_name(struct shown_peer *shown)
+{
+    char name[IDENTITY_SUBJECT_MAX], whole[IDENTITY_SUBJECT_MAX];
+
+    if ((strstr(shown->subject, "CN=") && strcmp(shown->subject, "CN=p2ptls") != 0) ||
+        !print_name(shown->chain[0], name, sizeof name))
+        return;
+    const int n = shown->subject[0] ? snprintf(whole, sizeof whole, "%s (%s)", name, shown->subject)
+                                    : snprintf(whole, sizeof whole, "%s", name);
+    if (n > 0 && (size_t)n < sizeof whole)
+        memcpy(shown->subject, whole, (size_t)n + 1);
+}
+
 /* The certificate's fingerprint is made of the bytes that were shown: GnuTLS's own function encodes it anew first,
  * which costs as much as parsing it did. */
 static void describe(struct shown_peer *shown, const gnutls_datum_t *der)
@@ -145,9 +186,12 @@ static void describe(struct shown_peer *shown, const gnutls_datum_t *der)
     }
     if (gnutls_hash_fast(GNUTLS_DIG_SHA256, der->data, der->size, digest) >= 0)
         print_hex(digest, sizeof digest, shown->certificate_hash);
-    if (gnutls_x509_crt_get_dn3(shown->chain[0], &dn, 0) >= 0 && dn.size > 0)
-        (void)trust_print_escaped(shown->subject, sizeof shown->subject, dn.data, dn.size, true);
-    else
+    if (gnutls_x509_crt_get_dn3(shown->chain[0], &dn, 0) < 0)
+        dn.size = 0;
+    shown->subject[0] = '\0';
+    if (!dn.size || trust_print_escaped(shown->subject, sizeof shown->subject, dn.data, dn.size, true))
+        lead_by_name(shown);
+    if (!dn.size && !shown->subject[0])
         snprintf(shown->subject, sizeof shown->subject, "(no subject)");
     gnutls_free(dn.data);
 }

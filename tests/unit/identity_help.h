@@ -92,6 +92,7 @@ struct certificate {
 /* Zero in a field means what is usual: Ed25519, valid since yesterday for a year, self-signed, no extensions. */
 struct certificate_spec {
     const char *name; /* common name */
+    const char *organization;
     gnutls_pk_algorithm_t pk;
     unsigned bits;
     gnutls_digest_algorithm_t digest;
@@ -133,6 +134,9 @@ HELP struct certificate make_certificate(struct certificate_spec spec)
     if (spec.name)
         assert_true(gnutls_x509_crt_set_dn_by_oid(c.cert, GNUTLS_OID_X520_COMMON_NAME, 0, spec.name,
                                                   (unsigned)strlen(spec.name)) >= 0);
+    if (spec.organization)
+        assert_true(gnutls_x509_crt_set_dn_by_oid(c.cert, GNUTLS_OID_X520_ORGANIZATION_NAME, 0, spec.organization,
+                                                  (unsigned)strlen(spec.organization)) >= 0);
     gnutls_x509_crt_set_activation_time(c.cert, now + (spec.from_days ? spec.from_days : -1) * day);
     gnutls_x509_crt_set_expiration_time(c.cert, now + (spec.until_days ? spec.until_days : 365) * day);
     if (spec.is_ca)

@@ -224,41 +224,6 @@ static void control_bytes_in_a_subject_never_reach_the_log(void **state)
     identity_unref(a);
 }
 
-/* Programs authorise by it. */
-static void different_subjects_never_read_alike(void **state)
-{
-    static char long_one[200], too_long[400];
-    const struct {
-        const char *name, *subject;
-    } cases[] = {
-        {"jos\xc3\xa9", "CN=jos\\c3\\a9"},
-        {"jos\xc3\xa0", "CN=jos\\c3\\a0"},
-        {"jos\\c3\\a9", "CN=jos\\\\c3\\\\a9"},
-        {"a,CN=b", "CN=a\\,CN=b"},
-        {long_one, long_one},
-    };
-
-    (void)state;
-    memset(long_one, 'x', sizeof long_one - 1);
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        struct identity *a = identity_with((struct certificate_spec){.name = cases[i].name});
-        accept_both_ways(a, cases[i].subject, a, cases[i].subject);
-        identity_unref(a);
-    }
-    for (size_t i = 0; i + 1 < sizeof too_long; i++)
-        too_long[i] = "\xc3\xa9"[i % 2];
-    too_long[sizeof too_long - 1 - sizeof too_long % 2] = '\0';
-    struct identity *a = identity_with((struct certificate_spec){.name = too_long});
-    struct pair p = shake_identities(a, a);
-    const struct identity_expectation expect = {0};
-    struct identity_peer peer;
-    char why[IDENTITY_WHY_MAX];
-    assert_int_equal(identity_verify(a, p.client.session, &expect, &peer, why), RESULT_OK);
-    assert_string_equal(peer.subject, ""); /* and not a part of it */
-    pair_free(&p);
-    identity_unref(a);
-}
-
 /* Escaped as GnuTLS does it: the backslash in front of a zero is there. */
 static void escaping_leaves_room_or_nothing(void **state)
 {
@@ -418,7 +383,6 @@ int main(void)
         cmocka_unit_test(the_expected_name_is_checked_in_either_role),
         cmocka_unit_test(weak_signatures_are_refused),
         cmocka_unit_test(a_short_rsa_key_in_the_chain_is_refused),
-        cmocka_unit_test(different_subjects_never_read_alike),
         cmocka_unit_test(escaping_leaves_room_or_nothing),
         cmocka_unit_test(control_bytes_in_a_subject_never_reach_the_log),
         cmocka_unit_test(our_certificate_is_shown_even_if_the_server_names_other_cas),
