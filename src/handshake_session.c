@@ -272,6 +272,11 @@ static enum result finish(struct handshake *hs)
     uint8_t alert = ALERT_INTERNAL_ERROR;
     if (!flaw)
         flaw = handshake_names_agreed(hs, &alert);
+    /* RFC 8446 section 5.1: keys change behind Finished. GnuTLS leaves unread what is there. */
+    if (!flaw && gnutls_record_check_pending(hs->session)) {
+        alert = ALERT_UNEXPECTED_MESSAGE;
+        flaw = "the record that ends the handshake holds more than Finished";
+    }
     if (flaw)
         return handshake_fail(hs, RESULT_PROTOCOL, alert, flaw);
     const enum result result = hs->verified ? confirm(hs) : RESULT_OK;

@@ -252,6 +252,74 @@ static void a_server_that_does_not_echo_what_was_discarded_is_refused(void **sta
     }
 }
 
+/* What the GnuTLS session sends goes through here: its Finished gets a message more, in the same record. */
+static struct record_keys handshake_keys;
+
+static int note_secret(gnutls_session_t session, gnutls_record_encryption_level_t level, const void *read,
+                       const void *write, size_t len)
+{
+    (void)read;
+    if (level == GNUTLS_ENCRYPTION_LEVEL_HANDSHAKE && write)
+        assert_int_equal(record_keys_init(&handshake_keys,
+                                          gnutls_cipher_get(session) == GNUTLS_CIPHER_AES_256_GCM
+                                              ? SUITE_AES_256_GCM_SHA384
+                                              : SUITE_AES_128_GCM_SHA256,
+                                          write, len),
+                         RESULT_OK);
+    return 0;
+}
+
+static ssize_t push_with_more(gnutls_transport_ptr_t at, const void *bytes, size_t len)
+{
+    static const uint8_t key_update[] = {24, 0, 0, 1, 0};
+    struct meeting *m = at;
+    struct record_cipher *cipher = NULL;
+    enum record_type type;
+    uint8_t plain[RECORD_WIRE_MAX], record[RECORD_WIRE_MAX], alert;
+    size_t plain_len, record_len;
+
+    memcpy(record, bytes, record_len = len);
+    if (record[0] == RECORD_APPLICATION_DATA && handshake_keys.epoch) {
+        assert_int_equal(record_cipher_fit(&cipher, &handshake_keys), RESULT_OK);
+        assert_int_equal(record_open(cipher, &handshake_keys, record, len, plain, &plain_len, &type, &alert),
+                         RESULT_OK);
+        if (plain[0] == GNUTLS_HANDSHAKE_FINISHED) {
+            memcpy(plain + plain_len, key_update, sizeof key_update);
+            assert_int_equal(record_seal(cipher, &handshake_keys, handshake_keys.seq, type, plain,
+                                         plain_len + sizeof key_update, record, &record_len),
+                             RESULT_OK);
+            handshake_keys.epoch = 0;
+        }
+        handshake_keys.seq++;
+        record_cipher_free(cipher);
+    }
+    assert_int_equal(send(m->theirs, record, record_len, MSG_NOSIGNAL), record_len);
+    return (ssize_t)len;
+}
+
+/* RFC 8446 section 5.1: keys change behind it, and what is there would be read by nobody. */
+static void a_message_behind_finished_in_its_record_is_refused(void **state)
+{
+    const struct identity *const ids[] = {user, psk};
+
+    (void)state;
+    for (int i = 0; i < 2; i++)
+        for (int server = 0; server <= 1; server++) {
+            struct meeting m = meet(as(server ? ROLE_CLIENT : ROLE_SERVER, server, ids[i]), session_of(ids[i], server));
+            handshake_keys = (struct record_keys){0};
+            gnutls_handshake_set_secret_function(m.session, note_secret);
+            gnutls_transport_set_ptr2(m.session, (gnutls_transport_ptr_t)(intptr_t)m.theirs, &m);
+            gnutls_transport_set_push_function(m.session, push_with_more);
+            run(&m);
+            assert_refused(m.hs, RESULT_PROTOCOL, "holds more than");
+            if (m.error == GNUTLS_E_SUCCESS)
+                m.error = (int)gnutls_record_recv(m.session, (char[10]){0}, 10);
+            assert_int_equal(m.error, GNUTLS_E_FATAL_ALERT_RECEIVED);
+            assert_int_equal(gnutls_alert_get(m.session), GNUTLS_A_UNEXPECTED_MESSAGE);
+            meeting_free(&m);
+        }
+}
+
 static int setup(void **state)
 {
     if (folder_make(state) != 0)
@@ -282,6 +350,7 @@ int main(void)
         cmocka_unit_test(an_empty_echo_is_right_where_no_hello_was_discarded),
         cmocka_unit_test(an_echo_that_nobody_earned_is_an_illegal_parameter),
         cmocka_unit_test(a_server_that_does_not_echo_what_was_discarded_is_refused),
+        cmocka_unit_test(a_message_behind_finished_in_its_record_is_refused),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
