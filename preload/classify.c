@@ -100,6 +100,15 @@ static uintptr_t refuse_inherited(int fd, const char *why)
     return WORD_REFUSED;
 }
 
+/* What this process has already, if the number was copied while another thread put the connection on the original. */
+static struct desc *known_connection(int fd)
+{
+    library_enter();
+    struct desc *d = desc_of_cookie(socket_cookie(fd));
+    library_leave();
+    return d;
+}
+
 /* WORD_MOVING: the number has its word. */
 static uintptr_t take_over(int fd, const struct sockaddr_storage *local, socklen_t local_len,
                            const struct sockaddr_storage *remote, socklen_t remote_len, const struct tcp_info *info,
@@ -123,6 +132,9 @@ static uintptr_t take_over(int fd, const struct sockaddr_storage *local, socklen
     if (admission != ADMISSION_PROTECTED)
         return admission == ADMISSION_PLAIN ? WORD_PLAIN : refuse_inherited(fd, "from= does not name its peer");
     struct desc *d = select_connection(fd, rule, connected_side, (const struct sockaddr *)remote);
+    struct desc *others = !d && errno == ERESTART ? known_connection(fd) : NULL;
+    if (others)
+        return (uintptr_t)others;
     if (!d)
         return refuse_inherited(fd, "its protection could not be set up");
     if (desc_enter(d, fd)) {
@@ -131,6 +143,7 @@ static uintptr_t take_over(int fd, const struct sockaddr_storage *local, socklen
         helper_add(d);
         desc_leave(d);
     }
+    desc_release(d);
     return WORD_MOVING;
 }
 
@@ -150,15 +163,6 @@ static uintptr_t cannot_look(int fd)
               "might select it",
               fd);
     return WORD_REFUSED;
-}
-
-/* What this process has already, if the number was copied while another thread put the connection on the original. */
-static struct desc *known_connection(int fd)
-{
-    library_enter();
-    struct desc *d = desc_of_cookie(socket_cookie(fd));
-    library_leave();
-    return d;
 }
 
 /* The word for a number whose word is WORD_MOVING now; WORD_MOVING: it has been set, and whoever saw it may have

@@ -25,13 +25,20 @@ static int deny(const char *what, const struct sockaddr *address, const struct p
     return fail(EACCES);
 }
 
-/* Data in the SYN would leave before the peer is proven. True if the program has asked for it. */
-static bool no_fast_open(int fd)
+/* Takes the hold of d from the caller. Meanwhile other threads may close the number, and put it or d to work anew; a
+ * handler may leave the call for good (waits.h). 0, or the errno. */
+static int connect_held(struct desc *d, int fd, const struct sockaddr *to, socklen_t len)
 {
-    bool asked = table_word(fd) != WORD_FRESH && socket_option(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 0) > 0;
-    if (asked)
-        set_fastopen_connect(fd, 0);
-    return asked;
+    unsigned wait = wait_begin(d);
+    desc_release(d);
+    int error = real()->connect(fd, to, len) < 0 ? errno : 0;
+    desc_hold(d);
+    wait_end(d, wait);
+    atomic_store(&d->dialling, false);
+    if (error && error != EINPROGRESS && error != EINTR) /* EALREADY: another thread has begun one in clear */
+        unselect(fd, d);
+    desc_release(d);
+    return error;
 }
 
 /* leads_to: where to, a wildcard perhaps, leads. */
@@ -46,26 +53,26 @@ static int connect_protected(int fd, const struct sockaddr *to, socklen_t len, c
     struct desc *d = table_word(fd) == WORD_PLAIN ? select_midstream(fd, rule, true, leads_to)
                                                   : select_connection(fd, rule, true, leads_to);
     if (!d) {
+        int error = errno;
         set_fastopen_connect(fd, fast_open);
-        return -1;
+        return error == ERESTART ? connect(fd, to, len) : fail(error);
     }
     d->fastopen_connect = fast_open;
+    if (!d->fresh)
+        select_late_twins(fd, d);
     if (!bare_wait_out(d, fd)) {
         log_event(LOG_LEVEL_ERROR,
                   "%s: not connected: a call of another thread on this socket does not come back, and what it moves "
                   "later would go in clear",
                   core->conn_peer(d->conn));
         unselect(fd, d);
+        desc_release(d);
         return fail(ETIMEDOUT);
     }
-    int r = real()->connect(fd, to, len);
-    int error = errno;
-    atomic_store(&d->dialling, false);
-    if (r < 0 && error != EINPROGRESS && error != EINTR) { /* EALREADY: another thread has begun one in clear */
-        unselect(fd, d);
+    int error = connect_held(d, fd, to, len);
+    if (error && error != EINPROGRESS && error != EINTR)
         return fail(error);
-    }
-    if (r == 0) {
+    if (!error) {
         if (desc_enter(d, fd)) {
             core->conn_connected(d->conn);
             desc_leave(d);
@@ -113,16 +120,19 @@ static bool gives_up_attempt(struct desc *d, int fd)
     return none;
 }
 
-/* connect to AF_UNSPEC resets the connection (connect(2)); the socket may be connected again, and is judged anew. */
+/* connect to AF_UNSPEC resets the connection (connect(2)); the socket may be connected again, and is judged anew. But
+ * a thread that is about to connect it, or is in the kernel's connect, does so under d: it unselects d if it fails. */
 static int disconnect(struct desc *d, int fd, const struct sockaddr *to, socklen_t len)
 {
     if (!desc_enter(d, fd))
         return fail(EBADF);
     desc_hold(d);
-    core->conn_disconnect(d->conn);
+    const bool dialling = atomic_load(&d->dialling);
+    if (!dialling)
+        core->conn_disconnect(d->conn);
     long r = sys3(SYS_connect, (long)fd, to, (long)len);
     desc_leave(d);
-    if (r == 0)
+    if (r == 0 && !dialling)
         unselect(fd, d);
     desc_release(d);
     return r < 0 ? fail((int)-r) : 0;
@@ -349,6 +359,7 @@ static int judge_accepted(int fd, int listener, const struct sockaddr *peer, soc
         helper_add_soon(d);
         desc_leave(d);
     }
+    desc_release(d);
     return 0;
 }
 
@@ -432,18 +443,4 @@ HOOK int accept(int fd, struct sockaddr *from, socklen_t *from_len)
     if (is_listener(fd))
         return accept_matched(fd, from, from_len, 0);
     return table_renew(real()->accept(fd, from, from_len));
-}
-
-HOOK int socket(int domain, int type, int protocol)
-{
-    int fd = real()->socket(domain, type, protocol);
-    if (fd < 0 || !policy || thread.in_vfork_child)
-        return fd;
-    int saved = errno;
-    if (table_word(fd) != WORD_PLAIN) /* it was closed behind the hooks */
-        table_forget(fd);
-    if ((domain == AF_INET || domain == AF_INET6) && (type & 0xf) == SOCK_STREAM)
-        table_set(fd, protocol == 0 || protocol == IPPROTO_TCP ? WORD_FRESH : WORD_SOCKET);
-    errno = saved;
-    return fd;
 }

@@ -3,6 +3,7 @@
 #include "state.h"
 
 #include <errno.h>
+#include <netinet/in.h>
 
 int table_renew(int fd)
 {
@@ -21,6 +22,20 @@ static int renew_two(int r, const int fd[2])
         table_renew(fd[1]);
     }
     return r;
+}
+
+HOOK int socket(int domain, int type, int protocol)
+{
+    int fd = real()->socket(domain, type, protocol);
+    if (fd < 0 || !policy || thread.in_vfork_child)
+        return fd;
+    int saved = errno;
+    if (table_word(fd) != WORD_PLAIN) /* it was closed behind the hooks */
+        table_forget(fd);
+    if ((domain == AF_INET || domain == AF_INET6) && (type & 0xf) == SOCK_STREAM)
+        table_set(fd, protocol == 0 || protocol == IPPROTO_TCP ? WORD_FRESH : WORD_SOCKET);
+    errno = saved;
+    return fd;
 }
 
 HOOK int socketpair(int domain, int type, int protocol, int fd[2])

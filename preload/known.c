@@ -167,13 +167,14 @@ static int start_tls(int fd, const char *text, size_t len)
     streams_adopt(fd);
     d = select_midstream(fd, rule, connects, (struct sockaddr *)&peer);
     if (!d)
-        return -1;
+        return errno == ERESTART ? fail(EALREADY) : -1;
     if (connects)
         stream_touch(d, fd);
     if (desc_enter(d, fd)) {
         helper_add(d);
         desc_leave(d);
     }
+    desc_release(d);
     return rule->connect_waits ? stream_verdict(d, fd, &before) : 0;
 }
 

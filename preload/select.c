@@ -11,6 +11,8 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -108,6 +110,21 @@ void select_twins(int fd, struct desc *d)
     }
 }
 
+void select_late_twins(int fd, struct desc *d)
+{
+    for (unsigned i = 0; d->cookie && i < table_high; i++) {
+        uintptr_t word;
+        while ((word = table_word((int)i)) == WORD_MOVING && (int)i != fd && socket_cookie((int)i) == d->cookie)
+            sched_yield();
+        if (word >= WORD_FIRST_POINTER)
+            unselect_late((int)i, word);
+    }
+    if (desc_enter(d, fd)) {
+        select_twins(fd, d);
+        desc_leave(d);
+    }
+}
+
 static void take_plain_twin(int fd, void *d)
 {
     struct desc *mine = d;
@@ -121,6 +138,7 @@ struct desc *select_midstream(int fd, const struct policy_rule *rule, bool conne
     if (!d)
         return NULL;
     if (!desc_enter(d, fd)) {
+        desc_release(d);
         errno = EBADF;
         return NULL;
     }
@@ -133,6 +151,7 @@ struct desc *select_midstream(int fd, const struct policy_rule *rule, bool conne
               "found: refused",
               core->conn_peer(d->conn));
     unselect(fd, d);
+    desc_release(d);
     errno = EOPNOTSUPP;
     return NULL;
 }
@@ -170,6 +189,67 @@ void restore_nagle(int fd, struct desc *d)
         sys5(SYS_setsockopt, (long)fd, IPPROTO_TCP, TCP_NODELAY, &off, (long)sizeof off);
 }
 
+static void take_options(int fd, struct desc *d, bool fresh)
+{
+    int one = 1, low = fresh ? 1 : socket_option(fd, SOL_SOCKET, SO_RCVLOWAT, 1);
+    atomic_store(&d->rcvlowat, low);
+    if (low > 1)
+        sys5(SYS_setsockopt, (long)fd, SOL_SOCKET, SO_RCVLOWAT, &one, (long)sizeof one);
+    force_nodelay(fd, d, fresh);
+    if (!fresh)
+        take_cork(fd, d);
+}
+
+/* Over the look whether a socket has its desc, and putting it there: two threads may connect it at the same time, by
+ * two numbers too. One desc that is not the connection's would leave the numbers on it in clear. */
+static pthread_mutex_t selecting = PTHREAD_MUTEX_INITIALIZER;
+
+/* Is there one? Then fd stands for it, too. What has just been made has no other number, and need not be looked for. */
+static bool joins_other(int fd, uintptr_t word, uint64_t cookie, bool connected_side)
+{
+    if (word >= WORD_FIRST_POINTER)
+        return true;
+    bool alone = word == WORD_FRESH || (word == WORD_PLAIN && !connected_side);
+    struct desc *other = alone ? NULL : desc_of_cookie(cookie);
+    if (!other)
+        return false;
+    if (word != WORD_MOVING && table_try_move(fd, word)) {
+        table_end_move(fd, (uintptr_t)other);
+        notes_adopt(other, fd);
+    } else if (atomic_fetch_sub(&other->refs, 1) == 1) {
+        desc_release(other);
+    }
+    return true;
+}
+
+/* d is new. False: another thread was first. */
+static bool put_in_place(int fd, struct desc *d, bool connected_side, uint64_t cookie)
+{
+    pthread_mutex_lock(&selecting);
+    uintptr_t word = table_word(fd);
+    bool fresh = word == WORD_FRESH, first = !joins_other(fd, word, cookie, connected_side);
+    desc_hold(d); /* the caller's: other threads may close the number as soon as it has its word */
+    if (first) {
+        d->cookie = cookie;
+        take_options(fd, d, fresh);
+        desc_pin_new(d);
+        d->native = d->fresh = fresh;
+        atomic_store(&d->dialling, connected_side);
+        atomic_store(&d->refs, 1);
+        /* Whoever copies the number says first that it is fresh no more: either that is seen here, or the copy is of
+         * the connection (copy_begin). */
+        fresh &= table_set(fd, (uintptr_t)d) == WORD_FRESH;
+        notes_adopt(d, fd);
+        if (!fresh)
+            d->native = d->fresh = false;
+        if (connected_side && !fresh)
+            select_twins(fd, d);
+        desc_leave(d);
+    }
+    pthread_mutex_unlock(&selecting);
+    return first;
+}
+
 struct desc *select_connection(int fd, const struct policy_rule *rule, bool connected_side, const struct sockaddr *peer)
 {
     struct sockaddr_storage asked = {0};
@@ -180,7 +260,6 @@ struct desc *select_connection(int fd, const struct policy_rule *rule, bool conn
         errno = EMFILE;
         return NULL;
     }
-    bool fresh = table_word(fd) == WORD_FRESH;
     struct conn_params params = {.rule = rule, .connected_side = connected_side, .cookie = socket_cookie(fd)};
     params.identity = core_identity_of(rule);
     if (!params.identity) {
@@ -201,40 +280,32 @@ struct desc *select_connection(int fd, const struct policy_rule *rule, bool conn
     struct conn *conn = core->conn_new(&params);
     core->identity_unref(params.identity);
     struct desc *d = conn ? desc_new(conn, rule) : NULL;
-    if (d) {
-        int one = 1, low = fresh ? 1 : socket_option(fd, SOL_SOCKET, SO_RCVLOWAT, 1);
-        atomic_store(&d->rcvlowat, low);
-        if (low > 1)
-            sys5(SYS_setsockopt, (long)fd, SOL_SOCKET, SO_RCVLOWAT, &one, (long)sizeof one);
-        d->cookie = params.cookie;
-        d->native = d->fresh = fresh;
-        force_nodelay(fd, d, fresh);
-        if (!fresh)
-            take_cork(fd, d);
-        desc_pin_new(d);
-        atomic_store(&d->dialling, connected_side);
-        atomic_store(&d->refs, 1);
-        /* Whoever copies the number says first that it is fresh no more: either that is seen here, or the copy is of
-         * the connection (copy_begin). */
-        fresh &= table_set(fd, (uintptr_t)d) == WORD_FRESH;
-        notes_adopt(d, fd);
-        if (!fresh)
-            d->native = d->fresh = false;
-        if (connected_side && !fresh)
-            select_twins(fd, d);
-        desc_leave(d);
-    } else if (conn) {
+    bool placed = d && put_in_place(fd, d, connected_side, params.cookie);
+    if (!d && conn)
         core->conn_free(conn);
-    }
     library_leave();
-    if (!d)
-        errno = ENOMEM;
-    return d;
+    if (placed)
+        return d;
+    if (d) {
+        unselect_late(fd, table_word(fd)); /* the other's connection, if that has failed meanwhile */
+        desc_release(d);                   /* the caller's hold, and the table's */
+        desc_release(d);
+    }
+    errno = d ? ERESTART : ENOMEM;
+    return NULL;
 }
 
 void set_fastopen_connect(int fd, int on)
 {
     sys5(SYS_setsockopt, (long)fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, &on, (long)sizeof on);
+}
+
+bool no_fast_open(int fd)
+{
+    bool asked = table_word(fd) != WORD_FRESH && socket_option(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 0) > 0;
+    if (asked)
+        set_fastopen_connect(fd, 0);
+    return asked;
 }
 
 struct desc *select_imported(int fd, const struct conn_passport *passport, enum conn_arrival arrival)
@@ -275,15 +346,15 @@ struct desc *select_imported(int fd, const struct conn_passport *passport, enum 
 
 /* True if that was its last number. Calls that are inside may copy the number, or wait for d: until they have counted
  * that, it must not go. While the number stands still, d can be no other connection. */
-static bool unselect_one(int fd, struct desc *d)
+static bool unselect_one(int fd, struct desc *d, uintptr_t word)
 {
     uintptr_t was = table_begin_move(fd);
     bool mine = was == (uintptr_t)d && atomic_load(&d->unselected);
-    table_end_move(fd, mine ? WORD_SOCKET : was);
+    table_end_move(fd, mine ? word : was);
     return mine && atomic_fetch_sub(&d->refs, 1) == 1;
 }
 
-void unselect(int fd, struct desc *d)
+static void give_options_back(int fd, struct desc *d)
 {
     restore_nagle(fd, d);
     restore_cork(fd, d);
@@ -292,9 +363,18 @@ void unselect(int fd, struct desc *d)
         sys5(SYS_setsockopt, (long)fd, SOL_SOCKET, SO_RCVLOWAT, &low, (long)sizeof low);
     if (d->fastopen_connect)
         set_fastopen_connect(fd, 1);
+}
+
+void unselect(int fd, struct desc *d)
+{
+    if (desc_enter(d, fd)) { /* else it is another socket's number by now */
+        give_options_back(fd, d);
+        desc_leave(d);
+    }
     atomic_store(&d->unselected, true);
     for (unsigned i = 0; i < table_high; i++) {
-        if (atomic_load_explicit(&table[i], memory_order_relaxed) == (uintptr_t)d && unselect_one((int)i, d)) {
+        if (atomic_load_explicit(&table[i], memory_order_relaxed) == (uintptr_t)d &&
+            unselect_one((int)i, d, WORD_SOCKET)) {
             desc_release(d);
             return;
         }
@@ -304,6 +384,6 @@ void unselect(int fd, struct desc *d)
 void unselect_late(int fd, uintptr_t word)
 {
     struct desc *d = (struct desc *)word;
-    if (word >= WORD_FIRST_POINTER && atomic_load(&d->unselected) && unselect_one(fd, d))
+    if (word >= WORD_FIRST_POINTER && atomic_load(&d->unselected) && unselect_one(fd, d, WORD_UNKNOWN))
         desc_release(d);
 }

@@ -73,21 +73,29 @@ bool each_open_number(void (*fn)(int fd, void *arg), void *arg);
 /* select.c */
 void text_of_address(const struct sockaddr *a, char text[CONN_PEER_TEXT]); /* for logs */
 uint64_t socket_cookie(int fd);
-/* Makes fd a protected connection: the desc is in the table when this returns. peer may be NULL (asked from the
- * kernel). NULL: refused, errno set. */
+/* Makes fd a protected connection: the desc is in the table when this returns, with a hold for the caller. peer may be
+ * NULL (asked from the kernel). NULL: refused, errno set; ERESTART: another thread has made it one meanwhile. */
 struct desc *select_connection(int fd, const struct policy_rule *rule, bool connected_side,
                                const struct sockaddr *peer);
 /* The same socket by other numbers: made by dup before it was selected, or inherited (a superserver's program has its
  * connection on 0 and 1). d is pinned: whoever closes one of them waits until it is counted. */
 void select_twins(int fd, struct desc *d);
-/* All numbers of d are ordinary sockets again, with their options. Nothing is pinned. */
+/* Behind it, on its way to a connect: those that were being moved then, or had the desc of an attempt before, which
+ * other threads have just unselected. Nothing is pinned. */
+void select_late_twins(int fd, struct desc *d);
+/* All numbers of d are ordinary sockets again, with their options. Nothing is pinned, and the caller has a hold: else d
+ * may be another connection by now. */
 void unselect(int fd, struct desc *d);
-void unselect_late(int fd, uintptr_t word); /* the number has just got that word: was it unselected meanwhile? */
+/* The number has just got that word: was it unselected meanwhile? Then another thread may have connected the socket
+ * anew, and it has to be looked at. */
+void unselect_late(int fd, uintptr_t word);
 /* The kernel has told that connecting has failed with error: if it has ended the connection thereby, d is unselected.
  * The errno for the program. Nothing is pinned. */
 int connect_failed(struct desc *d, int fd, int error);
 void restore_nagle(int fd, struct desc *d); /* after the first write on an open connection; pinned */
 void set_fastopen_connect(int fd, int on);
+/* Data in the SYN would leave before the peer is proven. True if the program has asked for it. */
+bool no_fast_open(int fd);
 void restore_cork(int fd, struct desc *d); /* before it; pinned */
 /* The same on a connection that has carried bytes in clear, for all its numbers in this process. */
 struct desc *select_midstream(int fd, const struct policy_rule *rule, bool connected_side, const struct sockaddr *peer);

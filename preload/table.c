@@ -293,12 +293,13 @@ struct cookie_search {
     struct desc *found;
 };
 
-/* A desc whose last number is going has no refs, and gets none any more. */
+/* A desc whose last number is going has no refs, and gets none any more. One that is unselected is of an attempt that
+ * is over, and the socket may have another by now. */
 static void compare_cookie(struct desc *d, void *arg)
 {
     struct cookie_search *s = arg;
     uint32_t refs = atomic_load(&d->refs);
-    if (d->cookie != s->cookie || s->found)
+    if (d->cookie != s->cookie || s->found || atomic_load(&d->unselected))
         return;
     while (refs && !atomic_compare_exchange_weak(&d->refs, &refs, refs + 1))
         ;

@@ -75,6 +75,15 @@ load program_helpers
     P2PTLS_POLICY='any 127.0.0.0/8:*' run p2p "$PROGRAMS/dup_race" 5000 refused
     assert_status 0
 }
+@test "a number that is closed while another thread is in a connect on it (plain)" { plain close_connecting; }
+@test "a number that is closed while another thread is in a connect on it (protected)" { protected close_connecting; }
+@test "threads that connect a socket, take it back, copy it and write to it at once: nothing in clear (law 2)" {
+    plain reconnect_race 1
+    refute_contains "$output" 'in clear 0'
+    P2PTLS_POLICY='connect 127.0.0.0/8:*' run p2p "$PROGRAMS/reconnect_race" 4
+    assert_status 0
+    assert_matches "$output" 'arrived [1-9][0-9]* in clear 0'
+}
 @test "threads that use, dup, close and connect again on the same numbers (plain)" { plain threads_churn 2; }
 @test "threads that use, dup, close and connect again on the same numbers (protected)" { protected threads_churn 5; }
 
