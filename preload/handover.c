@@ -237,6 +237,25 @@ static uintptr_t unwrapped(int socket, int box, bool peeked)
     return d ? (uintptr_t)d : word_without_connection(socket);
 }
 
+/* Other threads may unselect a connection that they have by another number. */
+static void put_received(int fd, uintptr_t word)
+{
+    struct desc *d = word >= WORD_FIRST_POINTER ? (struct desc *)word : NULL;
+    if (d)
+        desc_hold(d); /* it is counted, and so it is there */
+    table_set(fd, word);
+    unselect_late(fd, word);
+    if (word != WORD_UNKNOWN)
+        streams_adopt(fd);
+    if (!d)
+        return;
+    if (desc_enter(d, fd)) {
+        helper_add(d);
+        desc_leave(d);
+    }
+    desc_release(d);
+}
+
 bool handover_receive(int fd, bool close_on_exec, bool peeked)
 {
     struct box_label label;
@@ -264,11 +283,6 @@ bool handover_receive(int fd, bool close_on_exec, bool peeked)
             sys1(SYS_close, (long)items[i]);
     if (table_word(fd) != WORD_PLAIN)
         table_forget(fd);
-    table_set(fd, word);
-    if (word == WORD_UNKNOWN)
-        return true;
-    streams_adopt(fd);
-    if (word >= WORD_FIRST_POINTER)
-        helper_add((struct desc *)word);
+    put_received(fd, word);
     return true;
 }

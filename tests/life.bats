@@ -84,6 +84,13 @@ load program_helpers
     assert_status 0
     assert_matches "$output" 'arrived [1-9][0-9]* in clear 0'
 }
+@test "a number that is passed while other threads connect it in vain: nothing is freed twice (plain)" {
+    plain pass_refused 1
+}
+@test "a number that is passed while other threads connect it in vain: nothing is freed twice (protected)" {
+    P2PTLS_POLICY='connect 127.0.0.0/8:*' run p2p "$PROGRAMS/pass_refused" 3
+    assert_status 0
+}
 @test "threads that use, dup, close and connect again on the same numbers (plain)" { plain threads_churn 2; }
 @test "threads that use, dup, close and connect again on the same numbers (protected)" { protected threads_churn 5; }
 
