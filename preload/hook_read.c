@@ -187,6 +187,7 @@ HOOK ssize_t recvfrom(int fd, void *buffer, size_t len, int flags, struct sockad
 /* A descriptor taken from another process. */
 HOOK int pidfd_getfd(int pidfd, int fd, unsigned flags)
 {
+    table_not_fresh(fd); /* it may be of this process */
     int got = real()->pidfd_getfd(pidfd, fd, flags);
     if (got >= 0)
         table_set(got, WORD_UNKNOWN);
