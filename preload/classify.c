@@ -165,6 +165,13 @@ static uintptr_t cannot_look(int fd)
     return WORD_REFUSED;
 }
 
+/* A connection that was reset leaves unread what had come in clear, and the kernel does not tell any more from whom. */
+static bool has_rest(int fd)
+{
+    int unread = 0;
+    return !forbidden.queues && sys3(SYS_ioctl, (long)fd, FIONREAD, &unread) == 0 && unread > 0;
+}
+
 /* The word for a number whose word is WORD_MOVING now; WORD_MOVING: it has been set, and whoever saw it may have
  * changed it again. */
 static uintptr_t classify(int fd)
@@ -187,7 +194,10 @@ static uintptr_t classify(int fd)
     struct desc *known = known_connection(fd);
     if (known)
         return (uintptr_t)known;
-    if (sys3(SYS_getpeername, (long)fd, &remote, &remote_len) != 0)
+    bool connected = sys3(SYS_getpeername, (long)fd, &remote, &remote_len) == 0;
+    if (!connected && has_rest(fd))
+        return refuse_inherited(fd, "it was reset before it was read");
+    if (!connected)
         return policy_could_match(policy, POLICY_ACCEPT, (struct sockaddr *)&local, local_len) ? WORD_BOUND
                                                                                                : WORD_SOCKET;
     return take_over(fd, &local, local_len, &remote, remote_len, &info, info_len);
@@ -229,19 +239,21 @@ void table_look(int fd, uintptr_t word)
     if (thread.in_vfork_child)
         return;
     long connected = forbidden.options ? -EPERM : sys3(SYS_getpeername, (long)fd, &remote, &remote_len);
-    if (is_verdict(connected))
+    bool rest = connected == -ENOTCONN && has_rest(fd);
+    if (is_verdict(connected) && !rest)
         return;
-    if (connected != 0 || sys3(SYS_getsockname, (long)fd, &local, &local_len) != 0) {
+    if (!rest && (connected != 0 || sys3(SYS_getsockname, (long)fd, &local, &local_len) != 0)) {
         atomic_compare_exchange_strong(&table[fd], &word, cannot_look(fd));
         return;
     }
-    bool refuse = either_selects(&local, local_len, &remote, remote_len);
+    bool refuse = rest || either_selects(&local, local_len, &remote, remote_len);
     if (refuse)
         streams_adopt(fd);
     if (refuse && joins_known(fd, word))
         return;
     if (refuse)
-        refuse_inherited(fd, "another process has connected it: it cannot be shared from before connect");
+        refuse_inherited(fd, rest ? "another process has connected it, and it was reset before it was read"
+                                  : "another process has connected it: it cannot be shared from before connect");
     atomic_compare_exchange_strong(&table[fd], &word, refuse ? WORD_REFUSED : WORD_PLAIN);
 }
 

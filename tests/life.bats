@@ -91,6 +91,26 @@ load program_helpers
     P2PTLS_POLICY='connect 127.0.0.0/8:*' run p2p "$PROGRAMS/pass_refused" 3
     assert_status 0
 }
+@test "what came to a socket that another program connected and that was reset is not read in clear (law 2)" {
+    P2PTLS_POLICY='connect 127.0.0.0/8:*' run p2p "$PYTHON" -c '
+import errno, socket, struct, subprocess, sys
+listener = socket.create_server(("127.0.0.1", 0))
+number = socket.socket()
+subprocess.run(["env", "-u", "LD_PRELOAD", sys.executable, "-c", """
+import socket, sys
+socket.socket(fileno=int(sys.argv[1])).connect(("127.0.0.1", int(sys.argv[2])))""",
+    str(number.fileno()), str(listener.getsockname()[1])], pass_fds=[number.fileno()], check=True)
+peer = listener.accept()[0]
+peer.sendall(b"in clear")
+peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+peer.close()
+try:
+    print(number.recv(100))
+except OSError as e:
+    print(errno.errorcode[e.errno])'
+    assert_status 0
+    assert_equal "${lines[-1]}" EIO
+}
 @test "threads that use, dup, close and connect again on the same numbers (plain)" { plain threads_churn 2; }
 @test "threads that use, dup, close and connect again on the same numbers (protected)" { protected threads_churn 5; }
 
