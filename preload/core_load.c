@@ -111,8 +111,10 @@ struct identity *core_identity_of(const struct policy_rule *rule)
     library_leave();
     if (result == RESULT_OK)
         return identity;
-    log_event(LOG_LEVEL_ERROR, "%s:%u: no identity for this rule, its sockets are refused: %s", rule->source,
-              rule->line, why);
+    char place[RULE_TEXT];
+    snprintf(place, sizeof place, "%.240s:%u", rule->source, rule->line);
+    log_write(LOG_LEVEL_ERROR, LOG_CATEGORY_IDENTITY, &(struct log_field){"rule", place}, 1,
+              "%s:%u: no identity for this rule, its sockets are refused: %s", rule->source, rule->line, why);
     return NULL;
 }
 

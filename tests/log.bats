@@ -48,6 +48,18 @@ True"
     assert_matches "$output" "time=[^ ]+Z pid=[0-9]+ program=python3 level=info category=handshake msg=\"[a-z]+ed "
 }
 
+@test "keys that cannot be used are told of with the rule, as what is about keys" {
+    (umask 077 && echo rubbish >"$BATS_TEST_TMPDIR/psk")
+    policy "any 127.0.0.1:* psk=$BATS_TEST_TMPDIR/psk"
+    run pair warn
+    assert_status 1
+    assert_matches "$output" ': no identity for this rule.*/psk.* category=identity rule=P2PTLS_POLICY:1'
+    run pair warn,library=silent
+    assert_output_has 'no identity for this rule'
+    run pair warn,identity=silent
+    assert_output_without 'no identity for this rule'
+}
+
 @test "a category is silenced, or told of more, by itself" {
     run pair info,handshake=silent
     assert_output ''
