@@ -189,6 +189,7 @@ HOOK int pidfd_getfd(int pidfd, int fd, unsigned flags)
 {
     table_not_fresh(fd); /* it may be of this process */
     int got = real()->pidfd_getfd(pidfd, fd, flags);
+    table_renew(got); /* another thread may still be closing what had the number before */
     if (got >= 0)
         table_set(got, WORD_UNKNOWN);
     return got;
