@@ -61,7 +61,7 @@ int main(int argc, char **argv)
     SYS(fcntl(number, F_SETFL, O_NONBLOCK));
     pthread_t threads[] = {thread_start(refuses, &listener), thread_start(connects, NULL), thread_start(connects, NULL),
                            thread_start(passes, NULL), thread_start(passes, NULL)};
-    nanosleep(&t, NULL);
+    SYS(ppoll(NULL, 0, &t, NULL));
     atomic_store(&stop, true);
     SYS(shutdown(listener, SHUT_RDWR));
     for (size_t i = 0; i < sizeof(threads) / sizeof(threads[0]); i++)

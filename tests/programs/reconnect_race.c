@@ -81,7 +81,7 @@ int main(int argc, char **argv)
         thread_start(connects, &number[0]), thread_start(takes_back, &number[1]), thread_start(writes, &number[1]),
         thread_start(writes, &number[0]),   thread_start(copies, &number[0]),     thread_start(takes_back, &number[0]),
     };
-    nanosleep(&t, NULL);
+    SYS(ppoll(NULL, 0, &t, NULL));
     atomic_store(&stop, true);
     SYS(shutdown(listener, SHUT_RDWR));
     for (size_t i = 0; i < sizeof(threads) / sizeof(threads[0]); i++)
