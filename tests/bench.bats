@@ -191,6 +191,15 @@ END
     assert_status 0
 }
 
+@test "a run finds nothing of what a server has left in the run before" {
+    instead_of redis-server 'while [ "$1" != --dir ]; do a+=("$1"); shift; done
+        [ ! -e "$2/left" ] || exit 1
+        touch "$2/left"; exec /usr/bin/redis-server "${a[@]}" "$@"'
+    bench --runs 2 --contenders plain --only redis-p1
+    assert_status 0
+    assert_equal "$(numbers_of redis-p1 plain get_per_s | wc -l)" 1
+}
+
 @test "of several runs the median counts, and a mark that one of them has no number for is not met" {
     run --separate-stderr "$PYTHON" -B - "$ROOT/tools/bench" <<'END'
 import sys

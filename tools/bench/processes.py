@@ -10,6 +10,7 @@ import os
 import re
 import resource
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -148,7 +149,8 @@ class Process:
 
 
 class Scope:
-    """The processes of one contender in one measure; a context that ends them, the last one first."""
+    """The processes of one contender in one measure, and a folder; a context that ends them, the last one first. The
+    folder goes with them: the next run would find the data that a server has left, and the words in its log."""
 
     def __init__(self, folder):
         self.folder = folder
@@ -162,6 +164,7 @@ class Scope:
         with Ending.put_off():
             while self.processes:
                 self.processes.pop().stop()
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def path(self, name):
         return os.path.join(self.folder, name)
