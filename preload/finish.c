@@ -1,6 +1,7 @@
 /* The end of a program, or of one of its phases: what connections still have under way is finished first, bounded. */
 #include "state.h"
 
+#include "both_ends.h"
 #include "io.h"
 #include "sys.h"
 
@@ -11,6 +12,7 @@
  * the connections' own deadlines. */
 struct finishing {
     bool (*which)(struct desc *d); /* NULL: all */
+    struct both_ends *ends;
     struct pollfd *fds;
     size_t n, room;
     int64_t next;
@@ -60,6 +62,40 @@ static void finish_one(struct desc *d, void *arg)
         f->next = need.deadline_ms;
 }
 
+static void note_ends(struct desc *d, void *arg)
+{
+    const struct finishing *f = arg;
+    int fd = desc_any_number(d);
+    if (fd < 0 || atomic_load(&d->orphan) || (f->which && !f->which(d)) || !desc_enter(d, fd))
+        return;
+    if (core->conn_left_alone(d->conn))
+        both_ends_add(f->ends, fd);
+    desc_leave(d);
+}
+
+static void let_go_one(struct desc *d, void *arg)
+{
+    const struct finishing *f = arg;
+    int fd = desc_any_number(d);
+    if (atomic_load(&d->finished) || fd < 0 || !desc_enter(d, fd))
+        return;
+    if (both_ends_have(f->ends, fd))
+        atomic_store(&d->finished, true);
+    desc_leave(d);
+}
+
+/* Nobody waits for what goes to a connection of this very process that ends with it: it would never be read. */
+static void let_go_of_own(struct finishing *f)
+{
+    struct both_ends ends = {0};
+    f->ends = &ends;
+    desc_each(note_ends, f);
+    both_ends_sort(&ends);
+    desc_each(let_go_one, f);
+    both_ends_free(&ends);
+    f->ends = NULL;
+}
+
 /* Other threads go on until the process has ended, and what they do with connections that are being ended would fail:
  * they would write to a broken pipe, and read from the middle of records. On plain TCP they are never told. */
 static void keep_others_out(void)
@@ -92,7 +128,7 @@ void helper_finish(bool (*which)(struct desc *d))
     struct finishing f = {.which = which};
     const int64_t give_up_ms = io_now_ms() + CONN_LINGER_MS;
     desc_each(leave_one, &f);
-    for (;;) {
+    for (bool first = true;; first = false) {
         f.n = 0;
         f.next = INT64_MAX;
         desc_each(finish_one, &f);
@@ -100,6 +136,10 @@ void helper_finish(bool (*which)(struct desc *d))
         bool moves = atomic_load(&table_moves) && now < give_up_ms;
         if (!f.n && !moves)
             break;
+        if (first && f.n) {
+            let_go_of_own(&f);
+            continue;
+        }
         if (f.next > now + (moves ? 1 : 1000))
             f.next = now + (moves ? 1 : 1000);
         int64_t left = f.next > now ? f.next - now : 0;

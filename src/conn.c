@@ -153,6 +153,11 @@ int conn_error(const struct conn *c)
     return error > 0 && error < 4096 ? error : EPROTO;
 }
 
+bool conn_given_up(const struct conn *c)
+{
+    return conn_error(c) == ECONNABORTED && atomic_load(&c->slot->rd_shut) && atomic_load(&c->slot->fin_sent);
+}
+
 void conn_note_untold(struct conn *c, int error)
 {
     atomic_store(&c->slot->untold, error);

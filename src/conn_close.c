@@ -89,6 +89,10 @@ int conn_shutdown(struct conn *c, int fd, int how)
         else /* the handshake still has to read */
             atomic_store(&c->shut_rd_due, 1);
     }
+    if (state == RESULT_AGAIN && atomic_load(&c->slot->rd_shut) && atomic_load(&c->shut_wr_wanted)) {
+        int64_t none = 0;
+        atomic_compare_exchange_strong(&c->unwanted_ms, &none, conn_transport->now_ms());
+    }
     return 0;
 }
 
@@ -153,13 +157,15 @@ enum { UNHEARD_MS = 1000, UNPROVEN_MS = 2000 };
 static bool owes_nothing(const struct conn *c)
 {
     uint32_t state = atomic_load(&c->slot->state);
-    return atomic_load(&c->left) && atomic_load(&c->alone) && !atomic_load(&c->slot->early_kept) &&
+    bool unwanted = (atomic_load(&c->left) && atomic_load(&c->alone)) || atomic_load(&c->unwanted_ms);
+    return unwanted && !atomic_load(&c->slot->early_kept) &&
            (state == SLOT_UNSTARTED || (state == SLOT_HANDSHAKE && owns_handshake(c)));
 }
 
 static int64_t patience_ends_ms(const struct conn *c)
 {
-    return atomic_load(&c->left_ms) + (atomic_load(&c->heard) ? UNPROVEN_MS : UNHEARD_MS);
+    int64_t since = atomic_load(&c->unwanted_ms);
+    return (since ? since : atomic_load(&c->left_ms)) + (atomic_load(&c->heard) ? UNPROVEN_MS : UNHEARD_MS);
 }
 
 bool conn_heard(const struct conn *c)
@@ -173,6 +179,10 @@ bool conn_abandon(struct conn *c, int fd)
     bool refusing = atomic_load(&c->left) && atomic_load(&c->phase) == PHASE_REFUSING, over = owes_nothing(c);
     if (over) {
         conn_drop_private(c);
+        if (atomic_load(&c->unwanted_ms)) { /* then it is no error to the program */
+            atomic_store(&c->slot->fail_shown, 1);
+            atomic_store(&c->slot->fin_sent, 1);
+        }
         conn_fail(c, RESULT_IO, ECONNABORTED);
     }
     if (over || refusing)
@@ -182,6 +192,8 @@ bool conn_abandon(struct conn *c, int fd)
         log_event(LOG_LEVEL_DEBUG, "%s: closed before the end of the handshake", c->peer);
         conn_transport->shut(fd, SHUT_WR);
         discard_all(fd); /* what is unread would make a reset of the end */
+        if (atomic_load(&c->unwanted_ms))
+            conn_transport->shut(fd, SHUT_RD); /* wakes who reads */
     }
     return over || refusing;
 }

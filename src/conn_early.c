@@ -113,7 +113,7 @@ static enum result keep(struct conn *c, const struct supply *s, size_t *put, int
 static int error_when_failed(struct conn *c)
 {
     int error = conn_error(c), untold = conn_take_untold(c);
-    return error == ECONNRESET && !untold ? EPIPE : error;
+    return (error == ECONNRESET && !untold) || conn_given_up(c) ? EPIPE : error;
 }
 
 static enum result write_supply(struct conn *c, int fd, const struct supply *s, bool more, bool roomy, size_t *put,

@@ -80,14 +80,15 @@ struct conn {
     _Atomic uint32_t connected; /* connect(2) has said so */
     _Atomic int64_t deadline_ms, rest_ms;
     _Atomic long last_unacked;
-    _Atomic uint32_t alert_due; /* a bad record was read: this alert goes out, and nothing after it */
-    _Atomic uint32_t lost;      /* a slot lock was broken or stuck: this process has given the connection up */
-    _Atomic uint32_t alone;     /* the last close was ours */
-    _Atomic uint32_t was_last;  /* the same, but not of the parent that a fork has left with its closing */
-    _Atomic uint32_t heard;     /* the peer has said something in the handshake */
-    _Atomic int64_t left_ms;    /* when it was closed */
-    _Atomic uint32_t readers;   /* that wait in the kernel for the handshake to go on (conn_read_begin) */
-    _Atomic uint32_t hopeless;  /* connecting or sending failed for good: nothing to do until the program acts */
+    _Atomic uint32_t alert_due;  /* a bad record was read: this alert goes out, and nothing after it */
+    _Atomic uint32_t lost;       /* a slot lock was broken or stuck: this process has given the connection up */
+    _Atomic uint32_t alone;      /* the last close was ours */
+    _Atomic uint32_t was_last;   /* the same, but not of the parent that a fork has left with its closing */
+    _Atomic uint32_t heard;      /* the peer has said something in the handshake */
+    _Atomic int64_t left_ms;     /* when it was closed */
+    _Atomic int64_t unwanted_ms; /* when both directions were shut down in the handshake; 0: they were not */
+    _Atomic uint32_t readers;    /* that wait in the kernel for the handshake to go on (conn_read_begin) */
+    _Atomic uint32_t hopeless;   /* connecting or sending failed for good: nothing to do until the program acts */
 };
 
 extern const struct conn_io *conn_transport;
@@ -110,7 +111,8 @@ bool conn_keep_name(struct conn *c, const char *dialled_name); /* false: no memo
 bool conn_init(struct conn *c, const struct conn_params *params);
 
 bool slot_take(struct conn *c, struct slotlock *lock);
-bool conn_peer_ended(struct conn *c); /* its close_notify was read; no slot lock held */
+bool conn_given_up(const struct conn *c); /* its handshake, behind shutdown of both directions */
+bool conn_peer_ended(struct conn *c);     /* its close_notify was read; no slot lock held */
 
 size_t iov_total(const struct iovec *iov, int count);
 /* Copies between flat memory and an iovec, starting at offset bytes into it. */

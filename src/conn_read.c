@@ -295,7 +295,8 @@ static enum result run_read(struct conn *c, int fd, struct reading *r, enum resu
     enum result result = conn_drive(c, fd);
     if (result != RESULT_OK) {
         *error = conn_error(c);
-        return result;
+        bool end = atomic_load(&c->slot->rd_shut) && (result == RESULT_AGAIN || conn_given_up(c));
+        return end ? RESULT_EOF : result; /* as from a plain socket behind SHUT_RD */
     }
     result = rx_run(c, fd, r, loop);
     return rx_told(r, result, got, error);

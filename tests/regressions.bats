@@ -78,6 +78,60 @@ foreign() { # CASE of programs/regressions.py
     [ -s "$BATS_TEST_TMPDIR/log" ] || fail "no handshake is in the log"
 }
 
+@test "a program that has both ends of a full connection does not wait for itself when it ends" {
+    local log=$BATS_TEST_TMPDIR/log
+    P2PTLS_POLICY='any 127.0.0.0/8:*' P2PTLS_LOG=debug:$log run p2p "$PYTHON" - <<'EOT'
+import os, socket
+listener = socket.create_server(("127.0.0.1", 0))
+a = socket.create_connection(listener.getsockname())
+b, _ = listener.accept()
+a.sendall(b"x")
+b.recv(1)
+a.setblocking(False)
+try:
+    while True:
+        a.send(bytes(100000))
+except BlockingIOError:
+    os._exit(0)
+EOT
+    assert_status 0
+    grep -q TLS_ "$log" || fail "no handshake is in the log"
+    refute_contains "$(cat "$log")" 'has not acknowledged'
+}
+
+@test "what goes to the other end of one's own connection arrives if a child has that end (law 5)" {
+    local log=$BATS_TEST_TMPDIR/log
+    P2PTLS_POLICY='any 127.0.0.0/8:*' P2PTLS_LOG=debug:$log run p2p "$PYTHON" - <<'EOT'
+import os, socket, time
+listener = socket.create_server(("127.0.0.1", 0))
+a = socket.create_connection(listener.getsockname())
+b, _ = listener.accept()
+a.sendall(b"x")
+b.recv(1)
+a.setblocking(False)
+begin, end = os.pipe()
+taken = 0
+child = os.fork()
+if not child:
+    a.close()
+    os.close(end)
+    sent = int(os.read(begin, 100))
+    os.read(begin, 1)  # until its parent has ended
+    while data := b.recv(1 << 20):
+        taken += len(data)
+    os.execvp("sh", ["sh", "-c", f"echo {'all' if taken == sent else taken - sent}"])
+try:
+    while True:
+        taken += a.send(bytes(100000))
+except BlockingIOError:
+    os.write(end, b"%d" % taken)
+    os._exit(0)
+EOT
+    assert_status 0
+    assert_contains "$output" all
+    grep -q TLS_ "$log" || fail "no handshake is in the log"
+}
+
 @test "a connection inherited on 0 and 1 is one connection, with one handshake" { foreign superserver; }
 @test "early writes that the kernel refused later: the next write has their errno (law 7)" { foreign lost-errno; }
 @test "a reset that a blocked reader meets during the handshake is told as on plain TCP (law 7)" {
@@ -87,6 +141,15 @@ foreign() { # CASE of programs/regressions.py
         p2p "$PYTHON" "$BATS_TEST_DIRNAME/programs/regressions.py" reset-in-handshake
     assert_status 0
     grep -q 'broke during the handshake: Connection reset by peer' "$BATS_TEST_TMPDIR/log" || fail "the log says else"
+}
+@test "a reader that waits in a handshake with a silent peer comes back from shutdown of both directions (law 7)" {
+    run "$PYTHON" "$BATS_TEST_DIRNAME/programs/regressions.py" shut-in-handshake
+    assert_status 0
+    policy 'connect 127.0.0.0/8:* handshake-timeout=600s'
+    P2PTLS_LOG=debug:$BATS_TEST_TMPDIR/log run p2p "$PYTHON" "$BATS_TEST_DIRNAME/programs/regressions.py" \
+        shut-in-handshake
+    assert_status 0
+    grep -q 'closed before the end of the handshake' "$BATS_TEST_TMPDIR/log" || fail "the log says else"
 }
 @test "sendfile at a negative offset is EINVAL" { foreign sendfile-offset; }
 # bats test_tags=unsanitized

@@ -131,4 +131,24 @@ def reset_in_handshake():  # of a peer that is not protected
     reset.join()
 
 
+def shut_in_handshake():  # with a peer that is silent
+    listener = socket.create_server(("127.0.0.1", 0))
+    client = socket.create_connection(listener.getsockname())
+    server = listener.accept()[0]
+    got = []
+    reader = threading.Thread(target=lambda: got.append(outcome(client.recv, 1)), daemon=True)
+    reader.start()
+    time.sleep(0.2)  # the reader is likely to wait by then; all holds if it does not
+    client.shutdown(socket.SHUT_RDWR)
+    assert outcome(client.recv, 1) == b""
+    reader.join(DEADLINE)
+    assert got == [b""], got
+    assert outcome(client.recv, 1) == b""
+    assert outcome(client.send, b"x") == errno.EPIPE
+    assert client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
+    server.settimeout(DEADLINE)
+    while server.recv(1000):  # under the library, a ClientHello
+        pass
+
+
 globals()[sys.argv[1].replace("-", "_")]()
