@@ -21,6 +21,7 @@ static unsigned bucket_bits = FEW_BITS;
 static size_t in_buckets;
 static struct epoll_note *loose; /* of sockets that are not connected yet */
 static _Atomic unsigned loose_count;
+static struct epoll_note *spare; /* redis-benchmark takes a socket out of its set and puts it back in each request */
 _Atomic unsigned notes_watched;
 
 /* The last registration of a descriptor that is none of ours, by its data. Written without a lock: the two words may be
@@ -105,17 +106,20 @@ static void forget(struct desc *d, struct epoll_note *n)
     if (!d)
         atomic_fetch_sub(&loose_count, 1);
     out_of_bucket(n);
-    free(n);
+    free(spare);
+    spare = n;
 }
 
 static void note(struct desc *d, int epfd, int fd, const struct epoll_event *event)
 {
     struct epoll_note *n = note_of(d, epfd, fd);
-    if (n) {
+    const bool moves = !n || n->event.data.u64 != event->data.u64;
+    if (n && moves)
         out_of_bucket(n);
-    } else {
-        if (!(n = malloc(sizeof *n)))
+    if (!n) {
+        if (!(n = spare ? spare : malloc(sizeof *n)))
             return;
+        spare = NULL;
         *n = (struct epoll_note){.next = *list_of(d), .desc = d, .epfd = epfd, .fd = fd};
         *list_of(d) = n;
         if (!d)
@@ -124,7 +128,8 @@ static void note(struct desc *d, int epfd, int fd, const struct epoll_event *eve
     n->event = *event;
     n->told = false;
     n->blocking = d && stream_is_blocking(d, fd);
-    into_bucket(n);
+    if (moves)
+        into_bucket(n);
     if (d && (n->blocking || core->conn_unsettled(d->conn)))
         notes_watch(d);
 }
@@ -133,13 +138,13 @@ int notes_control(struct desc *d, int epfd, int op, int fd, struct epoll_event *
 {
     int saved = errno;
     pthread_mutex_lock(&lock);
-    if (d)
+    if (d && !atomic_load(&d->edges))
         atomic_store(&d->edges, true);
     int r = real()->epoll_ctl(epfd, op, fd, event);
-    struct epoll_note *n = note_of(d, epfd, fd);
+    struct epoll_note *n = r == 0 && op == EPOLL_CTL_DEL ? note_of(d, epfd, fd) : NULL;
     if (r == 0 && op != EPOLL_CTL_DEL)
         note(d, epfd, fd, event);
-    else if (r == 0 && n)
+    else if (n)
         forget(d, n);
     pthread_mutex_unlock(&lock);
     if (r == 0)

@@ -64,10 +64,10 @@ HOOK int epoll_ctl(int epfd, int op, int fd, struct epoll_event *event)
         return control_other(epfd, op, fd, event);
     if (desc_special(d))
         return fail(desc_special(d));
-    if (op != EPOLL_CTL_DEL)
-        stream_touch(d, fd);
     if (!desc_enter(d, fd))
         return real()->epoll_ctl(epfd, op, fd, event);
+    if (op != EPOLL_CTL_DEL)
+        stream_touch_pinned(d, fd);
     int r = notes_control(d, epfd, op, fd, event);
     desc_leave(d);
     return r;

@@ -2,6 +2,7 @@
 #include "exec_elf.h"
 #include "exec_image.h"
 #include "memory.h"
+#include "paths.h"
 #include "sources.h"
 #include "state.h"
 
@@ -85,13 +86,10 @@ void init_read_environment(void)
 static void find_state_dir(void)
 {
     const char *base = secure_getenv("XDG_STATE_HOME"), *home = secure_getenv("HOME");
-    int n = 0;
     if (base && base[0] == '/')
-        n = snprintf(state_dir, sizeof state_dir, "%s/p2ptls", base);
+        (void)path_join(state_dir, sizeof state_dir, base, "/p2ptls");
     else if (home && home[0] == '/')
-        n = snprintf(state_dir, sizeof state_dir, "%s/.local/state/p2ptls", home);
-    if (n < 0 || n >= (int)sizeof state_dir)
-        state_dir[0] = 0;
+        (void)path_join(state_dir, sizeof state_dir, home, "/.local/state/p2ptls");
 }
 
 const char *init_state_dir(void)

@@ -2,6 +2,7 @@
  * /etc/p2ptls marks as final comes first, the rest of it last. */
 #include "sources.h"
 
+#include "paths.h"
 #include "source_files.h"
 
 #include <stdio.h>
@@ -65,16 +66,13 @@ static enum result add_folder(struct policy **p, const struct policy_host *host,
 /* XDG Base Directory Specification: a relative XDG_CONFIG_HOME is to be ignored. Services often have no HOME. */
 static bool find_user_folder(const struct sources_view *view, char out[PATH_MAX])
 {
+    static const char in_home[] = "/.config/p2ptls";
     const char *base = view->get(view->ctx, "XDG_CONFIG_HOME"), *home = view->get(view->ctx, "HOME");
-    char found[PATH_MAX];
-    int n = -1;
-    if ((!base || base[0] != '/') && (!home || home[0] != '/') && view->find_home && view->find_home(found))
-        home = found;
     if (base && base[0] == '/')
-        n = snprintf(out, PATH_MAX, "%s/p2ptls", base);
-    else if (home && home[0] == '/')
-        n = snprintf(out, PATH_MAX, "%s/.config/p2ptls", home);
-    return n > 0 && n < PATH_MAX;
+        return path_join(out, PATH_MAX, base, "/p2ptls");
+    if (home && home[0] == '/')
+        return path_join(out, PATH_MAX, home, in_home);
+    return view->find_home && view->find_home(out) && out[0] == '/' && path_join(out, PATH_MAX, out, in_home);
 }
 
 static enum result add_of_user(struct sources_view *view, struct policy **p, const struct policy_host *host,

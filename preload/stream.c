@@ -365,10 +365,10 @@ ssize_t stream_send(struct desc *d, int fd, const struct iovec *iov, int count, 
                                                             : send_on(d, fd, iov, 1, flags, &t, &before);
 }
 
-unsigned stream_touch(struct desc *d, int fd)
+unsigned stream_touch_pinned(struct desc *d, int fd)
 {
     unsigned touched = TOUCH_PROTECTED;
-    if (!desc_enter(d, fd))
+    if (core->conn_calm(d->conn) && !atomic_load(&d->helped))
         return touched;
     if (core->conn_unstarted(d->conn))
         result_ignore(core->conn_drive(d->conn, fd));
@@ -380,6 +380,14 @@ unsigned stream_touch(struct desc *d, int fd)
     }
     if (core->conn_leftover(d->conn))
         touched |= TOUCH_LEFTOVER;
+    return touched;
+}
+
+unsigned stream_touch(struct desc *d, int fd)
+{
+    if (!desc_enter(d, fd))
+        return TOUCH_PROTECTED;
+    unsigned touched = stream_touch_pinned(d, fd);
     desc_leave(d);
     return touched;
 }

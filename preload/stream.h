@@ -26,6 +26,7 @@ enum {
     TOUCH_BUSY = 4,      /* something is under way that only the program's own calls move on: come again soon */
 };
 unsigned stream_touch(struct desc *d, int fd);
+unsigned stream_touch_pinned(struct desc *d, int fd); /* inside desc_enter */
 
 /* How long a wait may last: at once if something is left over, a moment where work is under way, else as given. */
 const struct timespec *stream_wait_slice(const struct timespec *left, unsigned touched, struct timespec *slice);

@@ -166,9 +166,9 @@ void library_leave(void)
 bool desc_enter(struct desc *d, int fd)
 {
     pin(d);
-    if (atomic_load(&d->number) == fd && atomic_load(&d->orphan))
-        return true;
     if (atomic_load(&table[fd]) == (uintptr_t)d)
+        return true;
+    if (atomic_load(&d->number) == fd && atomic_load(&d->orphan))
         return true;
     desc_leave(d);
     return false;

@@ -242,6 +242,8 @@ void conn_tick(struct conn *c, int fd, struct conn_need *need);
 
 /* Does conn_tick have work? Asked after each call that may have made some. */
 bool conn_needs_tick(const struct conn *c);
+/* Open, conn_tick has no work, and nothing is left over (conn_leftover): whoever polls it has the kernel's answer. */
+bool conn_calm(const struct conn *c);
 
 /* Around fork(2); the embedder keeps all other threads out of this module meanwhile. */
 void conn_prepare_fork(struct conn *c);

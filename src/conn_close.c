@@ -392,6 +392,11 @@ void conn_tick(struct conn *c, int fd, struct conn_need *need)
         need->idle = true;
 }
 
+bool conn_calm(const struct conn *c)
+{
+    return atomic_load(&c->slot->state) == SLOT_OPEN && !conn_needs_tick(c) && !conn_leftover(c);
+}
+
 bool conn_needs_tick(const struct conn *c)
 {
     uint32_t state = atomic_load(&c->slot->state), phase = atomic_load(&c->phase);

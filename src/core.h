@@ -9,7 +9,7 @@
 #include "status.h"
 #include "tlsa.h"
 
-#define CORE_ABI 6
+#define CORE_ABI 7
 
 /* Functions of src/ that the hooks may call. */
 #define CORE_CALLS(X)                                                                                                  \
@@ -72,6 +72,7 @@
     X(conn_left_alone)                                                                                                 \
     X(conn_tick)                                                                                                       \
     X(conn_needs_tick)                                                                                                 \
+    X(conn_calm)                                                                                                       \
     X(conn_prepare_fork)                                                                                               \
     X(conn_fork_parent)                                                                                                \
     X(conn_fork_child)                                                                                                 \

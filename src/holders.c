@@ -145,6 +145,7 @@ struct family *family_join(const uint8_t name[FAMILY_NAME], int file)
 
 static void add(struct slot *slot, uint32_t id)
 {
+    atomic_store(&slot->shared, 1);
     for (int i = 0; i < SLOT_HOLDERS; i++)
         if (atomic_load(&slot->holders[i]) == id)
             return;
@@ -166,9 +167,9 @@ static void take_out(struct slot *slot, uint32_t id)
 
 void holders_announce(const struct family *f, struct slot *slot, int64_t until_ms)
 {
+    add(slot, f->id);
     if (f->file < 0)
         atomic_store(&slot->holders_unknown, 1);
-    add(slot, f->id);
     atomic_store(&slot->fork_until_ms, until_ms);
     atomic_fetch_add(&slot->forks, 1);
 }
@@ -239,12 +240,7 @@ bool holder_alive(const struct family *f, uint32_t id)
 
 bool holders_sole(const struct slot *slot)
 {
-    if (atomic_load(&slot->forks) || atomic_load(&slot->departures) || atomic_load(&slot->holders_unknown))
-        return false;
-    for (int i = 0; i < SLOT_HOLDERS; i++)
-        if (atomic_load_explicit(&slot->holders[i], memory_order_relaxed))
-            return false;
-    return true;
+    return !atomic_load(&slot->shared);
 }
 
 bool holders_leave(const struct family *f, struct slot *slot, int64_t now_ms)

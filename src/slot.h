@@ -21,7 +21,7 @@ enum {
     SLOT_TX_ROOM = 5 * 4096,
     SLOT_HOLDERS = 64,
     SLOT_PAGE = 4096,
-    SLOT_LAYOUT = 0x70320009, /* the last digits count changes of struct slot or of what they mean */
+    SLOT_LAYOUT = 0x7032000a, /* the last digits count changes of struct slot or of what they mean */
     SLOT_BYTES = 1024,
     SLOT_SUBJECT = 1024,
     SLOT_NAME = 256,
@@ -65,6 +65,7 @@ struct slot_tx {
 struct slot {
     uint32_t layout;              /* SLOT_LAYOUT: processes that share it were built for the same one */
     _Atomic uint32_t state;       /* enum slot_state; futex word */
+    _Atomic uint32_t shared;      /* another process has held it, or may: for good (holders_sole) */
     _Atomic uint32_t owner;       /* holder id of the process that does the handshake */
     _Atomic uint32_t early_kept;  /* the owner still has early writes to send: nobody else may write. futex word */
     _Atomic int32_t error;        /* errno for SLOT_FAILED */
