@@ -9,6 +9,7 @@ const struct conn_io *conn_transport;
 void conn_set_io(const struct conn_io *io)
 {
     conn_transport = io;
+    identity_token_streams(io->hold_streams);
 }
 
 static void drop_name(struct conn *c)

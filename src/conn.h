@@ -31,8 +31,7 @@ struct conn_io {
     int (*tcp_state)(int fd);    /* TCP_INFO's tcpi_state: 1 established, 2 SYN_SENT, ... or -errno */
     void (*ends)(int fd, struct reflection_ends *out); /* both addresses, or that they are not known */
     int64_t (*now_ms)(void);                           /* CLOCK_MONOTONIC */
-    /* Takes libc's lock of the list of streams, or gives it back; or NULL. Before a handshake that may sign with a
-     * token (conn_handshake.c). */
+    /* Takes libc's lock of the list of streams, or gives it back; or NULL. For identity_token_enter. */
     void (*hold_streams)(bool hold);
     bool (*shallow)(void); /* this stack is a small one of a signal handler: no handshake on it, and no closing, where
                               another thread can do them. NULL: never */

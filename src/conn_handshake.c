@@ -322,22 +322,11 @@ static bool enter_handshake(struct conn *c, int fd)
     return true;
 }
 
-/* A PKCS#11 module may open files by stdio, and wait for libc's lock of the list of streams while it has its own; and
- * fflush(NULL) has libc's lock while it writes to a connection, and may wait there for this connection's, or sign
- * itself. So libc's lock comes first, always. True: it was taken. */
-static bool hold_for_token(const struct conn *c)
-{
-    if (!conn_transport->hold_streams || !identity_in_token(c->identity))
-        return false;
-    conn_transport->hold_streams(true);
-    return true;
-}
-
 /* This process has claimed it. drained: the kernel has nothing of the peer's yet. */
 static enum result drive_claimed(struct conn *c, int fd, bool drained)
 {
     enum result result = RESULT_AGAIN;
-    const bool token = hold_for_token(c);
+    const bool token = identity_token_enter(identity_in_token(c->identity));
     if (enter_handshake(c, fd)) {
         /* Ours to do, and not begun: a co-holder has overwritten the slot. */
         if (!c->hs && atomic_load(&c->slot->state) == SLOT_HANDSHAKE)
@@ -345,8 +334,7 @@ static enum result drive_claimed(struct conn *c, int fd, bool drained)
         result = c->hs ? drive(c, fd, drained) : conn_state(c);
         pthread_mutex_unlock(&c->hs_lock);
     }
-    if (token)
-        conn_transport->hold_streams(false);
+    identity_token_leave(token);
     return result;
 }
 

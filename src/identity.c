@@ -237,7 +237,9 @@ void identity_unref(struct identity *id)
         return;
     tickets_forget(id->serial);
     wipe(&id->ticket_secret, sizeof id->ticket_secret);
+    const bool token = identity_token_enter(identity_in_token(id));
     identity_x509_free(id);
+    identity_token_leave(token);
     identity_psk_free(id);
     trust_store_free(id->trust);
     free(id);

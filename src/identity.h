@@ -66,6 +66,13 @@ bool identity_resumes(const struct identity *id);
 bool identity_uses_psk(const struct identity *id);
 /* A PKCS#11 token has its key, and signs. NULL: no. */
 bool identity_in_token(const struct identity *id);
+/* A PKCS#11 module may open files by stdio, and wait for libc's lock of the list of streams while it has its own; and
+ * fflush(NULL) has libc's lock while it writes to a connection, and may wait there for this connection's, or sign
+ * itself. So whoever may call the module (to sign, to load a key, to let go of one) takes libc's lock before all of its
+ * own, by hold(true). True: it was taken, to be given back; token: false, nothing happens. */
+void identity_token_streams(void (*hold)(bool hold)); /* NULL, as at first: there is no such lock */
+bool identity_token_enter(bool token);
+void identity_token_leave(bool entered);
 enum policy_auth identity_auth(const struct identity *id);
 enum policy_show identity_show(const struct identity *id);
 /* In TLS 1.3 a server with certificates always shows its own: who may not, stays client. */

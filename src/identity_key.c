@@ -78,6 +78,27 @@ bool identity_is_token(const char *path)
     return path && strncmp(path, "pkcs11:", 7) == 0;
 }
 
+static void (*hold_streams)(bool hold);
+
+void identity_token_streams(void (*hold)(bool hold))
+{
+    hold_streams = hold;
+}
+
+bool identity_token_enter(bool token)
+{
+    if (!token || !hold_streams)
+        return false;
+    hold_streams(true);
+    return true;
+}
+
+void identity_token_leave(bool entered)
+{
+    if (entered)
+        hold_streams(false);
+}
+
 void identity_token_shown(const char *uri, char *shown, size_t room)
 {
     snprintf(shown, room, "%.*s", (int)strcspn(uri, "?"), uri);

@@ -180,20 +180,31 @@ static bool enter(struct identity_source *s, bool must)
     return true;
 }
 
+static bool is_in_token(const struct identity_source *s)
+{
+    const struct policy_identity *own = s->config.own;
+    return own && (identity_is_token(own->key_file) || identity_is_token(own->cert_file));
+}
+
 static enum result get(struct identity_source *s, struct identity **out, char *why)
 {
     bool due;
 
     *out = take_current(s, &due);
-    if (!due || (*out && atomic_load(&frozen)) || !enter(s, !*out || s->config.revalidate_always))
+    if (!due || (*out && atomic_load(&frozen)))
         return RESULT_OK;
-    look(s);
-    identity_unref(*out);
-    *out = take_current(s, &due);
-    const enum result failure = s->failure;
-    if (!*out)
-        snprintf(why, IDENTITY_WHY_MAX, "%s", s->why);
-    pthread_mutex_unlock(&s->loading);
+    enum result failure = RESULT_OK;
+    const bool token = identity_token_enter(is_in_token(s));
+    if (enter(s, !*out || s->config.revalidate_always)) {
+        look(s);
+        identity_unref(*out);
+        *out = take_current(s, &due);
+        failure = s->failure;
+        if (!*out)
+            snprintf(why, IDENTITY_WHY_MAX, "%s", s->why);
+        pthread_mutex_unlock(&s->loading);
+    }
+    identity_token_leave(token);
     return *out ? RESULT_OK : failure;
 }
 
