@@ -5,7 +5,11 @@
  * files by stdio. That lock is held by fflush(NULL) over writes, which come to the gate, and by fork itself. So the
  * gate is closed in two steps. While it drains, threads that write for a stream pass, and all others get out, since
  * nobody keeps the lock from them. Then the forking thread takes the lock, and closes the gate to all. If somebody who
- * has passed meanwhile does not get out because he waits for that very lock, all of it begins again. */
+ * has passed meanwhile does not get out because he waits for that very lock, all of it begins again.
+ *
+ * Whoever has the lock may wait for a thread that waits at the gate: the reader of the connection, or of the pipe, that
+ * fflush(NULL) has filled. So a gate that drains lets all pass once the forking thread has waited for the lock for
+ * LOCK_MS; without the library nobody would have stopped them either. */
 #include "state.h"
 
 #include "io.h"
@@ -15,6 +19,7 @@
 
 enum {
     DRAIN_MS = 1000,
+    LOCK_MS = 20,
     END_MS = CONN_LINGER_MS,
     PATIENCE_MS = 5,
     PATIENCE_MAX_MS = 200,
@@ -44,13 +49,20 @@ static bool await_quiet(bool keep, int64_t patience_ms)
     return true;
 }
 
+static void take_lock(void)
+{
+    atomic_store(&table_gate_until_ms, io_now_ms() + LOCK_MS);
+    streams_fork_prepare();
+    atomic_store(&table_gate_until_ms, INT64_MAX);
+}
+
 void gate_close(bool streams)
 {
     for (int64_t patience_ms = PATIENCE_MS;; patience_ms *= patience_ms < PATIENCE_MAX_MS ? 2 : 1) {
         set_gate(GATE_DRAINING);
         (void)await_quiet(false, DRAIN_MS);
         if (streams)
-            streams_fork_prepare();
+            take_lock();
         set_gate(GATE_CLOSED);
         if (await_quiet(true, patience_ms))
             return;

@@ -1,6 +1,7 @@
 #include "table.h"
 
 #include "epoll_notes.h"
+#include "io.h"
 #include "state.h"
 #include "sys.h"
 #include "waits.h"
@@ -24,6 +25,7 @@ static struct desc library_desc;
 static struct desc *free_descs, *live_descs;
 static pthread_mutex_t descs_lock = PTHREAD_MUTEX_INITIALIZER;
 _Atomic uint32_t table_gate;
+_Atomic int64_t table_gate_until_ms = INT64_MAX;
 _Atomic unsigned table_moves;
 
 static void *map_table(unsigned size)
@@ -135,7 +137,8 @@ static inline void unpin(struct desc *d)
 /* Who writes for a stream may have libc's lock of the list of streams, which a fork and the end of stdio wait for. */
 static bool passes(uint32_t gate)
 {
-    return thread.in_stream || (gate == GATE_ENDING && (thread.ends || thread.owes));
+    return thread.in_stream || (gate == GATE_ENDING && (thread.ends || thread.owes)) ||
+           (gate == GATE_DRAINING && io_now_ms() >= atomic_load(&table_gate_until_ms));
 }
 
 /* A thread that is inside already must not wait for the fork that waits for it. */

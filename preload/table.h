@@ -224,6 +224,7 @@ enum gate_state {
     GATE_ENDING /* connections are being ended: they pass, and who ends them */
 };
 extern _Atomic uint32_t table_gate;
+extern _Atomic int64_t table_gate_until_ms; /* from then on a gate that drains lets all pass */
 /* Is nobody inside? With keep, and if so, the list of descs stays locked until table_end_quiet. For gate.c. */
 bool table_is_quiet(bool keep);
 void table_end_quiet(bool in_child);

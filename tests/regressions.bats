@@ -132,6 +132,15 @@ EOT
     grep -q TLS_ "$log" || fail "no handshake is in the log"
 }
 
+@test "fork waits for a thread that flushes all streams to a full connection, and its reader goes on (law 7)" {
+    run timeout -k 5 100 "$PROGRAMS/fork_flush"
+    assert_status 0
+    P2PTLS_POLICY='any 127.0.0.0/8:*' P2PTLS_LOG=info:$BATS_TEST_TMPDIR/log run \
+        timeout -k 5 100 "$ROOT/tools/p2ptls" run -- "$PROGRAMS/fork_flush"
+    assert_status 0
+    [ -s "$BATS_TEST_TMPDIR/log" ] || fail "no handshake is in the log"
+}
+
 @test "a connection inherited on 0 and 1 is one connection, with one handshake" { foreign superserver; }
 @test "early writes that the kernel refused later: the next write has their errno (law 7)" { foreign lost-errno; }
 @test "a reset that a blocked reader meets during the handshake is told as on plain TCP (law 7)" {
