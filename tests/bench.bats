@@ -192,6 +192,7 @@ END
 }
 
 @test "a run finds nothing of what a server has left in the run before" {
+    # shellcheck disable=SC2016 # the stand-in's own
     instead_of redis-server 'while [ "$1" != --dir ]; do a+=("$1"); shift; done
         [ ! -e "$2/left" ] || exit 1
         touch "$2/left"; exec /usr/bin/redis-server "${a[@]}" "$@"'
