@@ -172,6 +172,16 @@ static bool has_rest(int fd)
     return !forbidden.queues && sys3(SYS_ioctl, (long)fd, FIONREAD, &unread) == 0 && unread > 0;
 }
 
+/* Is it the copy of a number of this process that was found to be unselected while the kernel knew its peer? */
+static bool is_plain_copy(int fd)
+{
+    const uint64_t cookie = socket_cookie(fd);
+    for (unsigned i = 0; cookie && i < table_high; i++)
+        if (table_word((int)i) == WORD_PLAIN && socket_cookie((int)i) == cookie)
+            return true;
+    return false;
+}
+
 /* The word for a number whose word is WORD_MOVING now; WORD_MOVING: it has been set, and whoever saw it may have
  * changed it again. */
 static uintptr_t classify(int fd)
@@ -194,12 +204,12 @@ static uintptr_t classify(int fd)
     struct desc *known = known_connection(fd);
     if (known)
         return (uintptr_t)known;
-    bool connected = sys3(SYS_getpeername, (long)fd, &remote, &remote_len) == 0;
-    if (!connected && has_rest(fd))
-        return refuse_inherited(fd, "it was reset before it was read");
-    if (!connected)
-        return policy_could_match(policy, POLICY_ACCEPT, (struct sockaddr *)&local, local_len) ? WORD_BOUND
-                                                                                               : WORD_SOCKET;
+    if (sys3(SYS_getpeername, (long)fd, &remote, &remote_len) != 0) {
+        bool could = policy_could_match(policy, POLICY_ACCEPT, (struct sockaddr *)&local, local_len);
+        if (has_rest(fd))
+            return could && !is_plain_copy(fd) ? refuse_inherited(fd, "it was reset before it was read") : WORD_PLAIN;
+        return could ? WORD_BOUND : WORD_SOCKET;
+    }
     return take_over(fd, &local, local_len, &remote, remote_len, &info, info_len);
 }
 
