@@ -2,8 +2,6 @@
  * waits for that lock; and only then another thread of the same process begins to read from the other end. */
 #include "common.h"
 
-#include <sys/syscall.h>
-
 enum { TEXT = 8 * MIB };
 
 static FILE *stream;
@@ -12,7 +10,7 @@ static atomic_int flusher, forker;
 static void *flush_all(void *unused)
 {
     (void)unused;
-    atomic_store(&flusher, (int)syscall(SYS_gettid));
+    atomic_store(&flusher, (int)gettid());
     CHECK(fflush(NULL) == 0, "fflush");
     CHECK(fclose(stream) == 0, "fclose");
     return NULL;
@@ -22,7 +20,7 @@ static void *fork_once(void *unused)
 {
     int status;
     (void)unused;
-    atomic_store(&forker, (int)syscall(SYS_gettid));
+    atomic_store(&forker, (int)gettid());
     pid_t pid = SYS(fork());
     if (pid == 0)
         _exit(0);
