@@ -77,6 +77,7 @@ static inline long sys_checked(long result, const char *call, const char *file, 
 static atomic_uint_fast64_t watchdog_progress;
 static atomic_uint_fast64_t watchdog_seen; /* by whatever thread takes the signal */
 static atomic_int watchdog_idle;
+static atomic_uint watchdog_looks; /* a look interrupts what cannot be restarted: poll and select among others */
 static timer_t watchdog_timer;
 static void (*watchdog_state)(char *text, size_t room); /* set by a program that can say more */
 
@@ -95,6 +96,7 @@ __attribute__((unused)) static void watchdog_fire(int signal_number)
 {
     (void)signal_number;
     int saved = errno;
+    watchdog_looks++;
     uint_fast64_t now = atomic_load_explicit(&watchdog_progress, memory_order_relaxed);
     watchdog_idle = now == watchdog_seen ? watchdog_idle + 1 : 0;
     if (watchdog_idle == WATCHDOG_LOOKS) {

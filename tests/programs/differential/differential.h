@@ -58,6 +58,7 @@ struct side {
     bool busy;          /* in a step */
     bool restless;      /* the present step did not come to rest */
     bool guarded;       /* the guard ended a call of the present step */
+    bool looked_at;     /* the watchdog interrupted the present step */
     bool closed_unread; /* an end was closed with bytes in it that nobody had read */
     bool was_unread;    /* and that was so when the present step began, which may have made a new connection */
     bool early_lost;    /* an end with bytes under way was aborted while the handshake may have been going on */

@@ -33,28 +33,16 @@ static void print_script(const char *what, const struct script *s)
     fflush(stdout);
 }
 
-static bool has_errno(const struct outcome *out, int number)
-{
-    for (unsigned i = 0; i < out->count; i++)
-        if (strcmp(out->values[i].name, "errno") == 0 && out->values[i].number == number)
-            return true;
-    return false;
-}
-
 /* What does not come again was a matter of time, on a loaded machine: an edge more, a signal that came early. It is
  * told in full, and of a long random run one in STEPS_FOR_A_SINGULAR steps is allowed: none in a script, in the
- * directed run, or in a short random one; but one call that a signal interrupted on plain TCP alone. */
+ * directed run, or in a short random one. */
 static bool report(const char *text, struct script *s)
 {
-    static bool excused;
-    const bool interrupted = has_errno(&sides[PLAIN].out, EINTR) && !has_errno(&sides[PROTECTED].out, EINTR);
     printf("differs: %s\n", text);
     run_tell_outcomes();
     print_script("script", s);
     if (!run_spoils() && !run_again(s)) {
         printf("once, and not again in four runs\n");
-        if (interrupted && !excused)
-            return excused = true;
         return explore || ++singular <= singular_max;
     }
     printf("DIFFERENCE: %s\n", run_difference());

@@ -85,6 +85,7 @@ static void run_step(struct side *s, const struct step *step)
     s->out.count = 0;
     s->was_unread = s->closed_unread;
     s->busy = true;
+    unsigned looks = watchdog_looks;
     sigpipes_taken();
     sigalrms_taken();
     if (step->by == BY_SELF)
@@ -95,6 +96,7 @@ static void run_step(struct side *s, const struct step *step)
     if (pipes)
         note(&c, "SIGPIPE", pipes);
     s->guarded = sigalrms_taken() > 0;
+    s->looked_at = watchdog_looks != looks;
     s->restless = !side_settle(s);
     s->busy = false;
 }
@@ -206,13 +208,18 @@ static const char *run_once(struct script *s, bool (*next)(struct script *s, voi
     return found ? difference : NULL;
 }
 
-/* On a loaded machine the guard may end a call that would not have waited, at one of the two. That does not come again;
- * a call that waits at one of the two does. */
+static bool interrupted_apart(void)
+{
+    return sides[PLAIN].guarded != sides[PROTECTED].guarded || sides[PLAIN].looked_at || sides[PROTECTED].looked_at;
+}
+
+/* On a loaded machine the guard may end a call that would not have waited, at one of the two, and so may the watchdog
+ * on any machine. That does not come again; a call that waits at one of the two does. */
 const char *run_script(struct script *s, bool (*next)(struct script *s, void *arg), void *arg)
 {
     unsigned count = s->count;
     const char *text = run_once(s, next, arg);
-    for (int i = 0; i < 10 && text && !run_spoils() && sides[PLAIN].guarded != sides[PROTECTED].guarded; i++) {
+    for (int i = 0; i < 10 && text && !run_spoils() && interrupted_apart(); i++) {
         if (!next)
             s->count = count;
         text = run_once(s, NULL, NULL);
