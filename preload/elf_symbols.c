@@ -23,7 +23,7 @@ static const void *pointer_of(const ElfW(Dyn) * entry, uintptr_t base)
 
 static void read_dynamic(const ElfW(Dyn) * entry, struct elf_object *o)
 {
-    for (; entry->d_tag != DT_NULL; entry++) {
+    for (; entry && entry->d_tag != DT_NULL; entry++) {
         if (entry->d_tag == DT_SYMTAB)
             o->symbols = pointer_of(entry, o->base);
         else if (entry->d_tag == DT_STRTAB)
@@ -33,6 +33,11 @@ static void read_dynamic(const ElfW(Dyn) * entry, struct elf_object *o)
         else if (entry->d_tag == DT_GNU_HASH)
             o->gnu_hash = pointer_of(entry, o->base);
     }
+}
+
+static bool has_tables(const struct elf_object *o)
+{
+    return o->symbols && o->strings && o->gnu_hash;
 }
 
 bool elf_object_at(const ElfW(Ehdr) * header, struct elf_object *out)
@@ -46,26 +51,36 @@ bool elf_object_at(const ElfW(Ehdr) * header, struct elf_object *out)
         else if (p[i].p_type == PT_LOAD && p[i].p_vaddr + p[i].p_memsz > o.size)
             o.size = p[i].p_vaddr + p[i].p_memsz;
     }
-    if (dynamic)
-        read_dynamic(dynamic, &o);
+    read_dynamic(dynamic, &o);
     *out = o;
-    return o.symbols && o.strings && o.gnu_hash;
+    return has_tables(&o);
+}
+
+bool elf_object_of(const struct link_map *m, struct elf_object *out)
+{
+    *out = (struct elf_object){.base = m->l_addr};
+    read_dynamic(m->l_ld, out);
+    return has_tables(out);
+}
+
+bool elf_is_named(const struct link_map *m, const char *file)
+{
+    const char *name = m->l_name;
+    for (const char *c = name; c && *c; c++)
+        if (*c == '/')
+            name = c + 1;
+    return name && same_text(name, file);
 }
 
 bool elf_object_named(const char *file, struct elf_object *out)
 {
-    for (const struct link_map *m = _r_debug.r_map; m; m = m->l_next) {
-        const char *name = m->l_name;
-        for (const char *c = name; c && *c; c++)
-            if (*c == '/')
-                name = c + 1;
-        if (m->l_addr && name && same_text(name, file))
+    for (const struct link_map *m = _r_debug.r_map; m; m = m->l_next)
+        if (m->l_addr && elf_is_named(m, file))
             return elf_object_at((const ElfW(Ehdr) *)m->l_addr, out);
-    }
     return false;
 }
 
-static uint32_t hash_of(const char *name)
+uint32_t elf_hash(const char *name)
 {
     uint32_t h = 5381;
     for (const unsigned char *c = (const unsigned char *)name; *c; c++)
@@ -73,28 +88,51 @@ static uint32_t hash_of(const char *name)
     return h;
 }
 
-static bool is_wanted(const struct elf_object *o, uint32_t i, const char *name)
+/* That of the default version; others are for programs that were linked long ago. */
+static bool is_defined(const struct elf_object *o, uint32_t i, const char *name)
 {
     const ElfW(Sym) *symbol = (const ElfW(Sym) *)o->symbols + i;
     const ElfW(Half) *versions = o->versions;
-    return symbol->st_shndx != SHN_UNDEF && ELF64_ST_TYPE(symbol->st_info) == STT_FUNC &&
-           !(versions && (versions[i] & VERSION_HIDDEN)) && same_text(o->strings + symbol->st_name, name);
+    return (symbol->st_shndx != SHN_UNDEF || symbol->st_value) && !(versions && (versions[i] & VERSION_HIDDEN)) &&
+           same_text(o->strings + symbol->st_name, name);
 }
 
-/* The tables behind DT_GNU_HASH: four numbers, a Bloom filter (left out here: it only saves time), buckets, chains. */
+static bool is_plain_function(const ElfW(Sym) * s)
+{
+    unsigned binding = ELF64_ST_BIND(s->st_info);
+    return ELF64_ST_TYPE(s->st_info) == STT_FUNC && (binding == STB_GLOBAL || binding == STB_WEAK) && s->st_value &&
+           s->st_shndx != SHN_UNDEF && s->st_shndx < SHN_LORESERVE && ELF64_ST_VISIBILITY(s->st_other) == STV_DEFAULT;
+}
+
+/* The tables behind DT_GNU_HASH: four numbers, a Bloom filter, buckets, chains. Two bits of the filter for each name
+ * say at once of most libraries that they do not have it. */
+enum elf_found elf_find_hashed(const struct elf_object *o, const char *name, uint32_t hash, void **out)
+{
+    enum { BITS = 8 * sizeof(ElfW(Addr)) };
+    const uint32_t *head = o->gnu_hash;
+    uint32_t buckets = head[0], first = head[1], filter_words = head[2], shift = head[3];
+    const ElfW(Addr) *filter = (const ElfW(Addr) *)(head + 4);
+    const uint32_t *bucket = (const uint32_t *)(filter + filter_words), *chain = bucket + buckets;
+    ElfW(Addr) word = filter_words ? filter[(hash / BITS) & (filter_words - 1)] : 0;
+    uint32_t i =
+        buckets && (word >> (hash % BITS)) & (word >> ((hash >> shift) % BITS)) & 1 ? bucket[hash % buckets] : 0;
+    if (i < first || i == 0)
+        return ELF_ABSENT;
+    for (;; i++) {
+        if ((chain[i - first] | 1) == (hash | 1) && is_defined(o, i, name)) {
+            const ElfW(Sym) *symbol = (const ElfW(Sym) *)o->symbols + i;
+            if (!is_plain_function(symbol))
+                return ELF_OTHER;
+            *out = (void *)(o->base + symbol->st_value);
+            return ELF_FUNCTION;
+        }
+        if (chain[i - first] & 1)
+            return ELF_ABSENT;
+    }
+}
+
 void *elf_function(const struct elf_object *o, const char *name)
 {
-    const uint32_t *head = o->gnu_hash, hash = hash_of(name);
-    uint32_t buckets = head[0], first = head[1], filter_words = head[2];
-    const uint32_t *bucket = (const uint32_t *)((const ElfW(Addr) *)(head + 4) + filter_words);
-    const uint32_t *chain = bucket + buckets;
-    uint32_t i = buckets ? bucket[hash % buckets] : 0;
-    if (i < first)
-        return NULL;
-    for (;; i++) {
-        if ((chain[i - first] | 1) == (hash | 1) && is_wanted(o, i, name))
-            return (void *)(o->base + ((const ElfW(Sym) *)o->symbols)[i].st_value);
-        if (chain[i - first] & 1)
-            return NULL;
-    }
+    void *found;
+    return elf_find_hashed(o, name, elf_hash(name), &found) == ELF_FUNCTION ? found : NULL;
 }
