@@ -59,7 +59,7 @@ programs: $(PROG_BIN)
 units: $(UNIT_BIN)
 
 $(BUILD)/libp2ptls.so: $(HOOK_OBJ) $(BASE_OBJ) preload/exports.map
-	$(CC) -shared -o $@ $(HOOK_OBJ) $(BASE_OBJ) $(ALL_LDFLAGS) -Wl,--version-script=preload/exports.map -Wl,-z,nodelete -Wl,-z,defs -ldl -lpthread
+	$(CC) -shared -o $@ $(HOOK_OBJ) $(BASE_OBJ) $(ALL_LDFLAGS) -Wl,--version-script=preload/exports.map -Wl,-z,nodelete -Wl,-z,defs -Wl,-Bsymbolic-functions -ldl -lpthread
 
 $(BUILD)/libp2ptls-core.so: $(CORE_OBJ) src/core.map
 	$(CC) -shared -o $@ $(CORE_OBJ) $(ALL_LDFLAGS) -Wl,--version-script=src/core.map -Wl,-z,nodelete -Wl,-z,defs $(GNUTLS_LIBS) -lpthread
