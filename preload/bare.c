@@ -52,7 +52,7 @@ bool bare_wait_out(const struct desc *d, int fd)
     waits_look();
     unsigned end = one ? (unsigned)fd + 1 : atomic_load(&table_high);
     for (unsigned i = one ? (unsigned)fd : 0; i < end; i++) {
-        if (atomic_load_explicit(&table[i], memory_order_relaxed) != (uintptr_t)d)
+        if (atomic_load_explicit(table_at(i), memory_order_relaxed) != (uintptr_t)d)
             continue;
         while (atomic_load(counter_of(i))) {
             int64_t now = io_now_ms();

@@ -8,6 +8,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <limits.h>
 #include <linux/tcp.h>
 #include <netinet/in.h>
 #include <string.h>
@@ -253,7 +254,7 @@ void table_look(int fd, uintptr_t word)
     if (is_verdict(connected) && !rest)
         return;
     if (!rest && (connected != 0 || sys3(SYS_getsockname, (long)fd, &local, &local_len) != 0)) {
-        atomic_compare_exchange_strong(&table[fd], &word, cannot_look(fd));
+        atomic_compare_exchange_strong(table_at(fd), &word, cannot_look(fd));
         return;
     }
     bool refuse = rest || either_selects(&local, local_len, &remote, remote_len);
@@ -264,39 +265,69 @@ void table_look(int fd, uintptr_t word)
     if (refuse)
         refuse_inherited(fd, rest ? "another process has connected it, and it was reset before it was read"
                                   : "another process has connected it: it cannot be shared from before connect");
-    atomic_compare_exchange_strong(&table[fd], &word, refuse ? WORD_REFUSED : WORD_PLAIN);
+    atomic_compare_exchange_strong(table_at(fd), &word, refuse ? WORD_REFUSED : WORD_PLAIN);
 }
 
-bool each_open_number(void (*fn)(int fd, void *arg), void *arg)
+/* -1: none. Without strtol, whose code and tables would be pages that few programs touch at their start. */
+static int number_of(const char *name)
+{
+    int n = 0;
+    if (!*name)
+        return -1;
+    for (; *name; name++) {
+        if (*name < '0' || *name > '9' || n > INT_MAX / 10 - 1)
+            return -1;
+        n = 10 * n + (*name - '0');
+    }
+    return n;
+}
+
+static long open_numbers(void)
+{
+    return sys4(SYS_openat, (long)AT_FDCWD, "/proc/self/fd", (long)(O_RDONLY | O_DIRECTORY | O_CLOEXEC), 0L);
+}
+
+static bool each_number_in(long dir, void (*fn)(int fd, void *arg), void *arg)
 {
     char buffer[2048] __attribute__((aligned(8)));
-    long dir = sys4(SYS_openat, (long)AT_FDCWD, "/proc/self/fd", (long)(O_RDONLY | O_DIRECTORY | O_CLOEXEC), 0L);
     long n = 0;
     while (dir >= 0 && (n = sys3(SYS_getdents64, dir, buffer, (long)sizeof buffer)) > 0) {
         for (long at = 0; at < n;) {
             const struct dirent64 *entry = (const void *)(buffer + at);
             at += entry->d_reclen;
-            char *end;
-            long fd = strtol(entry->d_name, &end, 10);
-            if (!*end && end != entry->d_name && fd != dir)
-                fn((int)fd, arg);
+            int fd = number_of(entry->d_name);
+            if (fd >= 0 && fd != dir)
+                fn(fd, arg);
         }
     }
+    return dir >= 0 && n == 0;
+}
+
+bool each_open_number(void (*fn)(int fd, void *arg), void *arg)
+{
+    const long dir = open_numbers();
+    const bool all = each_number_in(dir, fn, arg);
     if (dir >= 0)
         sys1(SYS_close, dir);
-    return dir >= 0 && n == 0;
+    return all;
 }
 
 static void is_inherited(int fd, void *arg)
 {
+    int protocol;
+    socklen_t len = sizeof protocol;
     (void)arg;
-    if (table_word(fd) == WORD_PLAIN)
+    if (sys5(SYS_getsockopt, (long)fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &len) != -ENOTSOCK &&
+        table_word(fd) == WORD_PLAIN)
         table_set(fd, WORD_UNKNOWN);
 }
 
 void classify_inherited(void)
 {
-    if (!each_open_number(is_inherited, NULL)) /* no /proc: look at whatever is used */
+    const long dir = open_numbers();
+    const bool all = each_number_in(dir, is_inherited, NULL);
+    hidden_make_room(dir);
+    if (!all) /* no /proc: look at whatever is used */
         for (unsigned fd = 0; fd < table_size && fd < 1024; fd++)
             if (sys3(SYS_fcntl, (long)fd, F_GETFD, 0L) >= 0)
                 is_inherited((int)fd, NULL);

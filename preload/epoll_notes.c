@@ -1,5 +1,6 @@
 #include "epoll_notes.h"
 
+#include "large.h"
 #include "state.h"
 #include "stream.h"
 #include "sys.h"
@@ -15,7 +16,7 @@ enum { FEW_BITS = 8, MANY_BITS = 16, OTHER_BITS = 10 };
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 /* As many as there are notes, or up to four times that: a hash spreads over all pages of them, so that a large table
  * would cost whoever has a hundred connections 1 KiB for each. */
-static struct epoll_note *few[1 << FEW_BITS];
+static struct epoll_note *few[1 << FEW_BITS] LARGE;
 static struct epoll_note **buckets = few;
 static unsigned bucket_bits = FEW_BITS;
 static size_t in_buckets;
@@ -29,7 +30,7 @@ _Atomic unsigned notes_watched;
 static struct {
     _Atomic uint64_t data;
     _Atomic int fd; /* + 1 */
-} others[1 << OTHER_BITS];
+} others[1 << OTHER_BITS] LARGE;
 
 static unsigned hash(uint64_t data, unsigned bits)
 {

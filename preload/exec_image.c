@@ -89,15 +89,19 @@ static const char *variable_in(void *envp, const char *name)
 /* A policy without a rule leaves the library inert. One with an error in it stops the program. */
 static bool has_policy(char *const envp[])
 {
-    struct sources_view *view = malloc(sizeof *view);
+    struct room {
+        struct program program;
+        char user_folder[PATH_MAX];
+    } *room = calloc(1, sizeof *room);
     struct policy *p = NULL;
     struct policy_error error;
-    if (!view)
+    if (!room)
         return false;
-    *view = (struct sources_view){.get = variable_in, .ctx = (void *)envp};
-    enum result result = sources_load(view, &p, &error);
+    struct sources_view view = {
+        .get = variable_in, .ctx = (void *)envp, .program = &room->program, .user_folder = room->user_folder};
+    enum result result = sources_load(&view, &p, &error);
     policy_free(p);
-    free(view);
+    free(room);
     return result == RESULT_CONFIG || p;
 }
 

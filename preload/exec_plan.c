@@ -4,6 +4,7 @@
 
 #include "exec_image.h"
 #include "handover.h"
+#include "large.h"
 
 #include "sys.h"
 
@@ -20,7 +21,7 @@ static _Atomic bool in_progress;
 enum { REPLACED_MAX = 1024 };
 static struct {
     int fd, kept;
-} replaced[REPLACED_MAX];
+} replaced[REPLACED_MAX] LARGE;
 static unsigned replaced_count;
 
 static bool survives(int fd)
@@ -38,7 +39,7 @@ static bool is_concerned(uintptr_t word)
 static void look_at_survivors(void)
 {
     for (unsigned fd = 0; fd < table_high; fd++)
-        if (atomic_load_explicit(&table[fd], memory_order_relaxed) == WORD_UNKNOWN && survives((int)fd))
+        if (atomic_load_explicit(table_at(fd), memory_order_relaxed) == WORD_UNKNOWN && survives((int)fd))
             (void)table_find((int)fd);
 }
 
@@ -46,7 +47,7 @@ bool exec_plan_needed(void)
 {
     look_at_survivors();
     for (unsigned fd = 0; fd < table_high; fd++)
-        if (is_concerned(atomic_load_explicit(&table[fd], memory_order_relaxed)) && survives((int)fd))
+        if (is_concerned(atomic_load_explicit(table_at(fd), memory_order_relaxed)) && survives((int)fd))
             return true;
     return false;
 }
@@ -101,7 +102,7 @@ static bool carries; /* under lock: what has no close-on-exec goes on */
 static bool ends_with_exec(struct desc *d)
 {
     for (unsigned fd = 0; carries && fd < table_high; fd++)
-        if (atomic_load_explicit(&table[fd], memory_order_relaxed) == (uintptr_t)d && survives((int)fd))
+        if (atomic_load_explicit(table_at(fd), memory_order_relaxed) == (uintptr_t)d && survives((int)fd))
             return false;
     return core->conn_alone(d->conn);
 }
@@ -109,7 +110,7 @@ static bool ends_with_exec(struct desc *d)
 static void prepare(const char *what, const char *file, bool keeps, const char *why)
 {
     for (unsigned fd = 0; fd < table_high; fd++) {
-        uintptr_t word = atomic_load_explicit(&table[fd], memory_order_relaxed);
+        uintptr_t word = atomic_load_explicit(table_at(fd), memory_order_relaxed);
         if (!is_concerned(word) || !survives((int)fd))
             continue;
         if (!keeps || word == WORD_MOVING)
@@ -200,7 +201,7 @@ bool exec_plan_withhold(int **numbers)
     pthread_mutex_lock(&lock);
     look_at_survivors();
     for (unsigned fd = 0; fd < end; fd++) {
-        if (!is_concerned(atomic_load_explicit(&table[fd], memory_order_relaxed)) || !survives((int)fd))
+        if (!is_concerned(atomic_load_explicit(table_at(fd), memory_order_relaxed)) || !survives((int)fd))
             continue;
         set_close_on_exec((int)fd, true);
         list[count++] = (int)fd;

@@ -154,12 +154,6 @@ void helper_finish_all(void)
     helper_finish(NULL);
 }
 
-void helper_finish_at_quick_exit(void)
-{
-    if (policy)
-        helper_finish_all();
-}
-
 static void look_orphan(struct desc *d, void *arg)
 {
     *(bool *)arg |= atomic_load(&d->orphan);

@@ -183,10 +183,10 @@ void fork_parent(bool failed)
 static void settle_moves(void)
 {
     for (unsigned fd = 0; fd < table_high; fd++) {
-        if (atomic_load_explicit(&table[fd], memory_order_relaxed) != WORD_MOVING)
+        if (atomic_load_explicit(table_at(fd), memory_order_relaxed) != WORD_MOVING)
             continue;
         bool connection = is_tcp_stream((int)fd) && !socket_option((int)fd, SOL_SOCKET, SO_ACCEPTCONN, 0);
-        atomic_store(&table[fd], connection ? WORD_REFUSED : WORD_UNKNOWN);
+        atomic_store(table_at(fd), connection ? WORD_REFUSED : WORD_UNKNOWN);
     }
 }
 
@@ -263,7 +263,7 @@ int __register_atfork(void (*prepare)(void), void (*parent)(void), void (*child)
  * connections behind these. */
 void fork_init(void)
 {
-    process_id = getpid();
+    process_id = (pid_t)sys0(SYS_getpid);
     __register_atfork(prepare_handler, parent_handler, child_handler, NULL);
 }
 

@@ -15,7 +15,7 @@ enum { BOXES_AT_FORK = 32 };
 bool handover_matters(void)
 {
     for (unsigned fd = 0; fd < table_high; fd++) {
-        uintptr_t word = atomic_load_explicit(&table[fd], memory_order_relaxed);
+        uintptr_t word = atomic_load_explicit(table_at(fd), memory_order_relaxed);
         if (word >= WORD_MOVING || word_is_listener(word) || word == WORD_REFUSED)
             return true;
         /* Only asked, not settled: that could load the core, and most are files and pipes that nobody here uses. */

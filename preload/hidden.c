@@ -120,12 +120,15 @@ bool hidden_vacate(int fd)
     return m.done;
 }
 
-void hidden_make_room(void)
+void hidden_make_room(long fd)
 {
-    long fd = sys2(SYS_eventfd2, 0L, (long)EFD_CLOEXEC); /* of its own: a close ends POSIX locks of other files */
-    int copy = fd < 0 ? -1 : hide_descriptor_number((int)fd);
+    if (fd < 0)
+        fd = sys2(SYS_eventfd2, 0L, (long)EFD_CLOEXEC);
+    long copy = fd < 0 ? -1 : copy_out_of_the_way((int)fd);
     if (copy >= 0)
-        hidden_close(copy);
+        sys1(SYS_close, copy);
+    if (fd >= 0)
+        sys1(SYS_close, fd);
 }
 
 /* unshare(2) gives a thread a table of its own where another shares it. Called while no helper runs. */

@@ -219,7 +219,7 @@ static void copy_settle(int from, int to, uintptr_t word)
 {
     unselect_late(to, word);
     if (word < WORD_FIRST_POINTER && copy_word(from, word) != word)
-        atomic_compare_exchange_strong(&table[to], &word, WORD_UNKNOWN);
+        atomic_compare_exchange_strong(table_at(to), &word, WORD_UNKNOWN);
 }
 
 static void copy_end(uintptr_t word, bool made)

@@ -214,7 +214,7 @@ static void unconnect_one(int fd, void *cookie)
 {
     uintptr_t plain = WORD_PLAIN;
     if ((unsigned)fd < table_size && table_word(fd) == plain && socket_cookie(fd) == *(uint64_t *)cookie)
-        atomic_compare_exchange_strong(&table[fd], &plain, WORD_SOCKET);
+        atomic_compare_exchange_strong(table_at(fd), &plain, WORD_SOCKET);
 }
 
 /* The next connect decides, for all numbers of the socket. (Without /proc they stay plain, and it will be refused.) */
@@ -236,7 +236,7 @@ static int connect_plain(int fd, const struct sockaddr *to, socklen_t len)
     if (r == 0 && is_unspec(to, len))
         return r;
     if ((r == 0 || errno == EINPROGRESS || errno == EINTR) && (unsigned)fd < table_size && !thread.in_vfork_child &&
-        word_is_unconnected(word) && atomic_compare_exchange_strong(&table[fd], &word, WORD_PLAIN))
+        word_is_unconnected(word) && atomic_compare_exchange_strong(table_at(fd), &word, WORD_PLAIN))
         notes_stay_plain(fd);
     return r;
 }

@@ -13,10 +13,18 @@ HOOK void _exit(int status)
 }
 HOOK_ALIAS(_exit, _Exit);
 
-/* quick_exit(3) calls no destructors, and its own _exit goes past the hook. Registered first, so it runs last. */
-__attribute__((constructor)) static void at_quick_end(void)
+int __cxa_at_quick_exit(void (*fn)(void *), void *library);
+
+static void at_quick_end(void *arg)
 {
-    if (at_quick_exit(helper_finish_at_quick_exit) != 0)
+    (void)arg;
+    helper_finish_all();
+}
+
+/* quick_exit(3) calls no destructors, and its own _exit goes past the hook. Registered before main, so it runs last. */
+void exit_init(void)
+{
+    if (__cxa_at_quick_exit(at_quick_end, NULL) != 0)
         log_event(LOG_LEVEL_WARN, "no memory: quick_exit will not wait for what is still to be sent");
 }
 

@@ -1,6 +1,7 @@
 /* What happens before main: the environment is read, the policy parsed. Without a policy the library is inert. */
 #include "exec_elf.h"
 #include "exec_image.h"
+#include "large.h"
 #include "memory.h"
 #include "paths.h"
 #include "sources.h"
@@ -19,10 +20,10 @@
 enum { EXIT_BROKEN_POLICY = 125 };
 
 struct policy *policy;
-static char state_dir[4096];
+static char *state_dir; /* owned */
 
 /* The only place where the library ends its program: it could not protect it. */
-static void stop(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
+static void stop(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn, noinline));
 static void stop(const char *format, ...)
 {
     char text[1200];
@@ -42,7 +43,7 @@ static const char *believed_variable(void *ctx, const char *name)
 }
 
 /* The launcher asks what a policy would be in a program that it has not started: nobody else can tell. */
-static void answer(const struct policy *p) __attribute__((noreturn));
+static void answer(const struct policy *p) __attribute__((noreturn, noinline));
 static void answer(const struct policy *p)
 {
     char text[80];
@@ -54,7 +55,7 @@ static void answer(const struct policy *p)
 }
 
 /* A service without HOME: the user database knows. */
-static bool home_of_user(char out[PATH_MAX])
+static SLOW bool home_of_user(char out[PATH_MAX])
 {
     char space[2048];
     struct passwd entry, *found = NULL;
@@ -65,8 +66,16 @@ static bool home_of_user(char out[PATH_MAX])
 
 void init_read_environment(void)
 {
-    struct sources_view view = {.get = believed_variable, .find_home = home_of_user, .secure = getauxval(AT_SECURE)};
-    view.program.asked = secure_getenv("P2PTLS_CHECK");
+    static struct program program LARGE;
+    char user_folder[PATH_MAX];
+    const char *asked = secure_getenv("P2PTLS_CHECK");
+    struct sources_view view = {.get = believed_variable,
+                                .find_home = home_of_user,
+                                .program = &program,
+                                .secure = getauxval(AT_SECURE),
+                                .user_folder = user_folder};
+    if (asked)
+        program.asked = asked;
     struct policy_error error = {0};
     enum result result = sources_load(&view, &policy, &error);
     if (result == RESULT_NOMEM)
@@ -76,9 +85,9 @@ void init_read_environment(void)
     if (result != RESULT_OK)
         stop("p2ptls: %s:%u:%u: %s; the program was not started\n", error.source, error.line, error.column,
              error.message);
-    if (view.program.asked)
+    if (asked)
         answer(policy);
-    exec_image_remember(view.user_folder);
+    exec_image_remember(user_folder);
 }
 
 /* XDG Base Directory Specification: a relative XDG_STATE_HOME is to be ignored. Resolved at the start, since daemons
@@ -86,28 +95,34 @@ void init_read_environment(void)
 static void find_state_dir(void)
 {
     const char *base = secure_getenv("XDG_STATE_HOME"), *home = secure_getenv("HOME");
+    char path[PATH_MAX];
+    path[0] = 0;
     if (base && base[0] == '/')
-        (void)path_join(state_dir, sizeof state_dir, base, "/p2ptls");
+        (void)path_join(path, sizeof path, base, "/p2ptls");
     else if (home && home[0] == '/')
-        (void)path_join(state_dir, sizeof state_dir, home, "/.local/state/p2ptls");
+        (void)path_join(path, sizeof path, home, "/.local/state/p2ptls");
+    if (path[0] && !(state_dir = strdup(path)))
+        stop("p2ptls: no memory; the program was not started\n");
 }
 
 const char *init_state_dir(void)
 {
+    static char of_user[PATH_MAX] LARGE;
     char home[PATH_MAX];
-    if (!state_dir[0] && home_of_user(home) &&
-        snprintf(state_dir, sizeof state_dir, "%s/.local/state/p2ptls", home) >= (int)sizeof state_dir)
-        state_dir[0] = 0;
-    return state_dir[0] ? state_dir : NULL;
+    if (state_dir)
+        return state_dir;
+    if (!of_user[0] && home_of_user(home))
+        (void)path_join(of_user, sizeof of_user, home, "/.local/state/p2ptls");
+    return of_user[0] ? of_user : NULL;
 }
 
 /* LD_PRELOAD may name one copy, /etc/ld.so.preload another. What one encrypts the other would encrypt again: no peer
  * can read that, and only this tells why. The copy that is second in the order of look-ups says so. */
-static const char *copy_before(const char *own, const void *base)
+static const char *copy_before(const struct link_map *self)
 {
-    for (const struct link_map *m = _r_debug.r_map; m && (const void *)m->l_addr != base; m = m->l_next) {
+    for (const struct link_map *m = _r_debug.r_map; m != self; m = m->l_next) {
         const char *slash = m->l_name ? strrchr(m->l_name, '/') : NULL;
-        if (slash && strcmp(slash, strrchr(own, '/')) == 0)
+        if (slash && strcmp(slash, strrchr(self->l_name, '/')) == 0)
             return m->l_name;
     }
     return NULL;
@@ -115,15 +130,15 @@ static const char *copy_before(const char *own, const void *base)
 
 static void tell_of_second_copy(void)
 {
-    Dl_info self;
-    const char *other = dladdr((void *)init_state_dir, &self) && strchr(self.dli_fname, '/')
-                            ? copy_before(self.dli_fname, self.dli_fbase)
-                            : NULL;
+    const struct link_map *self = _r_debug.r_map;
+    while (self && self->l_ld != _DYNAMIC)
+        self = self->l_next;
+    const char *other = self && strchr(self->l_name, '/') ? copy_before(self) : NULL;
     if (other)
         log_event(LOG_LEVEL_ERROR,
                   "the library is loaded twice, as %s and %s: each encrypts what the other has encrypted, and "
                   "connections fail; take one of them out of LD_PRELOAD or /etc/ld.so.preload",
-                  other, self.dli_fname);
+                  other, self->l_name);
 }
 
 static bool wants_status = true;
@@ -196,9 +211,9 @@ __attribute__((constructor)) static void init(int argc, char **argv)
         read_status_setting();
         find_state_dir();
         memory_init();
-        hidden_make_room();
         fork_init();
         waits_init();
+        exit_init();
         if (__cxa_atexit(at_end, NULL, NULL) != 0)
             stop("p2ptls: no memory; the program was not started\n");
         classify_inherited();

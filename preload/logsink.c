@@ -61,7 +61,7 @@ void logsink_open(const char *text)
 {
     struct log_setting setting;
     hidden_own(&file_fd);
-    have_stderr = fstat(2, &stderr_at_start) == 0;
+    have_stderr = sys2(SYS_fstat, 2L, &stderr_at_start) == 0;
     log_setting_parse(text, &setting);
     memcpy(logsink_levels, setting.levels, sizeof logsink_levels);
     form = setting.form;

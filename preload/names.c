@@ -1,5 +1,6 @@
 #include "names.h"
 
+#include "large.h"
 #include "state.h"
 
 #include <arpa/inet.h>
@@ -26,8 +27,8 @@ struct spelling {
 
 enum { BUCKETS = 1024, PAIRS_MAX = 1 << 16, NAME_BYTES = 253, RECENT = 16 };
 
-static struct pair *_Atomic pairs[BUCKETS];
-static struct spelling *_Atomic spellings[BUCKETS];
+static struct pair *_Atomic pairs[BUCKETS] LARGE;
+static struct spelling *_Atomic spellings[BUCKETS] LARGE;
 static _Atomic unsigned pair_count;
 static _Atomic bool lost;
 

@@ -267,7 +267,7 @@ static void refuse(struct desc *d)
 {
     for (unsigned fd = 0; fd < table_high; fd++) {
         uintptr_t word = (uintptr_t)d;
-        atomic_compare_exchange_strong(&table[fd], &word, WORD_REFUSED);
+        atomic_compare_exchange_strong(table_at(fd), &word, WORD_REFUSED);
     }
 }
 

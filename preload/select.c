@@ -103,7 +103,7 @@ static void add_twin(int fd, uintptr_t word, struct desc *d)
 void select_twins(int fd, struct desc *d)
 {
     for (unsigned i = 0; d->cookie && i < table_high; i++) {
-        uintptr_t word = atomic_load_explicit(&table[i], memory_order_relaxed);
+        uintptr_t word = atomic_load_explicit(table_at(i), memory_order_relaxed);
         bool candidate = word == WORD_UNKNOWN || (word != WORD_FRESH && word_is_unconnected(word));
         if (candidate && (int)i != fd && socket_cookie((int)i) == d->cookie)
             add_twin((int)i, word, d);
@@ -373,7 +373,7 @@ void unselect(int fd, struct desc *d)
     }
     atomic_store(&d->unselected, true);
     for (unsigned i = 0; i < table_high; i++) {
-        if (atomic_load_explicit(&table[i], memory_order_relaxed) == (uintptr_t)d &&
+        if (atomic_load_explicit(table_at(i), memory_order_relaxed) == (uintptr_t)d &&
             unselect_one((int)i, d, WORD_SOCKET)) {
             desc_release(d);
             return;

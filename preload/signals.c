@@ -1,6 +1,7 @@
 /* Signal handlers of the program never run while the library holds a lock, so that they may read, write and close the
  * very socket (law 7): one that arrives inside is sent again to this thread, blocked until the call is out. Blocking
  * signals around each call instead would cost two system calls. */
+#include "large.h"
 #include "state.h"
 
 #include "signals_late.h"
@@ -18,7 +19,7 @@ enum { SIGNALS = 65 };
 static struct wrapped {
     _Atomic(void *) handler; /* sa_handler or sa_sigaction; NULL: not wrapped */
     _Atomic int flags;
-} wrapped[SIGNALS];
+} wrapped[SIGNALS] LARGE;
 
 static bool is_fault(int signo, const siginfo_t *info)
 {

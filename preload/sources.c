@@ -103,11 +103,12 @@ enum result sources_load(struct sources_view *view, struct policy **out, struct 
 {
     struct policy *p = NULL;
     bool exists = false;
-    const struct policy_host host = {.ctx = &view->program,
+    const struct policy_host host = {.ctx = view->program,
                                      .is_program = view->every_program ? any_program : program_is,
                                      .read = source_file_read,
                                      .match = source_files_match};
-    view->program.secure = view->secure;
+    if (view->secure)
+        view->program->secure = true; /* or else its page is not touched at all */
     view->user_folder[0] = '\0';
     *out = NULL;
     enum result result = add_folder(&p, &host, SYSTEM_FOLDER, true, &exists, error);

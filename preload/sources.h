@@ -13,9 +13,9 @@ struct sources_view {
     void *ctx;
     bool (*find_home)(char out[PATH_MAX]); /* what the user database says, where HOME does not; NULL: not asked */
     bool every_program;                    /* in: rules count whatever for= says: for who shows a policy */
-    struct program program;                /* zeroed: this one; program.asked: whose rules are looked for, instead */
+    struct program *program;               /* zeroed: this one; program->asked: whose rules are looked for, instead */
     bool secure;                           /* AT_SECURE (getauxval(3)): only /etc/p2ptls counts */
-    char user_folder[PATH_MAX];            /* out: that of the user's files, if there is one; else empty */
+    char *user_folder;                     /* PATH_MAX bytes, out: that of the user's files, if there is one; else "" */
 };
 
 /* *out: NULL where no source has a rule. RESULT_CONFIG, RESULT_NOMEM: *error says which source and what; its line is 0

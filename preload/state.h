@@ -118,9 +118,8 @@ void helper_forked(void);
 /* finish.c */
 /* Ends those connections, and waits for those that are ending already. */
 void helper_finish(bool (*which)(struct desc *d));
-void helper_finish_undone(void); /* the exec has failed */
-void helper_finish_all(void);    /* bounded: at exit */
-void helper_finish_at_quick_exit(void);
+void helper_finish_undone(void);            /* the exec has failed */
+void helper_finish_all(void);               /* bounded: at exit */
 void helper_finish_handshakes(void);        /* before a fork whose parent ends */
 void helper_finish_orphans(void);           /* closed connections that the helper still works on; for a second */
 bool helper_orphan(struct desc *d, int fd); /* takes over an orphan; false: no helper can be made */
@@ -155,6 +154,7 @@ void streams_fork_child(void);
 bool fork_relative_sandboxed(void);
 void fork_tell_sandboxed(void);
 void fork_init(void);
+void exit_init(void);
 void fork_prepare(void);
 void fork_parent(bool failed);
 void fork_child(void);

@@ -28,30 +28,33 @@ _Atomic uint32_t table_gate;
 _Atomic int64_t table_gate_until_ms = INT64_MAX;
 _Atomic unsigned table_moves;
 
-static void *map_table(unsigned size)
+/* Backwards: the kernel puts a mapping right below the one before it, and a first page there is cheap, since it needs
+ * no new page table. Not of a size that huge pages divide: the kernel would align it to one (Linux 6.7), and, where it
+ * is told to use them always, the first word would take 2 MiB. */
+static bool map_table(unsigned size)
 {
-    return mmap(NULL, size * sizeof *table, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-}
-
-/* Also for numbers above the hard limit: the administrator's programs may raise it. Pages that nobody uses cost none.
- */
-bool table_init(void)
-{
-    struct rlimit limit;
-    unsigned size = TABLE_MAX;
-    void *m = map_table(size);
-    if (m == MAP_FAILED && getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_max < size) /* a small RLIMIT_AS */
-        m = map_table(size = (unsigned)limit.rlim_max);
+    enum { BESIDE = 4096 };
+    const size_t bytes = size * sizeof *table + BESIDE;
+    char *m = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (m == MAP_FAILED)
         return false;
-    table = m;
+    table = (void *)(m + bytes - sizeof *table);
     table_size = size;
     return true;
 }
 
+/* Also for numbers above the hard limit: the administrator's programs may raise it. Unused pages cost none. */
+bool table_init(void)
+{
+    struct rlimit limit;
+    return map_table(TABLE_MAX) || /* or there is a small RLIMIT_AS */
+           (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_max && limit.rlim_max < TABLE_MAX &&
+            map_table((unsigned)limit.rlim_max));
+}
+
 uintptr_t table_word(int fd)
 {
-    return (unsigned)fd < table_size ? atomic_load(&table[fd]) : WORD_PLAIN;
+    return (unsigned)fd < table_size ? atomic_load(table_at(fd)) : WORD_PLAIN;
 }
 
 struct desc *table_find_slow(int fd, uintptr_t word)
@@ -64,7 +67,7 @@ struct desc *table_find_slow(int fd, uintptr_t word)
             classify_unknown(fd);
         else
             sched_yield();
-        word = atomic_load(&table[fd]);
+        word = atomic_load(table_at(fd));
     }
     if (word >= WORD_FIRST_POINTER)
         return thread.in_vfork_child ? &special_descs[SPECIAL_IN_VFORK] : (struct desc *)word;
@@ -75,10 +78,10 @@ struct desc *table_find_slow(int fd, uintptr_t word)
 
 struct desc *table_find_data_slow(int fd)
 {
-    uintptr_t word = atomic_load(&table[fd]);
+    uintptr_t word = atomic_load(table_at(fd));
     if (word_is_unconnected(word))
         table_look(fd, word);
-    return table_find_slow(fd, atomic_load(&table[fd]));
+    return table_find_slow(fd, atomic_load(table_at(fd)));
 }
 
 static SLOW void defer_cancellation(void)
@@ -169,7 +172,7 @@ void library_leave(void)
 bool desc_enter(struct desc *d, int fd)
 {
     pin(d);
-    if (atomic_load(&table[fd]) == (uintptr_t)d)
+    if (atomic_load(table_at(fd)) == (uintptr_t)d)
         return true;
     if (atomic_load(&d->number) == fd && atomic_load(&d->orphan))
         return true;
@@ -332,7 +335,7 @@ uintptr_t table_set(int fd, uintptr_t word)
     raise_high(fd);
     if (word >= WORD_FIRST_POINTER)
         atomic_store(&((struct desc *)word)->number, fd);
-    return atomic_exchange(&table[fd], word);
+    return atomic_exchange(table_at(fd), word);
 }
 
 /* Not behind a gate that is closed. */
@@ -353,7 +356,7 @@ void table_moved(void)
 bool table_try_move(int fd, uintptr_t word)
 {
     moving_begin();
-    if (atomic_compare_exchange_strong(&table[fd], &word, WORD_MOVING))
+    if (atomic_compare_exchange_strong(table_at(fd), &word, WORD_MOVING))
         return true;
     table_moved();
     return false;
@@ -367,7 +370,7 @@ uintptr_t table_begin_move(int fd)
     waits_look();
     raise_high(fd);
     moving_begin();
-    while ((word = atomic_exchange(&table[fd], WORD_MOVING)) == WORD_MOVING)
+    while ((word = atomic_exchange(table_at(fd), WORD_MOVING)) == WORD_MOVING)
         sched_yield();
     if (word >= WORD_FIRST_POINTER)
         wait_unpinned((struct desc *)word);
@@ -381,7 +384,7 @@ void table_end_move(int fd, uintptr_t word)
         return;
     if (word >= WORD_FIRST_POINTER)
         atomic_store(&((struct desc *)word)->number, fd);
-    atomic_compare_exchange_strong(&table[fd], &moving, word);
+    atomic_compare_exchange_strong(table_at(fd), &moving, word);
     table_moved();
 }
 
@@ -391,7 +394,7 @@ int desc_any_number(struct desc *d)
     if (atomic_load(&d->orphan) || (fd >= 0 && table_word(fd) == (uintptr_t)d))
         return fd;
     for (unsigned i = 0; i < table_high; i++) {
-        if (atomic_load_explicit(&table[i], memory_order_relaxed) == (uintptr_t)d) {
+        if (atomic_load_explicit(table_at(i), memory_order_relaxed) == (uintptr_t)d) {
             /* Not if it has become an orphan meanwhile: its number is ours then, and this one the program's. */
             atomic_compare_exchange_strong(&d->number, &fd, (int)i);
             return (int)i;

@@ -93,7 +93,7 @@ struct desc {
 
 extern const struct core_api *core;
 #pragma GCC visibility push(hidden)
-extern _Atomic(uintptr_t) *table;
+extern _Atomic(uintptr_t) *table;   /* the last word of the table, which is that of number 0 */
 extern unsigned table_size;         /* 0: inert, no policy */
 extern _Atomic unsigned table_high; /* no number from here on has ever had a word: scans end here */
 
@@ -119,6 +119,12 @@ extern struct desc special_descs[SPECIAL_DESCS];
 extern __thread struct thread_state thread __attribute__((tls_model("initial-exec")));
 #pragma GCC visibility pop
 
+/* fd: below table_size. */
+static inline _Atomic(uintptr_t) *table_at(int fd)
+{
+    return table - fd;
+}
+
 bool table_init(void);
 uintptr_t table_word(int fd);
 struct desc *table_find_slow(int fd, uintptr_t word);
@@ -130,13 +136,13 @@ void table_look(int fd, uintptr_t word); /* classify.c: unconnected, as far as w
 static inline bool table_is_plain(int fd)
 {
     return __builtin_expect((unsigned)fd >= table_size, 0) ||
-           __builtin_expect(atomic_load_explicit(&table[fd], memory_order_relaxed) == WORD_PLAIN, 1);
+           __builtin_expect(atomic_load_explicit(table_at(fd), memory_order_relaxed) == WORD_PLAIN, 1);
 }
 
 /* The desc of a selected number, or a special one (desc_special) for those that must fail; NULL: go to libc. */
 static inline struct desc *table_find(int fd)
 {
-    return table_is_plain(fd) ? NULL : table_find_slow(fd, atomic_load(&table[fd]));
+    return table_is_plain(fd) ? NULL : table_find_slow(fd, atomic_load(table_at(fd)));
 }
 
 /* The same for calls that move bytes: a socket that another process has connected meanwhile is noticed. */
@@ -144,7 +150,7 @@ static inline struct desc *table_find_data(int fd)
 {
     if (table_is_plain(fd))
         return NULL;
-    const uintptr_t word = atomic_load(&table[fd]);
+    const uintptr_t word = atomic_load(table_at(fd));
     bool usual = word >= WORD_FIRST_POINTER && !thread.waits && !thread.in_vfork_child;
     return __builtin_expect(usual, 1) ? (struct desc *)word : table_find_data_slow(fd);
 }
@@ -181,9 +187,9 @@ void desc_release(struct desc *d);
 static inline void table_not_fresh(int fd)
 {
     uintptr_t fresh = WORD_FRESH;
-    if (__builtin_expect((unsigned)fd < table_size && atomic_load_explicit(&table[fd], memory_order_relaxed) == fresh,
+    if (__builtin_expect((unsigned)fd < table_size && atomic_load_explicit(table_at(fd), memory_order_relaxed) == fresh,
                          0))
-        atomic_compare_exchange_strong(&table[fd], &fresh, WORD_SOCKET);
+        atomic_compare_exchange_strong(table_at(fd), &fresh, WORD_SOCKET);
 }
 
 /* Puts a word on a number; a desc's reference is counted by the caller. The word that was there. */
@@ -194,7 +200,7 @@ static inline void table_note_polled(int fd)
 {
     uintptr_t word = table_word(fd);
     if (__builtin_expect(word == WORD_LISTENER, 0))
-        atomic_compare_exchange_strong(&table[fd], &word, WORD_POLLED);
+        atomic_compare_exchange_strong(table_at(fd), &word, WORD_POLLED);
 }
 
 /* Begins a close or replacement: the old word, with WORD_MOVING in its place (and all pinned calls gone). Signals are
@@ -252,8 +258,9 @@ int copy_made(int from, uintptr_t word, int to);
 /* A hidden dup of a program's descriptor, -1 on failure. */
 int hidden_dup(int fd);
 /* The first high number makes the kernel enlarge its table of descriptors, and where threads share that, wait for them
- * all (synchronize_rcu, measured: 6 ms). So it is done while the program has one thread. */
-void hidden_make_room(void);
+ * all (synchronize_rcu, measured: 6 ms). So it is done while the program has one thread. Closes fd, which nobody else
+ * has open (a close ends POSIX locks on its file), or is negative. */
+void hidden_make_room(long fd);
 void hidden_close(int fd);
 /* hidden.c: where a number of ours is kept; it is changed there when the program needs the number itself. Use it inside
  * library_enter only. */

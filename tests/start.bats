@@ -42,7 +42,7 @@ EOT
     assert_output_has "lookups: $FUNCTIONS functions, 0 differ, 2 by dlsym"
 }
 
-@test "versions that only old programs are bound to are not taken, and a library without GNU's table of names is asked by dlsym" {
+@test "old versions of a function are not taken, and a library without GNU's table of names is asked by dlsym" {
     printf 'OLD { global: *; };\nNEW { } OLD;\n' >"$BATS_TEST_TMPDIR/map"
     shared old -Wl,--version-script="$BATS_TEST_TMPDIR/map" <<'EOT'
 int old_read(void) { return 0; }
@@ -61,7 +61,7 @@ EOT
     assert_output_has "lookups: $FUNCTIONS functions, 0 differ, $((FUNCTIONS - 1)) by dlsym"
 }
 
-@test "a sanitizer's functions in a program that was built with it are found, and those that an auditing library gives" {
+@test "the functions of a sanitizer that a program was built with are found, and those that an auditor gives" {
     echo 'int main(void) { return 0; }' | gcc -fsanitize=address -x c -o "$BATS_TEST_TMPDIR/sanitized" -
     ASAN_OPTIONS=verify_asan_link_order=0 look_up "" "$BATS_TEST_TMPDIR/sanitized"
     assert_output_has "lookups: $FUNCTIONS functions, 0 differ, 0 by dlsym"

@@ -94,11 +94,13 @@ enum status policy_view_load(struct policy_view *view, struct policy_request *re
         return last_status();
     if (request->program && !find_program(request->program, view->program))
         return failed("%s: there is no such program", request->program);
+    view->judged = (struct program){.asked = request->program ? view->program : NULL};
     view->sources = (struct sources_view){.get = variable_of,
                                           .ctx = request,
                                           .find_home = find_home,
                                           .every_program = !request->program,
-                                          .program.asked = request->program ? view->program : NULL};
+                                          .program = &view->judged,
+                                          .user_folder = view->user_folder};
     const enum result r = sources_load(&view->sources, &view->policy, &error);
     if (r == RESULT_OK)
         return STATUS_OK;

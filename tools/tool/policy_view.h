@@ -16,6 +16,8 @@ struct policy_view {
     struct policy *policy; /* NULL: no source has a rule */
     struct sources_view sources;
     char program[PATH_MAX]; /* the file, if one was asked about */
+    struct program judged;
+    char user_folder[PATH_MAX];
 };
 
 /* False: usage_error() or failed(). */
