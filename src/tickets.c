@@ -126,7 +126,7 @@ struct ticket *tickets_take(const struct ticket_place *place)
 
     pthread_mutex_lock(&lock);
     const int64_t now = tickets_now_ms();
-    for (struct kept *k = kept; k < kept + TICKETS_ALL; k++) {
+    for (struct kept *k = kept; kept_bytes && k < kept + TICKETS_ALL; k++) {
         if (!is_of(k, place))
             continue;
         if (is_over(k, now))

@@ -85,14 +85,27 @@ compare_calls() { # POLICY
     [ "$status" -eq 1 ] || fail "a protected connection made the same system calls as a plain one"
 }
 
-@test "an inherited descriptor is looked at once, at its first use" {
+@test "an inherited descriptor that is no socket is looked at once, before main" {
     local file=$BATS_TEST_TMPDIR/file
     printf 'some bytes' >"$file"
     calls_of "$PROGRAMS/unselected" 5 5<"$file" >"$BATS_TEST_TMPDIR/plain"
     assert_equal "$(wc -l <"$BATS_TEST_TMPDIR/plain")" 2
     under_library 'connect 10.0.0.0/8:*' "$PROGRAMS/unselected" 5 5<"$file" >"$BATS_TEST_TMPDIR/library"
-    assert_matches "$(head -n 1 "$BATS_TEST_TMPDIR/library")" \
-        '^getsockopt\(5, SOL_SOCKET, SO_PROTOCOL, .* = -1 ENOTSOCK'
+    assert_equal "$(cat "$BATS_TEST_TMPDIR/library")" "$(cat "$BATS_TEST_TMPDIR/plain")"
+    assert_equal "$(grep -c 'getsockopt(5, ' "$BATS_TEST_TMPDIR/trace")" 1
+    assert_matches "$(grep 'getsockopt(5, ' "$BATS_TEST_TMPDIR/trace")" 'SO_PROTOCOL, .* = -1 ENOTSOCK'
+}
+
+@test "an inherited socket is looked at once more, at its first use" {
+    local code='import os, socket, sys
+ours, its = socket.socketpair()
+ours.send(b"some bytes")
+os.dup2(its.fileno(), 5)
+os.execv(sys.argv[1], sys.argv[1:])'
+    calls_of "$PYTHON" -c "$code" "$PROGRAMS/unselected" 5 >"$BATS_TEST_TMPDIR/plain"
+    assert_equal "$(wc -l <"$BATS_TEST_TMPDIR/plain")" 2
+    under_library 'connect 10.0.0.0/8:*' "$PYTHON" -c "$code" "$PROGRAMS/unselected" 5 >"$BATS_TEST_TMPDIR/library"
+    assert_matches "$(head -n 1 "$BATS_TEST_TMPDIR/library")" '^getsockopt\(5, SOL_SOCKET, SO_PROTOCOL, .* = 0$'
     assert_equal "$(sed 1d "$BATS_TEST_TMPDIR/library")" "$(cat "$BATS_TEST_TMPDIR/plain")"
 }
 
