@@ -6,6 +6,9 @@
 #include "elf_symbols.h"
 #include "state.h"
 
+#include <dlfcn.h>
+#include <string.h>
+
 /* A sanitizer calls dlsym before instrumented code can run. */
 #if defined(__x86_64__) && !defined(P2PTLS_SANITIZED)
 
@@ -47,12 +50,25 @@ void dl_resolve(void)
     dl_real.dlsym = (__typeof__(dl_real.dlsym))in_libc("dlsym");
 }
 
+/* liburing and libaio make system calls of their own. A function of another library may have one of their names. */
+static bool is_of_io_library(const void *found)
+{
+    Dl_info info;
+    if (dladdr(found, &info) == 0 || !info.dli_fname)
+        return false;
+    const char *slash = strrchr(info.dli_fname, '/'), *file = slash ? slash + 1 : info.dli_fname;
+    return strncmp(file, "liburing", 8) == 0 || strncmp(file, "libaio", 6) == 0;
+}
+
 /* Before the constructor nobody knows yet whether there is a policy. */
 static void *instead_of(void *found, const char *name)
 {
     bool concerned = policy || !real_table.ready;
-    void *mine = concerned && elf_contains(&libc_object, found) ? elf_function(&ours, name) : NULL;
-    return mine ? mine : found;
+    bool in_libc_itself = concerned && elf_contains(&libc_object, found);
+    if (!in_libc_itself && (!concerned || strncmp(name, "io_", 3) != 0))
+        return found;
+    void *mine = elf_function(&ours, name);
+    return mine && (in_libc_itself || is_of_io_library(found)) ? mine : found;
 }
 
 void *dlsym_by_handle(void *handle, const char *name)

@@ -17,11 +17,6 @@ static long answer(long r)
     return -1;
 }
 
-static bool selected(long fd)
-{
-    return table_find((int)fd) != NULL;
-}
-
 /* Calls on one descriptor that have a hook of the same meaning. True: *r is the answer. */
 static bool redirect(long n, const long a[6], long *r)
 {
@@ -243,20 +238,31 @@ static bool is_fork(long n, const long a[6])
     return !(clone_flags(n, a) & CLONE_VM);
 }
 
-/* Linux's own aio writes to sockets as well: a batch with a selected one in it is refused whole. */
+/* Linux's own aio reads and writes sockets as well. One that is not connected may be so in this very moment, by another
+ * thread: then the bytes would go in clear. */
+static bool submits_to_socket(const struct iocb *cb)
+{
+    int fd = (int)cb->aio_fildes;
+    bool moves = cb->aio_lio_opcode == IOCB_CMD_PREAD || cb->aio_lio_opcode == IOCB_CMD_PWRITE ||
+                 cb->aio_lio_opcode == IOCB_CMD_PREADV || cb->aio_lio_opcode == IOCB_CMD_PWRITEV;
+    return table_find_data(fd) || (moves && word_is_unconnected(table_word(fd)));
+}
+
+/* A batch with a selected one in it is refused whole. */
 static bool submits_selected(long count, struct iocb **batch)
 {
     for (long i = 0; i < count;
          i++) { /* up to what the kernel cannot read either: it takes those before (io_submit(2)) */
         if (!memory_readable(&batch[i], sizeof batch[i]) || !memory_readable(batch[i], sizeof *batch[i]))
             return false;
-        if (selected(batch[i]->aio_fildes))
+        if (submits_to_socket(batch[i]))
             return true;
     }
     return false;
 }
 
-/* libaio makes the system call inline; its functions return -errno. */
+/* libaio may make the system call inline; its functions return -errno. Where it was opened for one library alone,
+ * nothing is found here that stands behind. */
 int io_submit(void *context, long count, struct iocb **batch);
 HOOK int io_submit(void *context, long count, struct iocb **batch)
 {
@@ -265,7 +271,7 @@ HOOK int io_submit(void *context, long count, struct iocb **batch)
         return -EOPNOTSUPP;
     if (!next)
         next = (__typeof__(next))dlsym(RTLD_NEXT, "io_submit");
-    return next ? next(context, count, batch) : -ENOSYS;
+    return next ? next(context, count, batch) : (int)sys3(SYS_io_submit, context, count, batch);
 }
 
 /* exit(2) ends a thread, and with the last one the process. */

@@ -103,6 +103,11 @@ for batch in ctypes.byref(ctypes.c_void_p(8)), ctypes.c_void_p(8):
     assert_output $'-1 14\n-1 14'
 }
 
+@test "io_submit moves no byte of a socket that is or may be protected, whoever connected it (law 2)" {
+    protected submit "$BATS_TEST_TMPDIR/file"
+    assert_equal "$(cat "$BATS_TEST_TMPDIR/file")" words
+}
+
 # Where threads share a table of descriptors, the kernel waits for a grace period of RCU before it enlarges it.
 @test "the table of descriptors has room for the library's own before the program makes threads" {
     local calls=$BATS_TEST_TMPDIR/calls

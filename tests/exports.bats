@@ -64,3 +64,14 @@ EOT
     assert_output "-38 -38 -38 -1"
     assert_equal "$(grep -c io_uring "$BATS_TEST_TMPDIR/log")" 1 "lines in the log"
 }
+
+# Each of them calls the kernel inline, or an own function that does.
+@test "liburing's functions that are looked up by name in liburing set up nothing while a policy is active" {
+    local script='import ctypes
+liburing, ring = ctypes.CDLL("liburing.so.2"), ctypes.create_string_buffer(1024)
+for name in "io_uring_queue_init", "io_uring_queue_init_params", "io_uring_setup":
+    r = getattr(liburing, name)(4, ring, ctypes.create_string_buffer(256))
+    print(r if r < 0 else "set up")'
+    P2PTLS_POLICY='any 127.0.0.0/8:*' P2PTLS_LOG=error run p2p "$PYTHON" -c "$script"
+    assert_output $'-38\n-38\n-38'
+}
