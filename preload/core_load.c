@@ -4,6 +4,7 @@
 
 #include "dane.h"
 #include "io.h"
+#include "stack.h"
 #include "sys.h"
 
 #include <dlfcn.h>
@@ -85,6 +86,12 @@ static const struct core_api *open_core(void)
     return api;
 }
 
+static void open_it(void *unused)
+{
+    (void)unused;
+    core = open_core(); /* what failed for want of descriptors or memory may go well the next time */
+}
+
 bool core_load(void)
 {
     if (core)
@@ -94,28 +101,39 @@ bool core_load(void)
     library_enter();
     pthread_mutex_lock(&lock);
     if (!core)
-        core = open_core(); /* what failed for want of descriptors or memory may go well the next time */
+        stack_call(open_it, NULL);
     pthread_mutex_unlock(&lock);
     library_leave();
     return core != NULL;
 }
 
-struct identity *core_identity_of(const struct policy_rule *rule)
+struct wanted {
+    const struct policy_rule *rule;
+    struct identity *identity;
+};
+
+static void find_identity(void *arg)
 {
-    struct identity *identity = NULL;
-    char why[IDENTITY_WHY_MAX] = "";
-    if (!core_load())
-        return NULL;
-    library_enter();
-    enum result result = core->core_identity(rule, init_state_dir(), &identity, why);
-    library_leave();
-    if (result == RESULT_OK)
-        return identity;
-    char place[RULE_TEXT];
+    struct wanted *w = arg;
+    const struct policy_rule *rule = w->rule;
+    char why[IDENTITY_WHY_MAX] = "", place[RULE_TEXT];
+    if (core->core_identity(rule, init_state_dir(), &w->identity, why) == RESULT_OK)
+        return;
+    w->identity = NULL;
     snprintf(place, sizeof place, "%.240s:%u", rule->source, rule->line);
     log_write(LOG_LEVEL_ERROR, LOG_CATEGORY_IDENTITY, &(struct log_field){"rule", place}, 1,
               "%s:%u: no identity for this rule, its sockets are refused: %s", rule->source, rule->line, why);
-    return NULL;
+}
+
+struct identity *core_identity_of(const struct policy_rule *rule)
+{
+    struct wanted wanted = {rule, NULL};
+    if (!core_load())
+        return NULL;
+    library_enter();
+    stack_call(find_identity, &wanted);
+    library_leave();
+    return wanted.identity;
 }
 
 void core_identity_done(struct identity *identity)

@@ -3,6 +3,7 @@
 
 #include "state.h"
 
+#include "stack.h"
 #include "sys.h"
 #include "table.h"
 #include "waits.h"
@@ -200,7 +201,8 @@ const struct conn_io io_transport = {
     .ends = io_ends,
     .now_ms = io_now_ms,
     .hold_streams = streams_hold,
-    .shallow = waits_shallow,
+    .shallow = stack_is_left_to_helper,
+    .call_with_stack = stack_call,
 };
 
 /* Reading and writing where a filter forbids recvfrom or sendto (sandbox.h): poll first, so that blocking descriptors

@@ -25,6 +25,7 @@ struct sandbox {
     bool files;      /* openat, stat, getdents: what was read before main or since stays as it is */
     bool shut;       /* shutdown */
     bool lookup;     /* what the process that looks TLSA records up needs (dane.h) */
+    bool stack;      /* what tells how large a thread's stack is (stack.h) */
     bool registry;   /* what the file of open hellos needs (src/reflection.h) */
     bool bare;       /* read, write, every poll, or futex: nothing works */
     bool no_sockets; /* no connection can come any more */

@@ -9,6 +9,7 @@
 
 #include "bare.h"
 #include "io.h"
+#include "stack.h"
 #include "state.h"
 #include "sys.h"
 
@@ -36,9 +37,6 @@ struct note {
 };
 
 static __thread struct note notes[NOTES] __attribute__((tls_model("initial-exec")));
-static __thread struct {
-    uintptr_t base, size;
-} altstack __attribute__((tls_model("initial-exec")));
 static __thread unsigned next_token __attribute__((tls_model("initial-exec")));
 static pthread_key_t at_thread_end;
 
@@ -192,29 +190,6 @@ void wait_bare_end(int fd, unsigned token)
         bare_count(fd, -1);
 }
 
-static bool on_altstack(uintptr_t address)
-{
-    return address - altstack.base < altstack.size;
-}
-
-/* GnuTLS's handshakes take some 20 KB, the kernel's frame of a signal up to 4. */
-bool waits_shallow(void)
-{
-    enum { ENOUGH = 64 * 1024 };
-    return altstack.size && altstack.size < ENOUGH && on_altstack((uintptr_t)__builtin_frame_address(0)) &&
-           !helper_absent();
-}
-
-HOOK int sigaltstack(const stack_t *restrict new, stack_t *restrict old)
-{
-    int r = real()->sigaltstack(new, old);
-    if (r == 0 && new) {
-        altstack.base = (uintptr_t) new->ss_sp;
-        altstack.size = new->ss_flags &SS_DISABLE ? 0 : new->ss_size;
-    }
-    return r;
-}
-
 void *wait_malloc(size_t len, const void *frame, unsigned *token)
 {
     thread_enter();
@@ -222,7 +197,7 @@ void *wait_malloc(size_t len, const void *frame, unsigned *token)
     *token = memory ? push((struct note){.kind = NOTE_MEMORY,
                                          .memory = memory,
                                          .frame = (uintptr_t)frame,
-                                         .on_altstack = on_altstack((uintptr_t)frame)})
+                                         .on_altstack = stack_is_alternate((uintptr_t)frame)})
                     : 0;
     thread_leave();
     return memory;
@@ -238,8 +213,8 @@ void wait_free(void *memory, unsigned token)
 
 unsigned waits_cover(const void *frame)
 {
-    unsigned token = push(
-        (struct note){.kind = NOTE_HANDLER, .frame = (uintptr_t)frame, .on_altstack = on_altstack((uintptr_t)frame)});
+    unsigned token = push((struct note){
+        .kind = NOTE_HANDLER, .frame = (uintptr_t)frame, .on_altstack = stack_is_alternate((uintptr_t)frame)});
     if (!token)
         notes[thread.waits - 1].covered = true;
     return token;
@@ -253,7 +228,7 @@ void waits_uncover(unsigned token)
 /* Is this thread, with its stack pointer there, still in the handler, or the call that needs the memory? */
 static bool inside(const struct note *n, uintptr_t stack_pointer)
 {
-    return stack_pointer < n->frame && n->on_altstack == on_altstack(stack_pointer);
+    return stack_pointer < n->frame && n->on_altstack == stack_is_alternate(stack_pointer);
 }
 
 /* Gives back everything from the top on down to a handler that still runs. */

@@ -43,9 +43,6 @@ static inline void waits_look(void)
         waits_settle();
 }
 
-/* Does the caller run on a signal stack that is too small for a handshake, and can the helper make it instead? */
-bool waits_shallow(void);
-
 void waits_init(void);
 void waits_forked(void); /* in the child, for the waits that the forking handler interrupted */
 

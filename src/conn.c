@@ -12,6 +12,14 @@ void conn_set_io(const struct conn_io *io)
     identity_token_streams(io->hold_streams);
 }
 
+void conn_call_with_stack(void (*fn)(void *arg), void *arg)
+{
+    if (conn_transport->call_with_stack)
+        conn_transport->call_with_stack(fn, arg);
+    else
+        fn(arg);
+}
+
 static void drop_name(struct conn *c)
 {
     if (c->dialled_name != c->dialled_here)

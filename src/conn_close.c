@@ -198,6 +198,18 @@ bool conn_abandon(struct conn *c, int fd)
     return over || refusing;
 }
 
+struct ticking {
+    struct conn *c;
+    int fd;
+    struct conn_need need;
+};
+
+static void tick_there(void *arg)
+{
+    struct ticking *t = arg;
+    conn_tick(t->c, t->fd, &t->need);
+}
+
 bool conn_leave(struct conn *c, int fd, bool abort)
 {
     bool last = holders_leave(c->family, c->slot, conn_transport->now_ms());
@@ -227,11 +239,11 @@ bool conn_leave(struct conn *c, int fd, bool abort)
     c->last_unacked = -1;
     if (atomic_load(&c->phase) == PHASE_CLOSING && atomic_load(&c->slot->state) != SLOT_HANDSHAKE)
         c->deadline_ms = conn_transport->now_ms() + CONN_LINGER_MS;
-    struct conn_need need;
     if (conn_shallow())
         return true;
-    conn_tick(c, fd, &need);
-    return !need.idle;
+    struct ticking t = {.c = c, .fd = fd};
+    conn_call_with_stack(tick_there, &t);
+    return !t.need.idle;
 }
 
 bool conn_left_alone(const struct conn *c)

@@ -322,6 +322,32 @@ static bool enter_handshake(struct conn *c, int fd)
     return true;
 }
 
+struct step {
+    struct conn *c;
+    int fd;
+    bool drained;
+    enum result result;
+};
+
+static void step_begin(void *arg)
+{
+    struct step *s = arg;
+    s->result = make_handshake(s->c, s->fd);
+}
+
+static void step_drive(void *arg)
+{
+    struct step *s = arg;
+    s->result = drive(s->c, s->fd, s->drained);
+}
+
+static enum result take_step(void (*fn)(void *arg), struct conn *c, int fd, bool drained)
+{
+    struct step s = {c, fd, drained, RESULT_AGAIN};
+    conn_call_with_stack(fn, &s);
+    return s.result;
+}
+
 /* This process has claimed it. drained: the kernel has nothing of the peer's yet. */
 static enum result drive_claimed(struct conn *c, int fd, bool drained)
 {
@@ -331,7 +357,7 @@ static enum result drive_claimed(struct conn *c, int fd, bool drained)
         /* Ours to do, and not begun: a co-holder has overwritten the slot. */
         if (!c->hs && atomic_load(&c->slot->state) == SLOT_HANDSHAKE)
             conn_fail(c, RESULT_IO, ECONNABORTED);
-        result = c->hs ? drive(c, fd, drained) : conn_state(c);
+        result = c->hs ? take_step(step_drive, c, fd, drained) : conn_state(c);
         pthread_mutex_unlock(&c->hs_lock);
     }
     identity_token_leave(token);
@@ -351,7 +377,7 @@ enum result conn_start(struct conn *c, int fd)
     atomic_store(&c->hopeless, 0);
     c->deadline_ms = conn_transport->now_ms() + c->rule->handshake_timeout_ms;
     set_state(c, SLOT_HANDSHAKE);
-    enum result result = make_handshake(c, fd);
+    enum result result = take_step(step_begin, c, fd, false);
     pthread_mutex_unlock(&c->hs_lock);
     if (result == RESULT_OK)
         result = drive_claimed(c, fd, atomic_load(&c->connected)); /* the peer has had no time to answer */

@@ -93,6 +93,7 @@ struct conn {
 
 extern const struct conn_io *conn_transport;
 bool conn_shallow(void); /* conn_transport->shallow */
+void conn_call_with_stack(void (*fn)(void *arg), void *arg);
 
 /* Buffers of CONN_SCRATCH bytes, reused; NULL without memory. */
 enum { SCRATCH_RECORDS = 16, CONN_SCRATCH = SCRATCH_RECORDS * (RECORD_PLAIN_MAX + RECORD_OVERHEAD) + 2 * 1024 };

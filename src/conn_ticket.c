@@ -50,15 +50,29 @@ void conn_ticket_await_no_more(struct conn *c)
         tickets_await_no_more(atomic_exchange(&c->awaited, 0));
 }
 
+struct arrival {
+    uint64_t awaited;
+    const struct record_keys *keys;
+    const uint8_t *message;
+    size_t len;
+};
+
+static void arrive(void *arg)
+{
+    const struct arrival *a = arg;
+
+    (void)tickets_arrived(a->awaited, a->keys, a->message, a->len);
+}
+
 /* The receiving lock is held. NewSessionTicket has come in the record before keys->seq. */
 void conn_ticket_came(struct conn *c, const struct record_keys *keys, const uint8_t *message, size_t len)
 {
-    const uint64_t awaited = atomic_exchange(&c->awaited, 0);
+    struct arrival a = {atomic_exchange(&c->awaited, 0), keys, message, len};
 
-    if (awaited && conn_shallow())
-        tickets_await_no_more(awaited);
-    else if (awaited)
-        (void)tickets_arrived(awaited, keys, message, len);
+    if (a.awaited && conn_shallow())
+        tickets_await_no_more(a.awaited);
+    else if (a.awaited)
+        conn_call_with_stack(arrive, &a);
 }
 
 /* A small read would take a ticket in pieces, through a page of the slot that nothing else may ever need. So a record

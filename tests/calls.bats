@@ -22,6 +22,14 @@ load program_helpers
 @test "a program that closes and overwrites every number, and close_range that unshares (protected)" {
     protected hidden "$BATS_TEST_TMPDIR/file"
 }
+@test "connections on the stacks of small threads and coroutines (plain)" {
+    plain small_stacks threads 24
+    plain small_stacks coroutines 16
+}
+@test "connections on the stacks of small threads and coroutines (protected)" {
+    protected small_stacks threads 24
+    protected small_stacks coroutines 16
+}
 @test "options, ioctls, flags, SIGIO and bad addresses (plain)" { plain options; }
 @test "options, ioctls, flags, SIGIO and bad addresses (protected)" { protected options; }
 @test "functions of libc that are looked up by name (plain)" { plain looked_up; }
