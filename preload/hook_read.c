@@ -2,7 +2,9 @@
 #include "bare.h"
 #include "memory.h"
 #include "passing.h"
+#include "sandbox.h"
 #include "stream.h"
+#include "sys.h"
 
 #include <string.h>
 
@@ -63,6 +65,19 @@ static int refused_flags(int flags)
     return flags & MSG_ERRQUEUE ? EAGAIN : 0;
 }
 
+/* The kernel's notices of its error queue (SO_TIMESTAMPING) are about segments of ciphertext. Unread they would have
+ * poll tell of an error for ever. */
+static void drop_notices(struct desc *d, int fd)
+{
+    enum { ROUNDS = 1000 };
+    struct msghdr nothing = {0};
+    if (forbidden.receive || !desc_enter(d, fd))
+        return;
+    for (int i = 0; i < ROUNDS && sys3(SYS_recvmsg, (long)fd, &nothing, MSG_ERRQUEUE | MSG_DONTWAIT) >= 0; i++)
+        nothing = (struct msghdr){0};
+    desc_leave(d);
+}
+
 /* A receive of nothing waits for something all the same; a signal ends that without an error. */
 static ssize_t receive_empty(struct desc *d, int fd, int flags)
 {
@@ -95,6 +110,8 @@ static ssize_t receive_vector(struct desc *d, int fd, const struct iovec *iov, i
     int error = desc_special(d) ? desc_special(d) : refused_flags(flags);
     if (!error && !memory_buffers_of_user(iov, count))
         error = EFAULT;
+    if ((flags & MSG_ERRQUEUE) && !desc_special(d))
+        drop_notices(d, fd);
     if (error)
         return stream_special(error);
     size_t len = memory_vector_bytes(iov, count);

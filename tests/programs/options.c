@@ -1,6 +1,7 @@
 /* Socket options, ioctls and message flags that programs set on connections, and the signals they ask for. */
 #include "calls.h"
 
+#include <linux/net_tstamp.h>
 #include <linux/sockios.h>
 #include <sys/mman.h>
 
@@ -145,6 +146,26 @@ static void told_by_signal(int end[2])
 }
 
 /* Addresses where nothing can be. What was sent stays to be read. */
+/* Whoever takes the kernel's notices until there are none hears no more of them. */
+static void notices(int end[2])
+{
+    struct pollfd p = {.fd = end[0]};
+    set_option(end[0], SOL_SOCKET, SO_TIMESTAMPING,
+               SOF_TIMESTAMPING_SOFTWARE | SOF_TIMESTAMPING_TX_SOFTWARE | SOF_TIMESTAMPING_OPT_TSONLY);
+    write_all(end[0], "stamped", 7);
+    expect_text(end[1], "stamped");
+    GIVES(poll(&p, 1, -1), 1);
+    GIVES(p.revents, POLLERR);
+    set_option(end[0], SOL_SOCKET, SO_TIMESTAMPING, 0);
+    for (ssize_t n = 0; n >= 0;) {
+        char control[512];
+        struct msghdr m = {.msg_control = control, .msg_controllen = sizeof(control)};
+        n = recvmsg(end[0], &m, MSG_ERRQUEUE);
+        CHECK(n >= 0 || errno == EAGAIN, "MSG_ERRQUEUE: %s", strerror(errno));
+    }
+    GIVES(poll(&p, 1, 0), 0);
+}
+
 static void bad_addresses(int end[2])
 {
     void *bad[] = {(void *)8, (void *)-4096};
@@ -170,7 +191,8 @@ static void bad_addresses(int end[2])
 
 int main(void)
 {
-    static void (*const with_pair[])(int end[2]) = {names, kept_options, flags, queues, told_by_signal, bad_addresses};
+    static void (*const with_pair[])(int end[2]) = {names,          kept_options, flags,        queues,
+                                                    told_by_signal, notices,      bad_addresses};
     watchdog_start();
     for (unsigned i = 0; i < sizeof(with_pair) / sizeof(with_pair[0]); i++) {
         int end[2];
