@@ -133,6 +133,7 @@ static enum result install_keys(struct conn *c, const struct handshake_secrets *
     slot->resumed = s->resumed;
     atomic_store(&slot->opened_ms, conn_transport->now_ms());
     atomic_store_explicit(&slot->peer_is_conventional, !s->peer_has_role, memory_order_relaxed);
+    atomic_store_explicit(&slot->record_max, s->record_max, memory_order_relaxed);
     slot->exporter_len = s->secret_len;
     memcpy(slot->exporter, s->exporter, sizeof slot->exporter);
     slot->proven = s->proven;

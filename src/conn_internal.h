@@ -105,6 +105,14 @@ static inline bool owns_handshake(const struct conn *c)
     return atomic_load(&c->slot->owner) == holder_self(c->family);
 }
 
+/* How much plaintext the peer takes in a record (RFC 8449; max_fragment_length). A co-holder may have written anything.
+ */
+static inline size_t conn_record_max(const struct conn *c)
+{
+    const size_t max = atomic_load_explicit(&c->slot->record_max, memory_order_relaxed);
+    return max - 1 < RECORD_PLAIN_MAX ? max : RECORD_PLAIN_MAX;
+}
+
 /* A slot's companion as a conn that has nothing but its slot. */
 struct conn *conn_beside(struct chunk *chunk, struct slot *slot);
 bool conn_keep_name(struct conn *c, const char *dialled_name); /* false: no memory */

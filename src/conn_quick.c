@@ -65,7 +65,7 @@ bool tx_quick(struct conn *c, int fd, const struct iovec *iov, bool more, size_t
     uint8_t small[SMALL + RECORD_OVERHEAD];
     struct slot *slot = c->slot;
     const size_t len = iov->iov_len;
-    if (len - 1 >= RECORD_PLAIN_MAX || !is_open(c) || conn_transport->send_max || !slot_take(c, &slot->tx_lock))
+    if (len - 1 >= conn_record_max(c) || !is_open(c) || conn_transport->send_max || !slot_take(c, &slot->tx_lock))
         return false;
     struct sealed s = {.content = len, .seq = *(volatile uint64_t *)&slot->tx.keys.seq};
     uint8_t *wire = NULL;

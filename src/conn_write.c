@@ -213,6 +213,7 @@ static enum result write_batch(struct writing *w, const struct iovec *iov, int c
     size_t limit = left < w->c->tx_batch ? left : w->c->tx_batch;
     if (conn_transport->send_max && limit > conn_transport->send_max)
         limit = conn_transport->send_max;
+    const size_t record_max = conn_record_max(w->c);
     size_t n = 0, at = 0, done = 0;
     if (!ready_to_seal(w))
         return RESULT_IO;
@@ -223,7 +224,7 @@ static enum result write_batch(struct writing *w, const struct iovec *iov, int c
     if (t && seal_one(w, &sealed[0], seq, RECORD_HANDSHAKE, t->bytes, t->len, &at))
         n = 1; /* in front of the data, and with it */
     while (done < limit && n < SCRATCH_RECORDS && n < to_update) {
-        size_t len = limit - done < RECORD_PLAIN_MAX ? limit - done : RECORD_PLAIN_MAX;
+        size_t len = limit - done < record_max ? limit - done : record_max;
         const uint8_t *body;
         if (count == 1) {
             body = (const uint8_t *)iov[0].iov_base + offset + done;
@@ -251,7 +252,8 @@ static enum result write_batch(struct writing *w, const struct iovec *iov, int c
 static enum result write_sourced(struct writing *w, size_t left, size_t *content)
 {
     struct sealed s;
-    size_t at = 0, limit = left < RECORD_PLAIN_MAX ? left : RECORD_PLAIN_MAX;
+    const size_t record_max = conn_record_max(w->c);
+    size_t at = 0, limit = left < record_max ? left : record_max;
     if (!ready_to_seal(w))
         return RESULT_IO;
     uint8_t *body = w->scratch + RECORD_HEADER;

@@ -85,6 +85,7 @@ struct handshake_secrets {
     bool is_client;
     bool peer_has_role; /* the peer is one of us, and not a conventional TLS stack */
     enum record_suite suite;
+    uint16_t record_max; /* the peer takes no more plaintext in a record; 0: as much as any */
     uint16_t secret_len;
     uint8_t read[RECORD_SECRET_MAX];      /* application traffic secret of the peer's direction */
     uint8_t write[RECORD_SECRET_MAX];     /* of ours */

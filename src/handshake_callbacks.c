@@ -182,13 +182,45 @@ static int screen(struct handshake *hs, gnutls_session_t session)
                          GNUTLS_E_CERTIFICATE_ERROR, why);
 }
 
+enum { EXTENSION_MAX_FRAGMENT_LENGTH = 1, EXTENSION_RECORD_SIZE_LIMIT = 28, RECORD_SIZE_LIMIT_MIN = 64 };
+
+struct record_limits {
+    unsigned fragment, record; /* 0: not there */
+};
+
+/* RFC 6066 section 4; RFC 8449 section 4, where the byte of the type counts in TLS 1.3. Other values GnuTLS refuses. */
+static int read_limit(void *ctx, unsigned type, const unsigned char *body, unsigned len)
+{
+    struct record_limits *limits = ctx;
+
+    if (type == EXTENSION_MAX_FRAGMENT_LENGTH && len == 1 && body[0] >= 1 && body[0] <= 4)
+        limits->fragment = 256U << body[0];
+    if (type == EXTENSION_RECORD_SIZE_LIMIT && len == 2 && be16(body) >= RECORD_SIZE_LIMIT_MIN)
+        limits->record = be16(body) - 1;
+    return 0;
+}
+
+/* GnuTLS obeys them in the handshake, and tells nobody. */
+static void keep_limit(struct handshake *hs, const gnutls_datum_t *message, unsigned flags)
+{
+    struct record_limits limits = {0, 0};
+
+    if (gnutls_ext_raw_parse(&limits, read_limit, message, flags) < 0)
+        return;
+    const unsigned max = limits.record ? limits.record : limits.fragment; /* RFC 8449 section 5 */
+    hs->secrets.record_max = max < RECORD_PLAIN_MAX ? (uint16_t)max : 0;
+}
+
 static int on_message(gnutls_session_t session, unsigned type, unsigned when, unsigned incoming,
                       const gnutls_datum_t *message)
 {
     struct handshake *hs = owner(session);
 
     (void)when;
-    (void)message;
+    if (type == GNUTLS_HANDSHAKE_CLIENT_HELLO && incoming)
+        keep_limit(hs, message, GNUTLS_EXT_RAW_FLAG_TLS_CLIENT_HELLO);
+    if (type == GNUTLS_HANDSHAKE_ENCRYPTED_EXTENSIONS && incoming)
+        keep_limit(hs, message, 0);
     if (type == GNUTLS_HANDSHAKE_SERVER_HELLO)
         hs->encrypted = true;
     if (type == GNUTLS_HANDSHAKE_CERTIFICATE_PKT || type == GNUTLS_HANDSHAKE_CERTIFICATE_REQUEST)

@@ -159,6 +159,9 @@ static void issue(struct handshake *hs)
 {
     const size_t before = hs->out.len;
 
+    /* In several records it could not be opened again, nor go out in one. */
+    if (hs->secrets.record_max)
+        return;
     if (!hs->issues || hs->generation != tickets_generation() || !client_takes(hs) || !chain_is_small(hs) ||
         shows_raw_key(hs))
         return;

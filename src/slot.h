@@ -21,7 +21,7 @@ enum {
     SLOT_TX_ROOM = 5 * 4096,
     SLOT_HOLDERS = 64,
     SLOT_PAGE = 4096,
-    SLOT_LAYOUT = 0x7032000a, /* the last digits count changes of struct slot or of what they mean */
+    SLOT_LAYOUT = 0x7032000b, /* the last digits count changes of struct slot or of what they mean */
     SLOT_BYTES = 1024,
     SLOT_SUBJECT = 1024,
     SLOT_NAME = 256,
@@ -88,6 +88,7 @@ struct slot {
     uint8_t is_client;
     uint8_t resumed;                      /* the handshake resumed an earlier session */
     _Atomic uint8_t peer_is_conventional; /* it may send tickets and KeyUpdates unasked */
+    _Atomic uint16_t record_max;          /* conn_record_max */
     uint16_t exporter_len;
     uint8_t exporter[RECORD_SECRET_MAX];
     uint64_t rekey_after;

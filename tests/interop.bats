@@ -38,9 +38,10 @@ start_s_client() { # ARGS...
         -key "$PKI/client.key" -CAfile "$PKI/ca.pem" -verify_return_error -verify_hostname server.test "$@"
 }
 
-start_gnutls_cli() {
+start_gnutls_cli() { # ARGS...
     start_fed gnutls_cli gnutls-cli -p "$PORT" 127.0.0.1 --x509certfile "$PKI/client.pem" \
-        --x509keyfile "$PKI/client.key" --x509cafile "$PKI/ca.pem" --verify-hostname server.test --priority "$TLS13"
+        --x509keyfile "$PKI/client.key" --x509cafile "$PKI/ca.pem" --verify-hostname server.test --priority "$TLS13" \
+        "$@"
 }
 
 # ---- this side connects ----------------------------------------------------------------------------------------------
@@ -210,6 +211,24 @@ EOT
     done
     finish ours
     assert_log_has ours 'got "back-38." got "back-39."'
+}
+
+@test "gnutls-serv and gnutls-cli that take small records alone (record_size_limit, RFC 8449) get no larger ones" {
+    local text size
+    text=$(printf 'many%.0s' {1..1000})
+    for size in 512 2000; do
+        start_gnutls_serv --recordsize "$size"
+        endpoint_connect "connect *:* role=client $OURS_AS_CLIENT" "$PORT" "send:$text"$'\n' recv:100
+        assert_output_has "got \"${text:0:100}\""
+        stop gnutls_serv
+        endpoint_listen ours "accept *:* role=server $OURS_AS_SERVER" recv:6 "send:$text"$'\n' all
+        start_gnutls_cli --recordsize "$size"
+        wait_for_log gnutls_cli 'Simple Client Mode'
+        feed gnutls_cli hello
+        wait_for_log gnutls_cli "$text"
+        stop gnutls_cli
+        finish ours
+    done
 }
 
 # ---- this side accepts -----------------------------------------------------------------------------------------------
