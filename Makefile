@@ -69,7 +69,7 @@ $(BUILD)/p2ptls-tool: $(TOOL_OBJ) $(CORE_OBJ)
 	$(CC) -o $@ $(TOOL_OBJ) $(CORE_OBJ) $(ALL_LDFLAGS) -Wl,--export-dynamic-symbol=p2ptls_own_program $(GNUTLS_LIBS) -lqrencode -lpthread
 
 # ThreadSanitizer's runtime calls hooks before it can bear instrumented code: the thin ones go without.
-UNTHREADED := $(if $(filter thread,$(SANITIZE)),$(filter-out $(addprefix preload/,table.c helper.c stream.c classify.c select.c fork.c core_load.c),$(HOOK_SRC)))
+UNTHREADED := $(if $(filter thread,$(SANITIZE)),$(filter-out $(addprefix preload/,table.c desc.c helper.c stream.c classify.c select.c fork.c core_load.c),$(HOOK_SRC)))
 
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)

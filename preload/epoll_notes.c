@@ -131,7 +131,8 @@ static void note(struct desc *d, int epfd, int fd, const struct epoll_event *eve
     n->blocking = d && stream_is_blocking(d, fd);
     if (moves)
         into_bucket(n);
-    if (d && (n->blocking || core->conn_unsettled(d->conn)))
+    const bool settled = d && atomic_load_explicit(&d->watch, memory_order_relaxed) == WATCH_SETTLED;
+    if (d && (n->blocking || (!settled && core->conn_unsettled(d->conn))))
         notes_watch(d);
 }
 

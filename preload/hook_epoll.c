@@ -66,7 +66,8 @@ HOOK int epoll_ctl(int epfd, int op, int fd, struct epoll_event *event)
         return fail(desc_special(d));
     if (!desc_enter(d, fd))
         return real()->epoll_ctl(epfd, op, fd, event);
-    if (op != EPOLL_CTL_DEL)
+    /* A settled one has its handshake behind it, and the calls that move its bytes tell the helper what is due. */
+    if (op != EPOLL_CTL_DEL && (atomic_load(&d->watch) != WATCH_SETTLED || helper_absent()))
         stream_touch_pinned(d, fd);
     int r = notes_control(d, epfd, op, fd, event);
     desc_leave(d);

@@ -2,6 +2,7 @@
  * good are remembered by each thread, so that buffers in use over and over cost no call. */
 #include "memory.h"
 
+#include "real.h"
 #include "sandbox.h"
 #include "sys.h"
 
@@ -77,11 +78,17 @@ static inline bool good(uintptr_t at, struct seen *seen, bool (*look)(uintptr_t)
     return __builtin_expect(set[0] == page, 1) || find_out(at, set, look);
 }
 
+static SLOW bool good_ends(uintptr_t first, uintptr_t last, struct seen *seen, bool (*look)(uintptr_t))
+{
+    return last >= first && good(first, seen, look) &&
+           (first >> PAGE_BITS == last >> PAGE_BITS || good(last, seen, look));
+}
+
 static inline bool good_span(const void *at, size_t len, struct seen *seen, bool (*look)(uintptr_t))
 {
-    uintptr_t first = (uintptr_t)at, last = first + len - 1;
-    return !len || (last >= first && good(first, seen, look) &&
-                    (first >> PAGE_BITS == last >> PAGE_BITS || good(last, seen, look)));
+    const uintptr_t first = (uintptr_t)at, last = first + len - 1, page = (first >> PAGE_BITS) + 1;
+    const bool usual = (last >> PAGE_BITS) + 1 == page && seen->pages[page % SETS][0] == page;
+    return !len || (__builtin_expect(usual, 1) && last >= first) || good_ends(first, last, seen, look);
 }
 
 bool memory_readable(const void *at, size_t len)

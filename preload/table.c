@@ -1,6 +1,5 @@
 #include "table.h"
 
-#include "epoll_notes.h"
 #include "io.h"
 #include "state.h"
 #include "sys.h"
@@ -8,7 +7,6 @@
 
 #include <errno.h>
 #include <linux/futex.h>
-#include <pthread.h>
 #include <sched.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -21,9 +19,7 @@ _Atomic unsigned table_high;
 __thread struct thread_state thread;
 
 struct desc special_descs[SPECIAL_DESCS];
-static struct desc library_desc;
-static struct desc *free_descs, *live_descs;
-static pthread_mutex_t descs_lock = PTHREAD_MUTEX_INITIALIZER;
+struct desc library_desc;
 _Atomic uint32_t table_gate;
 _Atomic int64_t table_gate_until_ms = INT64_MAX;
 _Atomic unsigned table_moves;
@@ -131,10 +127,15 @@ static void futex_wait(_Atomic uint32_t *word, uint32_t value, long timeout_ns)
     sys4(SYS_futex, word, FUTEX_WAIT_PRIVATE, (long)value, &t);
 }
 
+static SLOW void wake_waiting(struct desc *d)
+{
+    sys3(SYS_futex, &d->pins, FUTEX_WAKE_PRIVATE, 1 << 30);
+}
+
 static inline void unpin(struct desc *d)
 {
-    if (atomic_fetch_sub(&d->pins, 1) == 1 && atomic_load(&d->waited))
-        sys3(SYS_futex, &d->pins, FUTEX_WAKE_PRIVATE, 1 << 30);
+    if (atomic_fetch_sub(&d->pins, 1) == 1 && __builtin_expect(atomic_load(&d->waited), 0))
+        wake_waiting(d);
 }
 
 /* Who writes for a stream may have libc's lock of the list of streams, which a fork and the end of stdio wait for. */
@@ -144,19 +145,26 @@ static bool passes(uint32_t gate)
            (gate == GATE_DRAINING && io_now_ms() >= atomic_load(&table_gate_until_ms));
 }
 
-/* A thread that is inside already must not wait for the fork that waits for it. */
-static inline void pin(struct desc *d)
+/* Pinned, and the gate is not open. */
+static SLOW void pass_gate(struct desc *d)
 {
-    for (;;) {
-        enter();
-        atomic_fetch_add(&d->pins, 1);
-        const uint32_t gate = atomic_load(&table_gate);
-        if (thread.depth > 1 || gate == GATE_OPEN || (gate != GATE_CLOSED && passes(gate)))
-            return;
+    uint32_t gate;
+    while ((gate = atomic_load(&table_gate)) != GATE_OPEN && (gate == GATE_CLOSED || !passes(gate))) {
         unpin(d);
         leave();
         futex_wait(&table_gate, gate, 1000000);
+        enter();
+        atomic_fetch_add(&d->pins, 1);
     }
+}
+
+/* A thread that is inside already must not wait for the fork that waits for it. */
+static inline void pin(struct desc *d)
+{
+    enter();
+    atomic_fetch_add(&d->pins, 1);
+    if (__builtin_expect(atomic_load(&table_gate) != GATE_OPEN, 0) && thread.depth == 1)
+        pass_gate(d);
 }
 
 void library_enter(void)
@@ -169,15 +177,19 @@ void library_leave(void)
     desc_leave(&library_desc);
 }
 
-bool desc_enter(struct desc *d, int fd)
+/* Pinned, and fd is not d's, unless it is the number that we kept. */
+static SLOW bool is_kept(struct desc *d, int fd)
 {
-    pin(d);
-    if (atomic_load(table_at(fd)) == (uintptr_t)d)
-        return true;
     if (atomic_load(&d->number) == fd && atomic_load(&d->orphan))
         return true;
     desc_leave(d);
     return false;
+}
+
+bool desc_enter(struct desc *d, int fd)
+{
+    pin(d);
+    return __builtin_expect(atomic_load(table_at(fd)) == (uintptr_t)d, 1) || is_kept(d, fd);
 }
 
 void desc_leave(struct desc *d)
@@ -192,8 +204,7 @@ void desc_pin_new(struct desc *d)
     atomic_fetch_add(&d->pins, 1);
 }
 
-/* Calls inside never block, so they are out soon. */
-static void wait_unpinned(struct desc *d)
+void desc_wait_unpinned(struct desc *d)
 {
     uint32_t pins;
     if (!atomic_load(&d->pins))
@@ -202,123 +213,6 @@ static void wait_unpinned(struct desc *d)
     while ((pins = atomic_load(&d->pins)) != 0)
         futex_wait(&d->pins, pins, 1000000);
     atomic_fetch_sub(&d->waited, 1);
-}
-
-/* They are never given back, so they are made many at a time: one by one, among the sessions of handshakes, each would
- * keep a page of its own. descs_lock held. */
-static void make_descs(void)
-{
-    enum { MANY = 32 };
-    struct desc *made = calloc(MANY, sizeof *made);
-    for (int i = 0; made && i < MANY; i++) {
-        made[i].next_free = free_descs;
-        free_descs = &made[i];
-    }
-}
-
-struct desc *desc_new(struct conn *conn, const struct policy_rule *rule)
-{
-    pthread_mutex_lock(&descs_lock);
-    if (!free_descs)
-        make_descs();
-    struct desc *d = free_descs;
-    if (d) {
-        free_descs = d->next_free;
-        d->conn = conn;
-        d->rule = rule;
-        d->cookie = 0;
-        atomic_store(&d->number, -1);
-        atomic_store(&d->orphan, false);
-        atomic_store(&d->unselected, false);
-        d->linger_abort = d->lingers = false;
-        atomic_store(&d->rcvlowat, 1);
-        atomic_store(&d->hungry, 0);
-        d->epolls = NULL;
-        d->label = NULL;
-        atomic_store(&d->watch, WATCH_NONE);
-        d->box = -1;
-        atomic_store(&d->nodelay_forced, false);
-        atomic_store(&d->cork_due, false);
-        atomic_store(&d->dialling, false);
-        d->fastopen_connect = d->verdict_due = false;
-        d->told_started = d->edges = d->native = d->fresh = d->finished = false;
-        d->receive_ms = d->send_ms = d->modes = d->modes_set = 0;
-        atomic_store(&d->helped, false);
-        atomic_store(&d->holds, 1);
-        d->prev_live = NULL;
-        d->next_live = live_descs;
-        if (live_descs)
-            live_descs->prev_live = d;
-        live_descs = d;
-    }
-    pthread_mutex_unlock(&descs_lock);
-    return d;
-}
-
-void desc_hold(struct desc *d)
-{
-    atomic_fetch_add(&d->holds, 1);
-}
-
-void desc_release(struct desc *d)
-{
-    if (atomic_fetch_sub(&d->holds, 1) != 1)
-        return;
-    library_enter();
-    atomic_store(&d->orphan, false); /* nobody enters any more */
-    wait_unpinned(d);
-    pthread_mutex_lock(&descs_lock);
-    core->conn_free(d->conn);
-    if (d->box >= 0)
-        hidden_close(d->box);
-    if (d->prev_live)
-        d->prev_live->next_live = d->next_live;
-    else
-        live_descs = d->next_live;
-    if (d->next_live)
-        d->next_live->prev_live = d->prev_live;
-    notes_drop(d);
-    free(d->label);
-    d->conn = NULL;
-    d->next_free = free_descs;
-    free_descs = d;
-    pthread_mutex_unlock(&descs_lock);
-    library_leave();
-}
-
-void desc_each(void (*fn)(struct desc *d, void *arg), void *arg)
-{
-    pthread_mutex_lock(&descs_lock);
-    for (struct desc *d = live_descs; d; d = d->next_live)
-        fn(d, arg);
-    pthread_mutex_unlock(&descs_lock);
-}
-
-struct cookie_search {
-    uint64_t cookie;
-    struct desc *found;
-};
-
-/* A desc whose last number is going has no refs, and gets none any more. One that is unselected is of an attempt that
- * is over, and the socket may have another by now. */
-static void compare_cookie(struct desc *d, void *arg)
-{
-    struct cookie_search *s = arg;
-    uint32_t refs = atomic_load(&d->refs);
-    if (d->cookie != s->cookie || s->found || atomic_load(&d->unselected))
-        return;
-    while (refs && !atomic_compare_exchange_weak(&d->refs, &refs, refs + 1))
-        ;
-    if (refs)
-        s->found = d;
-}
-
-struct desc *desc_of_cookie(uint64_t cookie)
-{
-    struct cookie_search s = {cookie, NULL};
-    if (cookie)
-        desc_each(compare_cookie, &s);
-    return s.found;
 }
 
 static void raise_high(int fd)
@@ -373,7 +267,7 @@ uintptr_t table_begin_move(int fd)
     while ((word = atomic_exchange(table_at(fd), WORD_MOVING)) == WORD_MOVING)
         sched_yield();
     if (word >= WORD_FIRST_POINTER)
-        wait_unpinned((struct desc *)word);
+        desc_wait_unpinned((struct desc *)word);
     return word;
 }
 
@@ -388,63 +282,9 @@ void table_end_move(int fd, uintptr_t word)
     table_moved();
 }
 
-int desc_any_number(struct desc *d)
-{
-    int fd = atomic_load(&d->number);
-    if (atomic_load(&d->orphan) || (fd >= 0 && table_word(fd) == (uintptr_t)d))
-        return fd;
-    for (unsigned i = 0; i < table_high; i++) {
-        if (atomic_load_explicit(table_at(i), memory_order_relaxed) == (uintptr_t)d) {
-            /* Not if it has become an orphan meanwhile: its number is ours then, and this one the program's. */
-            atomic_compare_exchange_strong(&d->number, &fd, (int)i);
-            return (int)i;
-        }
-    }
-    return -1;
-}
-
-void desc_each_forking(void (*fn)(struct desc *d, void *arg), void *arg)
-{
-    for (struct desc *d = live_descs; d; d = d->next_live)
-        fn(d, arg);
-}
-
-static void note_pins(struct desc *d, void *arg)
-{
-    *(bool *)arg |= atomic_load(&d->pins) != 0;
-}
-
 void table_wait_out(struct desc *d)
 {
-    wait_unpinned(&library_desc);
+    desc_wait_unpinned(&library_desc);
     if (d)
-        wait_unpinned(d);
-}
-
-bool table_is_quiet(bool keep)
-{
-    bool inside = false;
-    note_pins(&library_desc, &inside);
-    if (inside || pthread_mutex_trylock(&descs_lock) != 0)
-        return false;
-    desc_each_forking(note_pins, &inside);
-    note_pins(&library_desc, &inside);
-    if (inside || !keep)
-        pthread_mutex_unlock(&descs_lock);
-    return !inside;
-}
-
-static void reset_pins(struct desc *d, void *arg)
-{
-    (void)arg;
-    atomic_store(&d->pins, 0);
-}
-
-void table_end_quiet(bool in_child)
-{
-    if (in_child) {
-        desc_each_forking(reset_pins, NULL);
-        reset_pins(&library_desc, NULL);
-    }
-    pthread_mutex_unlock(&descs_lock); /* in the child it is the forking thread's too */
+        desc_wait_unpinned(d);
 }

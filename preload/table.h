@@ -116,6 +116,7 @@ struct thread_state {
 /* What table_find gives for numbers that must fail. */
 enum { SPECIAL_OURS, SPECIAL_REFUSED, SPECIAL_IN_VFORK, SPECIAL_DESCS };
 extern struct desc special_descs[SPECIAL_DESCS];
+extern struct desc library_desc; /* whose pins are those of library_enter */
 extern __thread struct thread_state thread __attribute__((tls_model("initial-exec")));
 #pragma GCC visibility pop
 
@@ -139,10 +140,18 @@ static inline bool table_is_plain(int fd)
            __builtin_expect(atomic_load_explicit(table_at(fd), memory_order_relaxed) == WORD_PLAIN, 1);
 }
 
+static inline bool word_is_usual_desc(uintptr_t word)
+{
+    return __builtin_expect(word >= WORD_FIRST_POINTER && !thread.waits && !thread.in_vfork_child, 1);
+}
+
 /* The desc of a selected number, or a special one (desc_special) for those that must fail; NULL: go to libc. */
 static inline struct desc *table_find(int fd)
 {
-    return table_is_plain(fd) ? NULL : table_find_slow(fd, atomic_load(table_at(fd)));
+    if (table_is_plain(fd))
+        return NULL;
+    const uintptr_t word = atomic_load(table_at(fd));
+    return word_is_usual_desc(word) ? (struct desc *)word : table_find_slow(fd, word);
 }
 
 /* The same for calls that move bytes: a socket that another process has connected meanwhile is noticed. */
@@ -151,8 +160,7 @@ static inline struct desc *table_find_data(int fd)
     if (table_is_plain(fd))
         return NULL;
     const uintptr_t word = atomic_load(table_at(fd));
-    bool usual = word >= WORD_FIRST_POINTER && !thread.waits && !thread.in_vfork_child;
-    return __builtin_expect(usual, 1) ? (struct desc *)word : table_find_data_slow(fd);
+    return word_is_usual_desc(word) ? (struct desc *)word : table_find_data_slow(fd);
 }
 
 /* The errno of a number that must fail (ours: EBADF, refused: EIO, in a vfork child: EIO); 0 for a real connection. */
@@ -169,6 +177,8 @@ bool desc_enter(struct desc *d, int fd);
 void desc_leave(struct desc *d);
 /* Pins a new one that no number stands for yet; inside library_enter. */
 void desc_pin_new(struct desc *d);
+/* Calls inside never block, so they are out soon. */
+void desc_wait_unpinned(struct desc *d);
 
 /* The same without a desc, for work on the library's own structures: no fork happens inside. */
 void library_enter(void);

@@ -21,10 +21,11 @@ static void deliver_leftover(struct reading *r)
         r->rx.plain_off = 0;
 }
 
-/* The place in the program's buffer where a record of at most room bytes (content, type byte, padding) can be opened
- * straight; NULL if it would not fit in one piece. */
-static uint8_t *direct_place(const struct reading *r, size_t room)
+/* The place in the program's buffer where a record of at most content bytes can be opened straight; NULL if it would
+ * not fit in one piece. */
+static uint8_t *direct_place(const struct reading *r, size_t content)
 {
+    const size_t room = record_room(&r->rx.keys, content);
     if (r->count != 1 || room < DIRECT_MIN || r->want - r->got < room)
         return NULL;
     return (uint8_t *)r->iov[0].iov_base + r->got;
@@ -32,12 +33,14 @@ static uint8_t *direct_place(const struct reading *r, size_t room)
 
 static enum result open_direct(struct reading *r, const uint8_t *wire, size_t wire_len, uint8_t *place)
 {
-    /* The type byte lands right behind the content: the program's own byte there is put back, as a socket never
+    /* Where the type byte lands right behind the content, the program's own byte there is put back, as a socket never
      * touches what lies behind the bytes that it returns. */
-    size_t content_max = wire_len - RECORD_OVERHEAD, len = 0;
-    uint8_t behind = place[content_max];
+    const size_t content_max = wire_len - RECORD_OVERHEAD;
+    const bool one_more = record_room(&r->rx.keys, content_max) > content_max;
+    const uint8_t behind = one_more ? place[content_max] : 0;
+    size_t len = 0;
     enum result result = rx_open_record(r, wire, wire_len, place, &len);
-    if (len == content_max)
+    if (one_more && len == content_max)
         place[content_max] = behind;
     r->got += len;
     return result;
@@ -45,7 +48,7 @@ static enum result open_direct(struct reading *r, const uint8_t *wire, size_t wi
 
 static enum result open_whole(struct reading *r, uint8_t *wire, size_t wire_len)
 {
-    uint8_t *place = direct_place(r, wire_len - RECORD_HEADER - RECORD_TAG);
+    uint8_t *place = direct_place(r, wire_len - RECORD_OVERHEAD);
     if (place)
         return open_direct(r, wire, wire_len, place);
     size_t len = 0;

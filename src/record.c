@@ -7,7 +7,7 @@
 #include <endian.h>
 #include <stdlib.h>
 
-enum { NONCE_BYTES = 12, TYPE_BYTE = 1 };
+enum { NONCE_BYTES = 12, TYPE_BYTE = 1, BLOCK = 16 };
 
 /* RFC 8446 section 6. */
 enum {
@@ -30,7 +30,11 @@ static enum result cipher_new(struct record_cipher **out, gnutls_cipher_algorith
     struct record_cipher *c = calloc(1, sizeof *c);
     if (!c)
         return RESULT_NOMEM;
-    enum result r = cipher_result(gnutls_aead_cipher_init(&c->handle, algorithm, key));
+    uint8_t zeros[NONCE_BYTES] = {0}; /* each record sets its own */
+    const gnutls_datum_t iv = {zeros, sizeof zeros};
+    const bool whole = algorithm == GNUTLS_CIPHER_CHACHA20_POLY1305;
+    enum result r = cipher_result(whole ? gnutls_aead_cipher_init(&c->whole, algorithm, key)
+                                        : gnutls_cipher_init(&c->pieces, algorithm, key, &iv));
     if (r != RESULT_OK) {
         free(c);
         return r;
@@ -65,7 +69,10 @@ void record_cipher_free(struct record_cipher *c)
 {
     if (!c)
         return;
-    gnutls_aead_cipher_deinit(c->handle); /* wipes the key */
+    if (c->pieces) /* each wipes the key */
+        gnutls_cipher_deinit(c->pieces);
+    if (c->whole)
+        gnutls_aead_cipher_deinit(c->whole);
     free(c);
 }
 
@@ -91,30 +98,70 @@ static void put_header(uint8_t *out, size_t body_len)
     put_be16(out + 3, (uint16_t)body_len);
 }
 
-/* The content is copied in front of its type byte and encrypted in place. gnutls_aead_cipher_encryptv would save the
- * copy, but costs as much or more (CPU seconds per GB, 16 KiB and 1 KiB records: AES-128 0.234 and 0.334 against 0.236
- * and 0.315 here, AES-256 0.272 and 0.383 against 0.251 and 0.347); encryptv2 is the slowest. */
+/* A record's type byte stands behind its content, in the same encryption. In one piece they must first be copied
+ * together. In two, which AES-GCM allows (gnutls_cipher_add_auth), most of the content is encrypted from where it is.
+ * CPU time of 16 KiB on an AMD processor: 4.4 us, with a copy 5.3; of 50 bytes: the same, for 50 instructions more. */
+enum { COPIED_MAX = 512 };
+
+static int seal_pieces(gnutls_cipher_hd_t c, uint8_t nonce[NONCE_BYTES], enum record_type type, const uint8_t *plain,
+                       size_t len, uint8_t *out)
+{
+    uint8_t *body = out + RECORD_HEADER;
+    const bool one = plain == body || len <= COPIED_MAX;
+    const size_t blocks = one ? 0 : len & ~(size_t)(BLOCK - 1), left = len - blocks;
+    gnutls_cipher_set_iv(c, nonce, NONCE_BYTES); /* cannot fail with this length */
+    int rc = gnutls_cipher_add_auth(c, out, RECORD_HEADER);
+    if (rc >= 0 && blocks)
+        rc = gnutls_cipher_encrypt2(c, plain, blocks, body, blocks);
+    if (left)
+        memmove(body + blocks, plain + blocks, left);
+    body[len] = (uint8_t)type;
+    if (rc >= 0)
+        rc = gnutls_cipher_encrypt2(c, body + blocks, left + TYPE_BYTE, body + blocks, left + TYPE_BYTE);
+    return rc >= 0 ? gnutls_cipher_tag(c, body + len + TYPE_BYTE, RECORD_TAG) : rc;
+}
+
+static int seal_whole(gnutls_aead_cipher_hd_t c, const uint8_t nonce[NONCE_BYTES], enum record_type type,
+                      const uint8_t *plain, size_t len, uint8_t *out)
+{
+    uint8_t *body = out + RECORD_HEADER;
+    size_t sealed = len + TYPE_BYTE + RECORD_TAG;
+    if (len)
+        memmove(body, plain, len);
+    body[len] = (uint8_t)type;
+    int rc = gnutls_aead_cipher_encrypt(c, nonce, NONCE_BYTES, out, RECORD_HEADER, RECORD_TAG, body, len + TYPE_BYTE,
+                                        body, &sealed);
+    return rc >= 0 && sealed != len + TYPE_BYTE + RECORD_TAG ? GNUTLS_E_INTERNAL_ERROR : rc;
+}
+
+/* In pieces, content must be where its ciphertext goes, or apart from the record. Otherwise it is moved there, in front
+ * of the header, which would be put over it. */
+static const uint8_t *in_place_or_apart(const uint8_t *plain, size_t len, uint8_t *out)
+{
+    const uintptr_t from = (uintptr_t)plain, to = (uintptr_t)out;
+    if (!len || from + len <= to || to + len + RECORD_OVERHEAD <= from)
+        return plain;
+    return memmove(out + RECORD_HEADER, plain, len);
+}
+
 enum result record_seal(struct record_cipher *c, const struct record_keys *k, uint64_t seq, enum record_type type,
                         const uint8_t *plain, size_t len, uint8_t *out, size_t *out_len)
 {
     uint8_t nonce[NONCE_BYTES];
-    size_t body_len = len + TYPE_BYTE + RECORD_TAG, sealed = len + TYPE_BYTE + RECORD_TAG;
+    const size_t body_len = len + TYPE_BYTE + RECORD_TAG;
 
     *out_len = 0;
     if (!record_cipher_fits(c, k) || seq == UINT64_MAX || len > RECORD_PLAIN_MAX || !type_is_inner(type) ||
         (len == 0 && type != RECORD_APPLICATION_DATA))
         return RESULT_PROTOCOL;
-    uint8_t *body = out + RECORD_HEADER;
-    if (len)
-        memmove(body, plain, len);
-    body[len] = (uint8_t)type;
+    plain = in_place_or_apart(plain, len, out);
     put_header(out, body_len);
     build_nonce(nonce, k, seq);
-    int rc = gnutls_aead_cipher_encrypt(c->handle, nonce, NONCE_BYTES, out, RECORD_HEADER, RECORD_TAG, body,
-                                        len + TYPE_BYTE, body, &sealed);
+    int rc = c->pieces ? seal_pieces(c->pieces, nonce, type, plain, len, out)
+                       : seal_whole(c->whole, nonce, type, plain, len, out);
     wipe(nonce, sizeof nonce);
-    if (rc < 0 || sealed != body_len) {
-        wipe(body, body_len); /* the copy of the content */
+    if (rc < 0) {
+        wipe(out + RECORD_HEADER, body_len); /* it may be the content */
         return rc == GNUTLS_E_MEMORY_ERROR ? RESULT_NOMEM : RESULT_PROTOCOL;
     }
     *out_len = RECORD_HEADER + body_len;
@@ -147,35 +194,53 @@ static uint8_t check_outside(const uint8_t *record, size_t len)
     return len == RECORD_HEADER + body_len ? 0 : ALERT_INTERNAL_ERROR;
 }
 
+/* A record's inside as it was opened: at first in the caller's place, then in last, which is empty where
+ * that has room for all of it. */
+struct inside {
+    uint8_t *plain;
+    size_t blocks, len; /* in plain; of all */
+    uint8_t last[BLOCK];
+};
+
 /* Finds the type behind the content and in front of the padding; 0 if it is allowed, else the alert. */
-static uint8_t check_inside(const uint8_t *inner, size_t inner_len, size_t *content_len, enum record_type *type)
+static uint8_t check_inside(const struct inside *in, size_t *content_len, enum record_type *type)
 {
-    if (inner_len > RECORD_PLAIN_MAX + TYPE_BYTE) /* section 5.4: padding does not stretch the limit */
+    if (in->len > RECORD_PLAIN_MAX + TYPE_BYTE) /* section 5.4: padding does not stretch the limit */
         return ALERT_RECORD_OVERFLOW;
-    size_t n = inner_len;
-    while (n && inner[n - 1] == 0)
+    size_t n = in->len;
+    while (n > in->blocks && in->last[n - in->blocks - 1] == 0)
         n--;
-    if (n == 0 || !type_is_inner(inner[n - 1]))
-        return ALERT_UNEXPECTED_MESSAGE;
-    if (n == TYPE_BYTE && inner[0] != RECORD_APPLICATION_DATA) /* section 5.4 */
+    if (n == in->blocks)
+        while (n && in->plain[n - 1] == 0)
+            n--;
+    const uint8_t found = n > in->blocks ? in->last[n - in->blocks - 1] : n ? in->plain[n - 1] : 0;
+    if (!type_is_inner(found) || (n == TYPE_BYTE && found != RECORD_APPLICATION_DATA)) /* section 5.4 */
         return ALERT_UNEXPECTED_MESSAGE;
     *content_len = n - TYPE_BYTE;
-    *type = (enum record_type)inner[n - 1];
+    *type = (enum record_type)found;
     return 0;
 }
 
-static uint8_t decrypt(struct record_cipher *c, const struct record_keys *k, const uint8_t *record, size_t body_len,
-                       uint8_t *plain)
+static bool open_pieces(gnutls_cipher_hd_t c, uint8_t nonce[NONCE_BYTES], const uint8_t header[RECORD_HEADER],
+                        const uint8_t *body, struct inside *in)
 {
-    uint8_t nonce[NONCE_BYTES], header[RECORD_HEADER];
-    size_t inner_len = body_len - RECORD_TAG;
+    uint8_t tag[RECORD_TAG];
+    in->blocks = in->plain == body ? in->len : (in->len - 1) & ~(size_t)(BLOCK - 1); /* in place is room for all */
+    const size_t left = in->len - in->blocks;
+    gnutls_cipher_set_iv(c, nonce, NONCE_BYTES);
+    return gnutls_cipher_add_auth(c, header, RECORD_HEADER) >= 0 &&
+           (!in->blocks || gnutls_cipher_decrypt2(c, body, in->blocks, in->plain, in->blocks) >= 0) &&
+           (!left || gnutls_cipher_decrypt2(c, body + in->blocks, left, in->last, left) >= 0) &&
+           gnutls_cipher_tag(c, tag, sizeof tag) >= 0 && gnutls_memcmp(tag, body + in->len, sizeof tag) == 0;
+}
 
-    memcpy(header, record, sizeof header);
-    build_nonce(nonce, k, k->seq);
-    int rc = gnutls_aead_cipher_decrypt(c->handle, nonce, NONCE_BYTES, header, RECORD_HEADER, RECORD_TAG,
-                                        record + RECORD_HEADER, body_len, plain, &inner_len);
-    wipe(nonce, sizeof nonce);
-    return rc < 0 || inner_len != body_len - RECORD_TAG ? ALERT_BAD_RECORD_MAC : 0;
+static bool open_whole(gnutls_aead_cipher_hd_t c, const uint8_t nonce[NONCE_BYTES], const uint8_t header[RECORD_HEADER],
+                       const uint8_t *body, struct inside *in)
+{
+    in->blocks = in->len;
+    return gnutls_aead_cipher_decrypt(c, nonce, NONCE_BYTES, header, RECORD_HEADER, RECORD_TAG, body,
+                                      in->len + RECORD_TAG, in->plain, &in->blocks) >= 0 &&
+           in->blocks == in->len;
 }
 
 enum result record_open(struct record_cipher *c, const struct record_keys *k, const uint8_t *record, size_t len,
@@ -187,13 +252,20 @@ enum result record_open(struct record_cipher *c, const struct record_keys *k, co
     if (*alert)
         return RESULT_PROTOCOL; /* plain has not been written */
 
-    size_t inner_len = len - RECORD_HEADER - RECORD_TAG;
-    *alert = decrypt(c, k, record, len - RECORD_HEADER, plain);
-    if (!*alert)
-        *alert = check_inside(plain, inner_len, plain_len, type);
-    if (*alert) {
-        wipe(plain, inner_len);
-        return RESULT_PROTOCOL;
-    }
-    return RESULT_OK;
+    struct inside in = {.plain = plain, .len = len - RECORD_HEADER - RECORD_TAG};
+    uint8_t nonce[NONCE_BYTES], header[RECORD_HEADER];
+    const uint8_t *body = record + RECORD_HEADER;
+    memcpy(header, record, sizeof header);
+    build_nonce(nonce, k, k->seq);
+    const bool opened =
+        c->pieces ? open_pieces(c->pieces, nonce, header, body, &in) : open_whole(c->whole, nonce, header, body, &in);
+    *alert = opened ? check_inside(&in, plain_len, type) : ALERT_BAD_RECORD_MAC;
+    if (*alert)
+        wipe(plain, record_room(k, len - RECORD_OVERHEAD));
+    else if (*plain_len > in.blocks)
+        memcpy(plain + in.blocks, in.last, *plain_len - in.blocks);
+    if (in.blocks < in.len)
+        wipe(in.last, sizeof in.last);
+    wipe(nonce, sizeof nonce);
+    return *alert ? RESULT_PROTOCOL : RESULT_OK;
 }

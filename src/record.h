@@ -58,10 +58,12 @@ MUST_USE enum result record_keys_update(struct record_keys *k);
 /* Records after which this side must have updated its sending keys (section 5.5, with a margin). */
 uint64_t record_limit(enum record_suite suite);
 
-/* The per-process AEAD handle of one direction. Not thread-safe: the direction's lock guards it. */
+/* The per-process AEAD handle of one direction. Not thread-safe: the direction's lock guards it. One of the two is
+ * there: GnuTLS takes AES-GCM in pieces, ChaCha20-Poly1305 only as a whole. */
 struct record_cipher {
-    struct api_aead_cipher_hd_st *handle; /* gnutls_aead_cipher_hd_t */
-    uint64_t limit;                       /* record_limit of the suite */
+    struct api_cipher_hd_st *pieces;     /* gnutls_cipher_hd_t */
+    struct api_aead_cipher_hd_st *whole; /* gnutls_aead_cipher_hd_t */
+    uint64_t limit;                      /* record_limit of the suite */
     uint32_t epoch;
     uint16_t suite;
 };
@@ -90,9 +92,16 @@ MUST_USE enum result record_seal(struct record_cipher *c, const struct record_ke
  * RECORD_CIPHER_MAX or below the tag and the type byte. The version bytes are ignored as section 5.1 says. */
 MUST_USE enum result record_header(const uint8_t header[RECORD_HEADER], size_t *body_len);
 
-/* Opens one whole record (header and body, len bytes). plain has room for len - RECORD_HEADER - RECORD_TAG bytes
- * (the content without padding, then its type byte and padding, which are written too) and may be the body's own
- * place (record + RECORD_HEADER). On success the inner type and the content's length; on failure plain is wiped and
+/* The bytes that record_open needs for a record of so many bytes of content and padding: with ChaCha20-Poly1305 one
+ * more, where the type byte lands. */
+static inline size_t record_room(const struct record_keys *k, size_t content)
+{
+    return content + (k->suite != SUITE_AES_128_GCM_SHA256 && k->suite != SUITE_AES_256_GCM_SHA384);
+}
+
+/* Opens one whole record (header and body, len bytes). plain has room for record_room(k, len - RECORD_OVERHEAD) bytes
+ * (the content, behind which anything may be written of its type byte and padding) and may be the body's own place
+ * (record + RECORD_HEADER). On success the inner type and the content's length; on failure plain is wiped and
  * the result is RESULT_PROTOCOL with *alert set (bad_record_mac, unexpected_message, record_overflow).
  * Uses k->seq for the nonce and does not count it up. */
 MUST_USE enum result record_open(struct record_cipher *c, const struct record_keys *k, const uint8_t *record,

@@ -103,7 +103,7 @@ struct opened {
 static inline void open_both_ways(struct record_cipher *c, const struct record_keys *k, const uint8_t *record,
                                   size_t len, struct opened *o)
 {
-    size_t inner = len > 21 ? len - 21 : 0, len2;
+    size_t inner = len > RECORD_OVERHEAD ? record_room(k, len - RECORD_OVERHEAD) : 0, len2;
     uint8_t *copy = malloc(len ? len : 1), *plain = malloc(inner ? inner : 1), alert2;
     enum record_type type2;
     assert_non_null(copy);

@@ -76,6 +76,36 @@ static void round_trips_at_the_boundaries(void **state)
             }
 }
 
+/* GnuTLS's call for a record in one piece is the other implementation. */
+static void records_are_those_of_the_aead_in_one_piece(void **state)
+{
+    enum { LEN_MAX = 70, PADDING_MAX = 35 };
+    (void)state;
+    for (size_t suite = 0; suite < COUNT(suites); suite++) {
+        struct record_keys k = keys_of(suite, 1);
+        struct record_cipher *c = cipher_of(&k);
+        for (size_t len = 0; len <= LEN_MAX; len++)
+            for (size_t padding = 0; padding <= PADDING_MAX; padding++, k.seq++) {
+                uint8_t inner[LEN_MAX + 1 + PADDING_MAX] = {0}, raw[sizeof inner + RECORD_OVERHEAD];
+                uint8_t sealed[LEN_MAX + RECORD_OVERHEAD];
+                struct opened o;
+                size_t sealed_len;
+                for (size_t i = 0; i < len; i++)
+                    inner[i] = (uint8_t)(i % 3 ? i * 7 + k.seq : 0);
+                inner[len] = RECORD_APPLICATION_DATA;
+                const size_t raw_len = seal_raw(suite, &k, inner, len + 1 + padding, raw);
+                open_both_ways(c, &k, raw, raw_len, &o);
+                assert_int_equal(o.result, RESULT_OK);
+                assert_true(o.type == RECORD_APPLICATION_DATA && o.len == len);
+                assert_memory_equal(o.plain, inner, len);
+                assert_int_equal(record_seal(c, &k, k.seq, o.type, inner, len, sealed, &sealed_len), RESULT_OK);
+                if (!padding)
+                    assert_memory_equal(sealed, raw, sealed_len);
+            }
+        record_cipher_free(c);
+    }
+}
+
 static void plaintext_may_lie_in_the_output(void **state)
 {
     (void)state;
@@ -292,6 +322,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rfc8448_records_open_and_seal_to_the_same_bytes),
         cmocka_unit_test(round_trips_at_the_boundaries),
+        cmocka_unit_test(records_are_those_of_the_aead_in_one_piece),
         cmocka_unit_test(plaintext_may_lie_in_the_output),
         cmocka_unit_test(sequence_numbers_bind_and_never_wrap),
         cmocka_unit_test(seal_refuses_wrong_types_and_lengths),
