@@ -40,11 +40,14 @@ static void name_peer(const struct shown_peer *shown, bool by_own_key, struct id
         snprintf(peer->subject, sizeof peer->subject, "%s", shown->subject);
 }
 
-static enum result check_usage(const struct identity *id, const struct shown_peer *shown,
+static enum result check_usage(const struct identity *id, struct shown_peer *shown,
                                const struct identity_expectation *expect, struct identity_peer *peer, char *why)
 {
-    if (id->usage != USAGE_ROLE || shown->raw || identity_usage_fits(shown->chain[0], expect->peer_is_server))
+    if (id->usage != USAGE_ROLE || shown->raw)
         return RESULT_OK;
+    const enum result r = shown_peer_parse(shown, why);
+    if (r != RESULT_OK || identity_usage_fits(shown->chain[0], expect->peer_is_server))
+        return r;
     peer->alert = GNUTLS_A_UNSUPPORTED_CERTIFICATE;
     snprintf(
         why, IDENTITY_WHY_MAX,
@@ -54,7 +57,7 @@ static enum result check_usage(const struct identity *id, const struct shown_pee
     return RESULT_IDENTITY;
 }
 
-static enum result judge_shown(const struct identity *id, const struct shown_peer *shown,
+static enum result judge_shown(const struct identity *id, struct shown_peer *shown,
                                const struct identity_expectation *expect, struct identity_peer *peer, char *why)
 {
     const struct trust_question q = {id->trust, shown, expect, &id->user_spki};
@@ -69,7 +72,7 @@ static enum result judge_shown(const struct identity *id, const struct shown_pee
         r = check_usage(id, shown, expect, peer, why);
     if (r == RESULT_OK)
         name_peer(shown, verdict.facts & TRUST_OWN, peer);
-    peer->expires = shown->raw ? 0 : gnutls_x509_crt_get_expiration_time(shown->chain[0]);
+    peer->expires = shown->expires;
     return r;
 }
 
@@ -77,8 +80,7 @@ static enum result verify_shown(const struct identity *id, gnutls_session_t sess
                                 const struct identity_expectation *expect, struct identity_peer *peer, char *why)
 {
     struct shown_peer shown;
-    enum result r = expect->remembered ? shown_peer_remember(expect, &shown, why)
-                                       : shown_peer_take(session, expect->resumed, &shown, why);
+    enum result r = shown_peer_take(id->trust, session, expect, &shown, why);
 
     peer->alert = GNUTLS_A_BAD_CERTIFICATE;
     if (r == RESULT_OK)
@@ -139,7 +141,7 @@ enum result identity_confirm(const struct identity *id, gnutls_session_t session
     if (id->kind == IDENTITY_PSK || !(id->trust_terms & TRUST_KNOWN))
         return RESULT_OK;
     const struct calm calm = calm_begin();
-    enum result r = shown_peer_take(session, expect->resumed, &shown, why);
+    enum result r = shown_peer_take(id->trust, session, expect, &shown, why);
     if (r == RESULT_OK && shown.key.len) {
         const struct trust_question q = {id->trust, &shown, expect, &id->user_spki};
         r = trust_record(&q, &verdict, why);

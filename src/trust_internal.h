@@ -17,27 +17,32 @@ enum {
     FINGERPRINT_TEXT = 7 + 44 + 1, /* "sha256:" and base64, as pin= and known peers take it */
 };
 
-/* Owned: certificates (none if it showed a raw public key), key. */
+/* Owned: the parsed certificates (none if it showed a raw public key, or where they were not needed), key. */
 struct shown_peer {
+    const gnutls_datum_t *given; /* as it came; belongs to the session, or to the ticket */
+    unsigned given_count;
     bool raw; /* RFC 7250 */
     gnutls_x509_crt_t chain[SHOWN_MAX];
-    unsigned count;
+    unsigned count;          /* of chain */
     struct secret_bytes key; /* SubjectPublicKeyInfo, DER */
     uint8_t key_hash[KEY_HASH_BYTES];
     uint8_t chain_hash[KEY_HASH_BYTES];            /* of all that it showed, as it came */
     char subject[IDENTITY_SUBJECT_MAX];            /* empty: longer than that */
     char certificate_hash[2 * KEY_HASH_BYTES + 1]; /* hexadecimal; of the key where there is no certificate */
     char fingerprint[FINGERPRINT_TEXT];            /* of the key */
+    time_t expires;                                /* the leaf; 0: never */
+    bool carries_name;                             /* the expected one, or one that fits peer=; false: not looked for */
     gnutls_datum_t staple;                         /* OCSP answer about the leaf; belongs to the session */
 };
 
-/* RESULT_OK; *shown stays empty (key.len 0) when the peer showed nothing. RESULT_IDENTITY: more, or larger, than is
- * looked at, or unreadable. Free in every case. screened: what checking a signature of theirs costs was looked at when
- * the session was made that is resumed. */
-MUST_USE enum result shown_peer_take(gnutls_session_t session, bool screened, struct shown_peer *shown, char *why);
-/* The same of what it had shown when the session was made that is resumed. */
-MUST_USE enum result shown_peer_remember(const struct identity_expectation *expect, struct shown_peer *shown,
-                                         char *why);
+/* What the peer shows in this session, or, in one that is resumed, had shown. RESULT_OK; *shown stays empty (key.len 0)
+ * when the peer showed nothing. RESULT_IDENTITY: more, or larger, than is looked at, or unreadable. Free in every case.
+ * store: what it has seen before is not parsed again; may be NULL. What checking a signature of theirs costs was looked
+ * at when the session was made that is resumed. */
+MUST_USE enum result shown_peer_take(const struct trust_store *store, gnutls_session_t session,
+                                     const struct identity_expectation *expect, struct shown_peer *shown, char *why);
+/* Makes sure that chain is there. RESULT_OK; RESULT_NOMEM, or RESULT_IDENTITY where it cannot be parsed. */
+MUST_USE enum result shown_peer_parse(struct shown_peer *shown, char *why);
 void shown_peer_free(struct shown_peer *shown);
 void trust_print_fingerprint(const uint8_t hash[KEY_HASH_BYTES], char out[FINGERPRINT_TEXT]);
 /* "sha256:" with base64 or hexadecimal. */
@@ -71,6 +76,17 @@ struct verified_chains *verified_chains_new(void); /* NULL without memory */
 void verified_chains_free(struct verified_chains *v);
 bool verified_chains_have(struct verified_chains *v, const struct shown_peer *shown);
 void verified_chains_add(struct verified_chains *v, const struct shown_peer *shown, const struct trust_path *path);
+
+/* trust_seen.c: what was read from certificates that were accepted, by the hash of all that was shown. None of it says
+ * that they still are to be. Thread-safe. */
+struct seen_peers;
+struct seen_peers *seen_peers_new(void); /* NULL without memory */
+void seen_peers_free(struct seen_peers *s);
+/* shown has its chain_hash: fills in all that is known but the chain itself. False: it must be read. */
+bool seen_peers_recall(struct seen_peers *s, struct shown_peer *shown, const struct identity_expectation *expect);
+/* keep_name: shown->carries_name, if it is true, hangs on the certificates and the expectation alone. */
+void seen_peers_keep(struct seen_peers *s, const struct shown_peer *shown, const struct identity_expectation *expect,
+                     bool keep_name);
 
 /* trust_constraints.c. Do the CAs of the path allow the URIs that the certificates below them carry? */
 bool trust_constraints_allow_uris(const struct trust_path *path);
@@ -135,13 +151,14 @@ struct trust_store {
     struct revocation_lists crls;
     struct known_peers *known;
     struct trust_expression expression;
-    struct verified_chains *verified; /* has_cas: the only thing in it that changes */
+    struct verified_chains *verified; /* has_cas. This and the next are all that changes in it */
+    struct seen_peers *seen;
 };
 
 /* trust_judge.c */
 struct trust_question {
     const struct trust_store *store;
-    const struct shown_peer *shown;
+    struct shown_peer *shown; /* is parsed where that is needed */
     const struct identity_expectation *expect;
     const struct secret_bytes *own_key; /* NULL: none */
 };
@@ -149,7 +166,7 @@ struct trust_verdict {
     unsigned facts; /* set of enum trust_fact */
     uint8_t alert;  /* for the peer, of a refusal */
 };
-/* RESULT_OK, or RESULT_IDENTITY with a sentence. */
+/* RESULT_OK, RESULT_IDENTITY with a sentence, or RESULT_NOMEM. */
 MUST_USE enum result trust_judge(const struct trust_question *q, struct trust_verdict *verdict, char *why);
 /* After Finished: records a first contact. */
 MUST_USE enum result trust_record(const struct trust_question *q, struct trust_verdict *verdict, char *why);

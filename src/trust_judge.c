@@ -170,14 +170,19 @@ static void find_dane(const struct trust_question *q, struct findings *f, const 
     f->dane_needs_name = match == DANE_NEEDS_NAME;
 }
 
-static void find_facts(const struct trust_question *q, struct findings *f)
+/* RESULT_OK, or RESULT_NOMEM. */
+static enum result find_facts(const struct trust_question *q, struct findings *f, char *why)
 {
     const bool lately = asks(q, TRUST_CA) && verified_lately(q);
     struct trust_path path = {0};
 
     f->alert = GNUTLS_A_BAD_CERTIFICATE;
-    if (!lately || asks(q, TRUST_DANE | TRUST_REVOKED))
+    if ((asks(q, TRUST_CA) && !lately) || asks(q, TRUST_DANE | TRUST_REVOKED)) {
+        const enum result r = shown_peer_parse(q->shown, why);
+        if (r != RESULT_OK)
+            return r;
         trust_path_find(&path, q->shown, q->store->anchors, q->store->has_system_cas);
+    }
     if (asks(q, TRUST_OWN))
         find_own(q, f);
     if (asks(q, TRUST_PINNED))
@@ -193,6 +198,7 @@ static void find_facts(const struct trust_question *q, struct findings *f)
     if (asks(q, TRUST_REVOKED))
         find_revoked(q, f, &path);
     trust_path_free(&path);
+    return RESULT_OK;
 }
 
 static int print_subject(const struct shown_peer *shown, char *why)
@@ -268,26 +274,37 @@ static bool patterns_match(const struct trust_question *q, const char *patterns)
     return match;
 }
 
+/* RESULT_OK: shown->carries_name says it. */
+static enum result look_for_name(const struct trust_question *q, const char *name, char *why)
+{
+    struct shown_peer *shown = q->shown;
+
+    if (shown->raw || shown->carries_name)
+        return RESULT_OK;
+    const enum result r = shown_peer_parse(shown, why);
+    if (r == RESULT_OK)
+        shown->carries_name =
+            q->expect->peer_patterns ? patterns_match(q, name) : identity_name_matches(shown->chain[0], name);
+    return r;
+}
+
 static enum result judge_name(const struct trust_question *q, const struct findings *f, struct trust_verdict *verdict,
                               char *why)
 {
     const struct identity_expectation *expect = q->expect;
-    gnutls_x509_crt_t leaf = q->shown->raw ? NULL : q->shown->chain[0];
     const char *name = expect->peer_patterns;
     char reason[REASON_MAX];
 
     verdict->alert = GNUTLS_A_BAD_CERTIFICATE;
-    if (name) {
-        if (leaf && patterns_match(q, name))
-            return RESULT_OK;
-    } else {
+    if (!name) {
         name = expect->dialled_name;
         if (!expect->connected_side || !name || !rests_on_a_name(q, f))
             return RESULT_OK;
-        if (leaf && identity_name_matches(leaf, name))
-            return RESULT_OK;
     }
-    if (!leaf)
+    const enum result r = look_for_name(q, name, why);
+    if (r != RESULT_OK || q->shown->carries_name)
+        return r;
+    if (q->shown->raw)
         snprintf(reason, sizeof reason, "carries no name, so peer=%.80s cannot be checked: use a certificate there",
                  name);
     else
@@ -297,15 +314,28 @@ static enum result judge_name(const struct trust_question *q, const struct findi
     return refuse(q, reason, why);
 }
 
+/* System CAs may be a token's, and change: what fits peer= may hang on them (trust_constraints.c). */
+static void keep(const struct trust_question *q)
+{
+    if (q->shown->count)
+        seen_peers_keep(q->store->seen, q->shown, q->expect, !q->expect->peer_patterns || !q->store->has_system_cas);
+}
+
 enum result trust_judge(const struct trust_question *q, struct trust_verdict *verdict, char *why)
 {
     struct findings f = {0};
+    enum result r = find_facts(q, &f, why);
 
-    find_facts(q, &f);
+    if (r != RESULT_OK)
+        return r;
     verdict->facts = f.facts;
-    if (trust_evaluate(&q->store->expression, f.facts))
-        return judge_name(q, &f, verdict, why);
-    const enum result r = refuse_expression(q, &f, why);
+    if (trust_evaluate(&q->store->expression, f.facts)) {
+        r = judge_name(q, &f, verdict, why);
+        if (r == RESULT_OK)
+            keep(q);
+        return r;
+    }
+    r = refuse_expression(q, &f, why);
     verdict->alert = f.alert;
     return r;
 }
@@ -333,7 +363,9 @@ enum result trust_record(const struct trust_question *q, struct trust_verdict *v
         return RESULT_OK;
     /* Another process met another key meanwhile, or the file cannot be written: does something else trust this one? */
     struct findings others = {0};
-    find_facts(q, &others);
+    const enum result r = find_facts(q, &others, why);
+    if (r != RESULT_OK)
+        return r;
     if (trust_evaluate(&q->store->expression, others.facts & ~(unsigned)TRUST_KNOWN))
         return RESULT_OK;
     verdict->alert = GNUTLS_A_BAD_CERTIFICATE;

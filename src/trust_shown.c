@@ -184,6 +184,7 @@ static void describe(struct shown_peer *shown, const gnutls_datum_t *der)
         snprintf(shown->subject, sizeof shown->subject, "raw key %s", shown->fingerprint);
         return;
     }
+    shown->expires = gnutls_x509_crt_get_expiration_time(shown->chain[0]);
     if (gnutls_hash_fast(GNUTLS_DIG_SHA256, der->data, der->size, digest) >= 0)
         print_hex(digest, sizeof digest, shown->certificate_hash);
     if (gnutls_x509_crt_get_dn3(shown->chain[0], &dn, 0) < 0)
@@ -232,26 +233,32 @@ static enum result check_certificate_cost(gnutls_x509_crt_t cert, char *why)
     return r;
 }
 
-static enum result take_certificate(struct shown_peer *shown, const gnutls_datum_t *der, bool screened, char *why)
+static enum result parse_certificate(struct shown_peer *shown, const gnutls_datum_t *der, char *why)
 {
     if (gnutls_x509_crt_init(&shown->chain[shown->count]) < 0)
         return identity_nomem(why);
-    gnutls_x509_crt_t cert = shown->chain[shown->count++];
-    const int e = gnutls_x509_crt_import(cert, der, GNUTLS_X509_FMT_DER);
-    if (e < 0) {
-        snprintf(why, IDENTITY_WHY_MAX, "a certificate of the remote side cannot be parsed: %s", gnutls_strerror(e));
-        return RESULT_IDENTITY;
-    }
-    return screened ? RESULT_OK : check_certificate_cost(cert, why);
+    const int e = gnutls_x509_crt_import(shown->chain[shown->count++], der, GNUTLS_X509_FMT_DER);
+    if (e >= 0)
+        return RESULT_OK;
+    snprintf(why, IDENTITY_WHY_MAX, "a certificate of the remote side cannot be parsed: %s", gnutls_strerror(e));
+    return RESULT_IDENTITY;
 }
 
-static enum result take_chain(struct shown_peer *shown, const gnutls_datum_t *certs, unsigned count, bool screened,
-                              char *why)
+enum result shown_peer_parse(struct shown_peer *shown, char *why)
 {
     enum result r = RESULT_OK;
 
-    for (unsigned i = 0; i < count && r == RESULT_OK; i++)
-        r = take_certificate(shown, &certs[i], screened, why);
+    for (unsigned i = shown->count; !shown->raw && i < shown->given_count && r == RESULT_OK; i++)
+        r = parse_certificate(shown, &shown->given[i], why);
+    return r;
+}
+
+static enum result take_chain(struct shown_peer *shown, bool screened, char *why)
+{
+    enum result r = shown_peer_parse(shown, why);
+
+    for (unsigned i = 0; !screened && i < shown->count && r == RESULT_OK; i++)
+        r = check_certificate_cost(shown->chain[i], why);
     if (r == RESULT_OK && identity_x509_spki(shown->chain[0], &shown->key) < 0)
         r = refuse(why, "the certificate of the remote side has a key of an unknown kind: take Ed25519, ECDSA or RSA");
     return r;
@@ -347,39 +354,44 @@ static bool hash_shown(const gnutls_datum_t *certs, unsigned count, uint8_t out[
     return done;
 }
 
-static enum result take_shown(const gnutls_datum_t *certs, unsigned count, bool raw, bool screened,
-                              struct shown_peer *shown, char *why)
+/* What they say, found out. */
+static enum result read_shown(struct shown_peer *shown, bool screened, char *why)
 {
-    *shown = (struct shown_peer){0};
-    if (!certs || count == 0)
-        return RESULT_OK;
-    enum result r = check_sizes(certs, count, why);
-    if (r == RESULT_OK)
-        r = raw ? take_key(shown, &certs[0], why) : take_chain(shown, certs, count, screened, why);
+    const enum result r = shown->raw ? take_key(shown, &shown->given[0], why) : take_chain(shown, screened, why);
+
     if (r != RESULT_OK)
         return r;
-    if (gnutls_hash_fast(GNUTLS_DIG_SHA256, shown->key.bytes, shown->key.len, shown->key_hash) < 0 ||
-        !hash_shown(certs, count, shown->chain_hash))
+    if (gnutls_hash_fast(GNUTLS_DIG_SHA256, shown->key.bytes, shown->key.len, shown->key_hash) < 0)
         return identity_nomem(why);
-    describe(shown, &certs[0]);
+    describe(shown, &shown->given[0]);
     return RESULT_OK;
 }
 
-enum result shown_peer_take(gnutls_session_t session, bool screened, struct shown_peer *shown, char *why)
+static void give(struct shown_peer *shown, gnutls_session_t session, const struct identity_expectation *expect)
 {
-    const bool raw = gnutls_certificate_type_get2(session, GNUTLS_CTYPE_PEERS) == GNUTLS_CRT_RAWPK;
-    unsigned count = 0;
-    const gnutls_datum_t *certs = gnutls_certificate_get_peers(session, &count);
-    const enum result r = take_shown(certs, count, raw, screened, shown, why);
-
-    if (r == RESULT_OK && !raw && gnutls_ocsp_status_request_get2(session, 0, &shown->staple) < 0)
+    *shown = (struct shown_peer){.given = expect->remembered,
+                                 .given_count = expect->remembered_count,
+                                 .raw = expect->remembered ? expect->remembered_raw : false};
+    if (shown->given)
+        return;
+    shown->given = gnutls_certificate_get_peers(session, &shown->given_count);
+    shown->raw = gnutls_certificate_type_get2(session, GNUTLS_CTYPE_PEERS) == GNUTLS_CRT_RAWPK;
+    if (!shown->raw && gnutls_ocsp_status_request_get2(session, 0, &shown->staple) < 0)
         shown->staple = (gnutls_datum_t){0};
-    return r;
 }
 
-enum result shown_peer_remember(const struct identity_expectation *expect, struct shown_peer *shown, char *why)
+enum result shown_peer_take(const struct trust_store *store, gnutls_session_t session,
+                            const struct identity_expectation *expect, struct shown_peer *shown, char *why)
 {
-    return take_shown(expect->remembered, expect->remembered_count, expect->remembered_raw, true, shown, why);
+    give(shown, session, expect);
+    if (!shown->given || shown->given_count == 0)
+        return RESULT_OK;
+    const enum result r = check_sizes(shown->given, shown->given_count, why);
+    if (r != RESULT_OK)
+        return r;
+    if (!hash_shown(shown->given, shown->given_count, shown->chain_hash))
+        return identity_nomem(why);
+    return store && seen_peers_recall(store->seen, shown, expect) ? RESULT_OK : read_shown(shown, expect->resumed, why);
 }
 
 void shown_peer_free(struct shown_peer *shown)

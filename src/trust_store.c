@@ -120,6 +120,8 @@ static enum result load(struct trust_store *store, const struct policy_trust *tr
         r = revocation_load(&store->crls, trust->crl, why);
     if (r == RESULT_OK && trust->ca && !(store->verified = verified_chains_new()))
         r = identity_nomem(why);
+    if (r == RESULT_OK && !(store->seen = seen_peers_new()))
+        r = identity_nomem(why);
     if (r == RESULT_OK && trust->known_peers)
         r = open_known(store, trust, state_dir, why);
     return r;
@@ -153,6 +155,7 @@ void trust_store_free(struct trust_store *store)
         gnutls_x509_trust_list_deinit(store->anchors, 1);
     free(store->pins);
     verified_chains_free(store->verified);
+    seen_peers_free(store->seen);
     revocation_free(&store->crls);
     known_peers_close(store->known);
     free(store);

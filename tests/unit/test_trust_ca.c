@@ -190,7 +190,7 @@ static struct shown_peer shown_of(const struct certificate *c)
 
     assert_true(gnutls_x509_crt_export2(c->cert, GNUTLS_X509_FMT_DER, &der) >= 0);
     before.remembered = &der;
-    assert_int_equal(shown_peer_remember(&before, &shown, why), RESULT_OK);
+    assert_int_equal(shown_peer_take(NULL, NULL, &before, &shown, why), RESULT_OK);
     gnutls_free(der.data);
     return shown;
 }

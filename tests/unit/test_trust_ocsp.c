@@ -171,7 +171,7 @@ static void an_answer_that_has_expired_is_refused(void **state)
     for (int role = 0; role < 2; role++) {
         struct meeting m = meet(&show, role);
         struct trust_store *store = store_ok(&trust);
-        assert_int_equal(shown_peer_take(m.judge, false, &peer, why), RESULT_OK);
+        assert_int_equal(shown_peer_take(NULL, m.judge, &nobody_dialled, &peer, why), RESULT_OK);
         trust_path_find(&path, &peer, store->anchors, true);
         assert_true(ocsp_clears(&peer, &path, time(NULL) + 86000, reason));
         assert_false(ocsp_clears(&peer, &path, time(NULL) + 87000, reason));

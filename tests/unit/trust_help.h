@@ -169,7 +169,7 @@ HELP enum result ask_judge(const struct trust_store *store, gnutls_session_t jud
                            char *why)
 {
     struct shown_peer peer;
-    enum result r = shown_peer_take(judge, false, &peer, why);
+    enum result r = shown_peer_take(store, judge, expect, &peer, why);
 
     if (r == RESULT_OK) {
         const struct trust_question q = {store, &peer, expect, own};
