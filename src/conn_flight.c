@@ -1,7 +1,7 @@
 /* What the peer says in the handshake, taken from the kernel a flight at a time. Nothing behind Finished is: that
  * belongs to the record layer, and to whoever waits for the socket to be readable. Which record holds Finished only the
  * handshake can tell. So the kernel is asked for a copy (MSG_PEEK), the handshake takes what is its own, and exactly
- * that is received. */
+ * that is received. But a peer that has heard nothing yet has no keys: all that it says is for the handshake. */
 #include "conn_internal.h"
 
 enum { FLIGHT = 8 * 1024 };
@@ -31,7 +31,7 @@ static bool take_copied(int fd, const uint8_t *copy, size_t len)
 /* A reset is told once, and to the call that comes after it the stream just ends: send_error comes first. */
 static enum result take(struct conn *c, int fd, uint8_t *flight, size_t room, int send_error, bool *drained, int *error)
 {
-    bool copies = !conn_transport->no_peek;
+    bool copies = !conn_transport->no_peek && !handshake_owns_input(c->hs);
     struct iovec iov = {flight, room};
     ssize_t k = conn_transport->receive(fd, &iov, 1, copies);
     if (k == -EAGAIN) {
@@ -46,7 +46,7 @@ static enum result take(struct conn *c, int fd, uint8_t *flight, size_t room, in
     if (k == 0)
         return handshake_feed_end(c->hs);
     atomic_store(&c->heard, 1);
-    *drained = copies && (size_t)k < room;
+    *drained = !conn_transport->no_peek && (size_t)k < room;
     size_t used = feed(c, flight, (size_t)k);
     bool taken = !copies || take_copied(fd, flight, used);
     wipe(flight, (size_t)k);

@@ -168,9 +168,10 @@ static enum result finish(struct conn *c, int fd)
     }
     wipe(&secrets, sizeof secrets);
     drop_handshake(c);
-    conn_transport->acknowledge(fd); /* the peer's first request may wait for it (Nagle) */
-    if (result != RESULT_OK || !flush_first(c, fd))
+    if (result != RESULT_OK || !flush_first(c, fd)) {
+        conn_transport->acknowledge(fd); /* the peer's first request may wait for it (Nagle); early writes carry it */
         conn_raise_edges(c, fd);
+    }
     if (result != RESULT_OK)
         conn_wake_readers(c, fd);
     return result;

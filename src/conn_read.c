@@ -188,8 +188,9 @@ static enum result read_loop(struct reading *r)
             return RESULT_IO;
         if (r->drained)
             return RESULT_AGAIN;
-        if (r->want - r->got < DIRECT_MIN && rx_take_ticket(r) != RESULT_OK)
-            return RESULT_IO;
+        const enum result ticket = r->want - r->got < DIRECT_MIN ? rx_take_ticket(r) : RESULT_OK;
+        if (ticket != RESULT_OK)
+            return ticket == RESULT_AGAIN ? RESULT_AGAIN : RESULT_IO;
         bool split = must_split(r);
         enum result result = split ? rx_read_into_slot(r) : read_records(r);
         if (result != RESULT_OK)

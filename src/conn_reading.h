@@ -67,7 +67,7 @@ enum result rx_run_held(struct reading *r, enum result (*loop)(struct reading *)
 void rx_take_tail(struct reading *r);
 
 /* conn_ticket.c. Takes a ticket that is awaited, and whole in the kernel, past the slot. RESULT_OK also where there is
- * none. */
+ * none; RESULT_AGAIN: the kernel has just said that it has nothing at all. */
 enum result rx_take_ticket(struct reading *r);
 
 /* conn_read.c */

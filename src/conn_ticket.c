@@ -103,6 +103,10 @@ enum result rx_take_ticket(struct reading *r)
         return RESULT_OK;
     struct iovec look = {r->scratch, LOOK};
     const ssize_t k = conn_transport->receive(r->fd, &look, 1, true);
+    if (k == -EAGAIN) {
+        r->drained = r->dry = true;
+        return RESULT_AGAIN;
+    }
     if (k < RECORD_HEADER || record_header(r->scratch, &body) != RESULT_OK || (size_t)k < RECORD_HEADER + body ||
         !is_ticket(r, r->scratch, RECORD_HEADER + body))
         return RESULT_OK;

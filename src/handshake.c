@@ -172,6 +172,11 @@ size_t handshake_wanted(const struct handshake *hs)
     return hs->state == RESULT_AGAIN ? hs->want - hs->have : 0;
 }
 
+bool handshake_owns_input(const struct handshake *hs)
+{
+    return hs->phase == PHASE_FIRST_HELLO && !hs->hello_left;
+}
+
 enum result handshake_feed(struct handshake *hs, const uint8_t *bytes, size_t len)
 {
     if (hs->state != RESULT_AGAIN)

@@ -71,6 +71,8 @@ void handshake_sent(struct handshake *hs, size_t len);
 /* How many bytes to read at most before the next feed (a record's header, then the rest of its body); 0 when no
  * input is wanted (finished, failed). */
 size_t handshake_wanted(const struct handshake *hs);
+/* Is all that the peer can have said for the handshake? Nothing has left this side yet, so it has no keys. */
+bool handshake_owns_input(const struct handshake *hs);
 
 /* Gives 1 to handshake_wanted bytes and drives the state machine. Returns handshake_state. */
 MUST_USE enum result handshake_feed(struct handshake *hs, const uint8_t *bytes, size_t len);
