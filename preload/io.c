@@ -188,6 +188,11 @@ int64_t io_now_ms(void)
     return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
+static bool io_unhelped(void)
+{
+    return !helper_running();
+}
+
 const struct conn_io io_transport = {
     .receive = io_receive,
     .send = io_send,
@@ -203,6 +208,7 @@ const struct conn_io io_transport = {
     .hold_streams = streams_hold,
     .shallow = stack_is_left_to_helper,
     .call_with_stack = stack_call,
+    .unhelped = io_unhelped,
 };
 
 /* Reading and writing where a filter forbids recvfrom or sendto (sandbox.h): poll first, so that blocking descriptors

@@ -295,3 +295,8 @@ void conn_warm(struct conn *c)
     warm_cipher(c, &c->slot->rx_lock, &c->rx_cipher, &c->slot->rx.keys);
     warm_cipher(c, &c->slot->tx_lock, &c->tx_cipher, &c->slot->tx.keys);
 }
+
+void conn_connected(struct conn *c)
+{
+    atomic_store(&c->connected, 1);
+}

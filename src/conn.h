@@ -37,8 +37,9 @@ struct conn_io {
                               another thread can do them. NULL: never */
     /* Calls fn, on a stack that is large enough for a handshake, if this one may not be. NULL: all are. */
     void (*call_with_stack)(void (*fn)(void *arg), void *arg);
-    bool no_peek;    /* a sandbox forbids MSG_PEEK: receive is never called with peek */
-    size_t send_max; /* a larger send could block; 0: none does */
+    bool (*unhelped)(void); /* no thread calls conn_tick now. NULL: one does, always */
+    bool no_peek;           /* a sandbox forbids MSG_PEEK: receive is never called with peek */
+    size_t send_max;        /* a larger send could block; 0: none does */
 };
 void conn_set_io(const struct conn_io *io);
 /* For dane=on: the handshake begins at once, and nothing leaves before the records are known. NULL: nobody can look

@@ -338,6 +338,8 @@ static void tick_handshake(struct conn *c, int fd, struct conn_need *need, int64
             need->deadline_ms = dane_look_again_ms(c, now);
             if (c->deadline_ms < need->deadline_ms)
                 need->deadline_ms = c->deadline_ms;
+            if (now < c->speak_ms && c->speak_ms < need->deadline_ms)
+                need->deadline_ms = c->speak_ms;
             if (c->hs && !c->lookup && handshake_output(c->hs, &len) && len)
                 need->events |= POLLOUT;
             pthread_mutex_unlock(&c->hs_lock);

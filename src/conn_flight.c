@@ -70,3 +70,22 @@ enum result conn_take_flight(struct conn *c, int fd, int send_error, bool *drain
     }
     return take(c, fd, flight, room, send_error, drained, error);
 }
+
+/* Who dials speaks at once, and its hello comes right behind the connection: to make one here first, which will be
+ * dropped or sent for nothing, costs a tenth of a handshake and keeps the answer waiting. A moment of silence shows
+ * that the other side waits, too. */
+enum { SPEAK_MS = 3 };
+
+int64_t conn_speaks_at_ms(const struct conn *c)
+{
+    const bool unhelped = conn_transport->unhelped && conn_transport->unhelped();
+
+    return c->connected_side || unhelped ? 0 : conn_transport->now_ms() + SPEAK_MS;
+}
+
+bool conn_speak(struct conn *c)
+{
+    if (c->speak_ms && conn_transport->now_ms() < c->speak_ms)
+        return false;
+    return handshake_speak(c->hs);
+}

@@ -104,6 +104,7 @@ static enum result make_handshake(struct conn *c, int fd)
         .service = c->rule,
         .peer = c->peer,
     };
+    c->speak_ms = conn_speaks_at_ms(c);
     if (identity_uses_psk(c->identity)) {
         config.reflection = reflection_shared();
         config.lifetime_ms = c->rule->handshake_timeout_ms;
@@ -265,7 +266,7 @@ static enum result drive(struct conn *c, int fd, bool drained)
         }
         /* When sending failed the peer's alert may still be there to be read: it says why. */
         state = conn_take_flight(c, fd, send_error, &drained, &error);
-        if (state == RESULT_AGAIN && (!error || handshake_speak(c->hs)))
+        if (state == RESULT_AGAIN && (!error || conn_speak(c)))
             continue;
         if (send_error && (state == RESULT_AGAIN || state == RESULT_IO))
             return refuse(c, fd, RESULT_IO, send_error);
@@ -384,11 +385,6 @@ enum result conn_start(struct conn *c, int fd)
     if (result == RESULT_OK)
         result = drive_claimed(c, fd, atomic_load(&c->connected)); /* the peer has had no time to answer */
     return result == RESULT_AGAIN ? RESULT_OK : result;
-}
-
-void conn_connected(struct conn *c)
-{
-    atomic_store(&c->connected, 1);
 }
 
 enum result conn_drive(struct conn *c, int fd)

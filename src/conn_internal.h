@@ -65,6 +65,7 @@ struct conn {
     struct tlsa_lookup *lookup; /* under way: nothing is sent before it has ended */
     struct tlsa_set *tlsa;      /* what it has found out */
     int64_t looked_ms;          /* when it was begun */
+    int64_t speak_ms;           /* when the own hello may be made, if the peer's has not come; 0: at once */
     uint8_t *early;             /* writes of the program kept for after the handshake */
     size_t early_len, early_off, early_room;
     _Atomic bool shut_wr_wanted; /* once the early writes are out */
@@ -157,6 +158,10 @@ void conn_drop_private(struct conn *c); /* handshake and early writes; hs_lock h
 /* conn_flight.c; hs_lock held. What the kernel has of the peer's flight, to the end of the handshake and no further.
  * send_error: what sending has just met, or 0. drained: it had no more when it was asked last. */
 enum result conn_take_flight(struct conn *c, int fd, int send_error, bool *drained, int *error);
+/* When an own hello may be made that the other could make needless (speak_ms), in a handshake that begins now. */
+int64_t conn_speaks_at_ms(const struct conn *c);
+/* Nothing of the peer's is there: is it this side's turn? True: its hello is in the output. */
+bool conn_speak(struct conn *c);
 
 /* conn_ticket.c */
 void conn_ticket_begin(struct conn *c);

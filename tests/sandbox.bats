@@ -168,6 +168,19 @@ except OSError as error:
     done
 }
 
+# Otherwise a thread of the library speaks, once the other side has been silent for a moment.
+@test "without threads, an accepting side speaks at once to a peer that waits" {
+    local calls
+    for calls in clone,clone3 clone,clone3,eventfd2; do
+        policy 'accept 127.0.0.0/8:*'
+        start_listener server "$PROGRAMS/deny_calls" 1 "$calls" "${P2P[@]}" "$PROGRAMS/endpoint" listen echo
+        policy 'connect 127.0.0.0/8:* hello=wait'
+        run p2p "$PROGRAMS/endpoint" "connect:$PORT" send:hello fin all
+        assert_output_has 'got "hello" eof' || fail "denied: $calls"
+        finish server
+    done
+}
+
 # sshd sets it to 0 before it enters its sandbox; a write behind it is SIGXFSZ.
 @test "RLIMIT_FSIZE ends the log and not the program" {
     policy 'any 127.0.0.0/8:*'
