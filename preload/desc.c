@@ -30,7 +30,7 @@ struct desc *desc_new(struct conn *conn, const struct policy_rule *rule)
         free_descs = d->next_free;
         d->conn = conn;
         d->rule = rule;
-        d->cookie = 0;
+        atomic_store(&d->cookie, 0);
         atomic_store(&d->number, -1);
         atomic_store(&d->orphan, false);
         atomic_store(&d->unselected, false);
@@ -109,7 +109,7 @@ static void compare_cookie(struct desc *d, void *arg)
 {
     struct cookie_search *s = arg;
     uint32_t refs = atomic_load(&d->refs);
-    if (d->cookie != s->cookie || s->found || atomic_load(&d->unselected))
+    if (atomic_load(&d->cookie) != s->cookie || s->found || atomic_load(&d->unselected))
         return;
     while (refs && !atomic_compare_exchange_weak(&d->refs, &refs, refs + 1))
         ;
@@ -130,7 +130,8 @@ int desc_any_number(struct desc *d)
     int fd = atomic_load(&d->number);
     if (atomic_load(&d->orphan) || (fd >= 0 && table_word(fd) == (uintptr_t)d))
         return fd;
-    for (unsigned i = 0; i < table_high; i++) {
+    const unsigned high = atomic_load(&d->refs) ? table_high : 0; /* one that is closed has none */
+    for (unsigned i = 0; i < high; i++) {
         if (atomic_load_explicit(table_at((int)i), memory_order_relaxed) == (uintptr_t)d) {
             /* Not if it has become an orphan meanwhile: its number is ours then, and this one the program's. */
             atomic_compare_exchange_strong(&d->number, &fd, (int)i);

@@ -155,7 +155,7 @@ static struct desc *import(int fd, int box, const struct box_label *label, enum 
         d = select_imported(fd, &p, arrival);
     }
     if (d) {
-        d->cookie = label->cookie;
+        atomic_store(&d->cookie, label->cookie);
         d->rcvlowat = label->rcvlowat > 0 ? label->rcvlowat : 1;
         atomic_store(&d->nodelay_forced, label->nodelay_forced != 0);
         d->box = hidden_dup(box);

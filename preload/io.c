@@ -100,13 +100,16 @@ static bool waits_for_edges(int fd)
 }
 
 /* Setting either option calls the socket's wake-up functions, also where the value stays the same: epoll then reports
- * EPOLLIN and EPOLLOUT afresh to edge-triggered waiters. */
+ * EPOLLIN and EPOLLOUT afresh to edge-triggered waiters; EPOLLOUT only where there is room. Where there is none, who was
+ * told EAGAIN by us waits for the kernel's own edge, and that comes for sockets alone that were found full (SOCK_NOSPACE):
+ * by a send that failed, or by a poll. It is asked first, since room may come in between. */
 static void io_raise_edges(int fd, bool shared)
 {
     int value = 0;
     socklen_t len = sizeof value;
     if (forbidden.options || !(shared || waits_for_edges(fd)))
         return;
+    (void)io_writable(fd);
     if (sys5(SYS_getsockopt, (long)fd, SOL_SOCKET, SO_RCVLOWAT, &value, &len) == 0)
         sys5(SYS_setsockopt, (long)fd, SOL_SOCKET, SO_RCVLOWAT, &value, (long)sizeof value);
     len = sizeof value;

@@ -230,7 +230,7 @@ static bool put_in_place(int fd, struct desc *d, bool connected_side, uint64_t c
     bool fresh = word == WORD_FRESH, first = !joins_other(fd, word, cookie, connected_side);
     desc_hold(d); /* the caller's: other threads may close the number as soon as it has its word */
     if (first) {
-        d->cookie = cookie;
+        atomic_store(&d->cookie, cookie);
         take_options(fd, d, fresh);
         desc_pin_new(d);
         d->native = d->fresh = fresh;

@@ -57,7 +57,7 @@ struct desc {
     _Atomic uint32_t refs;   /* numbers of the program */
     _Atomic int number;      /* one of them, or the number that we kept for the closing (orphan) */
     struct conn *conn;
-    uint64_t cookie; /* SO_COOKIE: finds the socket under other numbers */
+    _Atomic uint64_t cookie; /* SO_COOKIE: finds the socket under other numbers */
     const struct policy_rule *rule;
     _Atomic bool orphan;         /* number is ours */
     _Atomic bool unselected;     /* its numbers are on their way back to ordinary sockets */
