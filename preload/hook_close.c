@@ -188,7 +188,10 @@ HOOK int shutdown(int fd, int how)
     if (!desc_enter(d, fd))
         return fail(EBADF);
     int error = core->conn_shutdown(d->conn, fd, how);
-    helper_kick(d);
+    if (core->conn_state(d->conn) == RESULT_AGAIN)
+        helper_add(d); /* it may be what the helper, who last looked before, has to give up soon */
+    else
+        helper_kick(d);
     desc_leave(d);
     return error ? fail(error) : 0;
 }
