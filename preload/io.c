@@ -100,9 +100,9 @@ static bool waits_for_edges(int fd)
 }
 
 /* Setting either option calls the socket's wake-up functions, also where the value stays the same: epoll then reports
- * EPOLLIN and EPOLLOUT afresh to edge-triggered waiters; EPOLLOUT only where there is room. Where there is none, who was
- * told EAGAIN by us waits for the kernel's own edge, and that comes for sockets alone that were found full (SOCK_NOSPACE):
- * by a send that failed, or by a poll. It is asked first, since room may come in between. */
+ * EPOLLIN and EPOLLOUT afresh to edge-triggered waiters; EPOLLOUT only where there is room. Where there is none, who
+ * was told EAGAIN by us waits for the kernel's own edge, which comes only for sockets that were found full
+ * (SOCK_NOSPACE): by a send that failed, or by a poll. It is asked first, since room may come in between. */
 static void io_raise_edges(int fd, bool shared)
 {
     int value = 0;
