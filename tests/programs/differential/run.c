@@ -208,13 +208,25 @@ static const char *run_once(struct script *s, bool (*next)(struct script *s, voi
     return found ? difference : NULL;
 }
 
-static bool interrupted_apart(void)
+static bool tells_eintr(const struct side *s)
 {
-    return sides[PLAIN].guarded != sides[PROTECTED].guarded || sides[PLAIN].looked_at || sides[PROTECTED].looked_at;
+    for (unsigned i = 0; i < s->out.count; i++)
+        if (strcmp(s->out.values[i].name, "errno") == 0 && s->out.values[i].number == EINTR)
+            return true;
+    return false;
 }
 
-/* On a loaded machine the guard may end a call that would not have waited, at one of the two, and so may the watchdog
- * on any machine. That does not come again; a call that waits at one of the two does. */
+/* A signal that comes before a call waits ends it with EINTR; one that comes while a receive of nothing waits ends that
+ * with 0. */
+static bool interrupted_apart(void)
+{
+    const struct side *a = &sides[PLAIN], *b = &sides[PROTECTED];
+    return a->guarded != b->guarded || a->looked_at || b->looked_at ||
+           (a->guarded && tells_eintr(a) != tells_eintr(b));
+}
+
+/* On a loaded machine the guard may end a call that would not have waited, or has not begun to, at one of the two, and
+ * so may the watchdog on any machine. That does not come again; a call that waits at one of the two does. */
 const char *run_script(struct script *s, bool (*next)(struct script *s, void *arg), void *arg)
 {
     unsigned count = s->count;
