@@ -223,7 +223,7 @@ void fork_child(void)
     desc_each_forking(child_one, NULL);
     bare_forked();
     waits_forked();
-    late_forked();
+    signals_forked();
     settle_moves();
     vfork_forked();
     exec_plan_forked();

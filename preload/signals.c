@@ -28,6 +28,38 @@ static bool is_fault(int signo, const siginfo_t *info)
            info->si_code > 0;
 }
 
+/* Where the mask that a handler leaves in its context is not obeyed (valgrind keeps its own), what is sent again comes at
+ * once, for ever. So behind MANY in one call, which handlers in handlers alone do not make, a signal stays here until
+ * the call is out: one of each number, as the kernel has it, but for real-time ones. */
+enum { MANY = 16, KEPT = 4 };
+static __thread struct {
+    siginfo_t kept[KEPT];
+    volatile unsigned count, deferred;
+} obstinate __attribute__((tls_model("initial-exec")));
+
+static bool keep(int signo, const siginfo_t *info)
+{
+    const unsigned n = obstinate.count;
+    if (obstinate.deferred < MANY) {
+        obstinate.deferred++;
+        return false;
+    }
+    for (unsigned i = 0; i < n && signo < SIGRTMIN; i++)
+        if (obstinate.kept[i].si_signo == signo)
+            return true;
+    if (n == KEPT)
+        return false;
+    obstinate.kept[n] = *info;
+    obstinate.kept[n].si_signo = signo;
+    obstinate.count = n + 1;
+    return true;
+}
+
+static void send_again(int signo, siginfo_t *info)
+{
+    sys4(SYS_rt_tgsigqueueinfo, (long)getpid(), sys0(SYS_gettid), (long)signo, info);
+}
+
 /* All signals are blocked first: SA_NODEFER would let the one that is sent again come at once, for ever. Whoever finds
  * signals held already was interrupted by another handler before it got here, and knows the older mask. */
 static void defer(int signo, siginfo_t *info, ucontext_t *context)
@@ -38,8 +70,10 @@ static void defer(int signo, siginfo_t *info, ucontext_t *context)
     thread.mask_to_restore = context->uc_sigmask;
     thread.signals_held = true;
     sigfillset(&context->uc_sigmask); /* in force when this handler returns, until signals_release */
+    if (keep(signo, info))
+        return;
     late_keep(signo, info);
-    sys4(SYS_rt_tgsigqueueinfo, (long)getpid(), sys0(SYS_gettid), (long)signo, info);
+    send_again(signo, info);
 }
 
 /* As the kernel does it: flags and mask stay what they were. */
@@ -90,11 +124,31 @@ void signals_hold(void)
         thread.signals_held = true;
 }
 
+/* They are delivered when the mask is restored, as what was sent again at once. */
+static SLOW void send_kept(void)
+{
+    sigset_t all;
+    sigfillset(&all);
+    sys4(SYS_rt_sigprocmask, (long)SIG_SETMASK, &all, NULL, (long)(_NSIG / 8));
+    for (unsigned i = 0; i < obstinate.count; i++)
+        send_again(obstinate.kept[i].si_signo, &obstinate.kept[i]);
+    obstinate.count = 0;
+}
+
+void signals_forked(void)
+{
+    obstinate.count = obstinate.deferred = 0;
+    late_forked();
+}
+
 /* Lets the held signals come: restoring the mask delivers them at once, with a true context. */
 void signals_release(void)
 {
     thread.signals_held = false;
     sigset_t mask = thread.mask_to_restore;
+    obstinate.deferred = 0;
+    if (__builtin_expect(obstinate.count, 0))
+        send_kept();
     sys4(SYS_rt_sigprocmask, (long)SIG_SETMASK, &mask, NULL, (long)(_NSIG / 8));
 }
 

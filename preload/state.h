@@ -136,6 +136,7 @@ int io_uring_refused(void); /* -ENOSYS, logged once */
 /* signals.c */
 void signals_release(void);
 void signals_hold(void);
+void signals_forked(void); /* in the child of a fork nothing is pending */
 
 /* streams.c: libc's stdio, which would go behind the hooks */
 /* From now on each stream over fd goes by the hooks, whatever fd is or becomes. Takes libc's lock of its list of

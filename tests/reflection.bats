@@ -21,9 +21,9 @@ start_relay() { # TO-PORT: sets PORT
 # Two processes: each one's output is in $output and $acceptor.
 through_relay() { # CONNECTOR-OPTIONS ACCEPTOR-OPTIONS [ACCEPTOR-STATE-FOLDER]
     XDG_STATE_HOME=${3:-$XDG_STATE_HOME} \
-        endpoint_listen acceptor "accept *:* psk=$PSK handshake-timeout=5s $2" send:from-acceptor recv:14 || return
+        endpoint_listen acceptor "accept *:* psk=$PSK $2" send:from-acceptor recv:14 || return
     start_relay "$PORT" || return
-    endpoint_connect "connect *:* psk=$PSK handshake-timeout=5s $1" "$PORT" send:from-connector recv:13 || return
+    endpoint_connect "connect *:* psk=$PSK $1" "$PORT" send:from-connector recv:13 || return
     finish acceptor || return
     stop relay
     acceptor=$(cat "$(log_of acceptor)")

@@ -1,8 +1,8 @@
-/* signal_io [handler|storm]: signal handlers that write to and read from the socket which the main program is using,
+/* signal_io [handler|storm [BYTES US]]: signal handlers that write to and read from the socket which the main program is using,
  * and a storm of SIGALRM under SA_RESTART while blocking transfers run: read, write and close are async-signal-safe. */
 #include "common.h"
 
-enum { LINE = 32, LINES = 3000, STORM_AMOUNT = 8 * MIB };
+enum { LINE = 32, LINES = 3000 };
 
 /* ---- lines: whole ones from the main program ('m') and from the handler ('h') on one socket ---- */
 
@@ -152,6 +152,8 @@ static void handler_reads(void)
 /* ---- storm ---- */
 
 static volatile sig_atomic_t storms;
+static uint64_t storm_amount = 8 * MIB;
+static long storm_us = 300;
 
 static void on_storm(int number)
 {
@@ -163,9 +165,9 @@ static void on_storm(int number)
 static void storm_end(int fd, bool writes)
 {
     static uint8_t buffer[100000];
-    every(SIGALRM, on_storm, 300);
-    for (uint64_t at = 0; at < STORM_AMOUNT;) {
-        size_t n = STORM_AMOUNT - at < sizeof(buffer) ? (size_t)(STORM_AMOUNT - at) : sizeof(buffer);
+    every(SIGALRM, on_storm, storm_us);
+    for (uint64_t at = 0; at < storm_amount;) {
+        size_t n = storm_amount - at < sizeof(buffer) ? (size_t)(storm_amount - at) : sizeof(buffer);
         if (writes)
             stream_fill(3, at, buffer, n);
         ssize_t moved = writes ? write(fd, buffer, n) : read(fd, buffer, n);
@@ -201,6 +203,10 @@ static void storm(void)
 int main(int argc, char **argv)
 {
     watchdog_start();
+    if (argc == 4) {
+        storm_amount = strtoull(argv[2], NULL, 10);
+        storm_us = strtol(argv[3], NULL, 10);
+    }
     if (argc > 1 && strcmp(argv[1], "storm") == 0)
         storm();
     else {
