@@ -1,5 +1,6 @@
-/* signal_io [handler|storm [BYTES US]]: signal handlers that write to and read from the socket which the main program is using,
- * and a storm of SIGALRM under SA_RESTART while blocking transfers run: read, write and close are async-signal-safe. */
+/* signal_io [handler|storm [BYTES US]]: signal handlers that write to and read from the socket which the main program
+ * is using, and a storm of SIGALRM under SA_RESTART while blocking transfers run: read, write and close are
+ * async-signal-safe. */
 #include "common.h"
 
 enum { LINE = 32, LINES = 3000 };
