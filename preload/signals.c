@@ -28,9 +28,9 @@ static bool is_fault(int signo, const siginfo_t *info)
            info->si_code > 0;
 }
 
-/* Where the mask that a handler leaves in its context is not obeyed (valgrind keeps its own), what is sent again comes at
- * once, for ever. So behind MANY in one call, which handlers in handlers alone do not make, a signal stays here until
- * the call is out: one of each number, as the kernel has it, but for real-time ones. */
+/* Where the mask that a handler leaves in its context is not obeyed (valgrind keeps its own), what is sent again comes
+ * at once, for ever. So behind MANY in one call, which handlers in handlers alone do not make, a signal stays here
+ * until the call is out: one of each number, as the kernel has it, but for real-time ones. */
 enum { MANY = 16, KEPT = 4 };
 static __thread struct {
     siginfo_t kept[KEPT];

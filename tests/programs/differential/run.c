@@ -221,8 +221,7 @@ static bool tells_eintr(const struct side *s)
 static bool interrupted_apart(void)
 {
     const struct side *a = &sides[PLAIN], *b = &sides[PROTECTED];
-    return a->guarded != b->guarded || a->looked_at || b->looked_at ||
-           (a->guarded && tells_eintr(a) != tells_eintr(b));
+    return a->guarded != b->guarded || a->looked_at || b->looked_at || (a->guarded && tells_eintr(a) != tells_eintr(b));
 }
 
 /* On a loaded machine the guard may end a call that would not have waited, or has not begun to, at one of the two, and
