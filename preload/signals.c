@@ -70,8 +70,10 @@ static void defer(int signo, siginfo_t *info, ucontext_t *context)
     thread.mask_to_restore = context->uc_sigmask;
     thread.signals_held = true;
     sigfillset(&context->uc_sigmask); /* in force when this handler returns, until signals_release */
-    if (keep(signo, info))
+    if (keep(signo, info)) {
+        late_drop(signo, info);
         return;
+    }
     late_keep(signo, info);
     send_again(signo, info);
 }

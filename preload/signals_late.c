@@ -35,6 +35,15 @@ void late_keep(int signo, const siginfo_t *info)
     kept = kept + 1;
 }
 
+void late_drop(int signo, const siginfo_t *info)
+{
+    unsigned left = 0;
+    for (unsigned i = 0; i < kept; i++)
+        if (late[i].sent.si_signo != signo || memcmp(&late[i].sent, info, sizeof *info) != 0)
+            late[left++] = late[i];
+    kept = left;
+}
+
 static void drop_void_ones(void)
 {
     unsigned left = 0;

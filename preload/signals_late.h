@@ -9,6 +9,9 @@
 /* The signal is about to be sent again. All signals are blocked. */
 void late_keep(int signo, const siginfo_t *info);
 
+/* That one was sent again in vain, perhaps often, and will not come by itself. All signals are blocked. */
+void late_drop(int signo, const siginfo_t *info);
+
 /* The signal is delivered; *info becomes the one whose turn it is. */
 void late_turn(int signo, siginfo_t *info);
 
