@@ -141,8 +141,11 @@ static bool adopt(FILE *f)
     return true;
 }
 
+/* No handler of the program runs meanwhile: one that leaves by siglongjmp would leave the lock taken, and one that
+ * forks would wait for a fork that waits for this thread. */
 void streams_adopt(int fd)
 {
+    thread_enter();
     _IO_list_lock();
     for (FILE *f = _IO_list_all; f; f = f->_chain) {
         if (f->_fileno != fd || adopt(f))
@@ -154,6 +157,7 @@ void streams_adopt(int fd)
                   fd);
     }
     _IO_list_unlock();
+    thread_leave();
 }
 
 /* libc's fork takes this lock behind our handlers, with the gate closed, and fflush(NULL) holds it while it writes and

@@ -140,6 +140,23 @@ EOT
     [ -s "$BATS_TEST_TMPDIR/log" ] || fail "no handshake is in the log"
 }
 
+interrupted_connects() { # MODE
+    run "$PROGRAMS/handler_connects" "$1"
+    assert_status 0
+    assert_output_has 'left some'
+    P2PTLS_POLICY='any 127.0.0.0/8:* handshake-timeout=1' P2PTLS_LOG=silent run p2p "$PROGRAMS/handler_connects" "$1"
+    assert_status 0
+    assert_output_has 'left some'
+}
+
+# bats test_tags=unsanitized
+@test "a handler that leaves connect by siglongjmp leaves no lock of the streams behind (law 7)" {
+    interrupted_connects jump
+}
+
+# bats test_tags=unsanitized
+@test "a handler forks in connect while another thread forks (law 7)" { interrupted_connects fork; }
+
 @test "a connection inherited on 0 and 1 is one connection, with one handshake" { foreign superserver; }
 @test "early writes that the kernel refused later: the next write has their errno (law 7)" { foreign lost-errno; }
 @test "a reset that a blocked reader meets during the handshake is told as on plain TCP (law 7)" {
