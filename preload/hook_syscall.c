@@ -228,6 +228,25 @@ static bool shares_descriptors_alone(long n, const long a[6])
     return (flags & CLONE_FILES) && !(flags & CLONE_VM);
 }
 
+/* Its child would come back from here on a stack that has no frame of ours. */
+static bool begins_elsewhere(long n, const long a[6])
+{
+    enum { STACK_AT = 40 / sizeof(uint64_t) }; /* of clone3's arguments */
+    if (n == SYS_clone)
+        return a[1];
+    const uint64_t *args = (const uint64_t *)a[0];
+    return n == SYS_clone3 && a[1] > 40 && memory_readable(args, (STACK_AT + 1) * sizeof *args) && args[STACK_AT];
+}
+
+static long refuse_clone(void)
+{
+    if (policy)
+        log_event(LOG_LEVEL_ERROR,
+                  "syscall of clone or clone3 with a stack for the child refused: the child would come "
+                  "back from the library's function on it; use clone(2), or a thread");
+    return answer(-EPERM);
+}
+
 /* fork by its number, with a stack of the parent's own: libc's handlers do not run. */
 static bool is_fork(long n, const long a[6])
 {
@@ -295,6 +314,8 @@ HOOK long syscall(long n, ...)
     if (n == SYS_vfork && policy)
         n = SYS_fork; /* its child would return from here on its parent's stack */
 #endif
+    if (begins_elsewhere(n, a))
+        return refuse_clone();
     if (!policy)
         return answer(sys6(n, a[0], a[1], a[2], a[3], a[4], a[5]));
     if (redirect(n, a, &r) || redirect_waiting(n, a, &r) || sandbox_syscall(n, a, &r))

@@ -21,6 +21,12 @@ both() { # MODE
     [ -s "$BATS_TEST_TMPDIR/log" ] || fail "no handshake is in the log"
 }
 
+@test "clone by its number with a stack for the child is refused: it would come back from the library on it" {
+    P2PTLS_POLICY='any 127.0.0.0/8:*' P2PTLS_LOG=error:$BATS_TEST_TMPDIR/log run p2p "$PROGRAMS/raw_fork" stack
+    assert_status 0
+    grep -q 'with a stack for the child refused' "$BATS_TEST_TMPDIR/log" || fail "the log does not say so"
+}
+
 # bats test_tags=unsanitized
 @test "parent and child draw other random numbers, however the child is forked" {
     run "$PROGRAMS/fork_random"

@@ -1,5 +1,6 @@
 /* raw_fork: forks by system call number, by clone, and by _Fork, where libc's fork handlers do not run. The child reads
- * and writes the connection, and exits; the parent goes on with it, and its close is an orderly end. */
+ * and writes the connection, and exits; the parent goes on with it, and its close is an orderly end. With an argument:
+ * clone by its number with a stack for the child is refused. */
 #include "common.h"
 
 #include <sched.h>
@@ -46,9 +47,29 @@ static void expect(const char *text)
           got);
 }
 
-int main(void)
+static void ask_with_stack(void)
 {
+    static char stack[4096];
+    uint64_t args[8] = {0, 0, 0, 0, SIGCHLD, (uint64_t)(uintptr_t)stack, sizeof stack};
+    const long top = (long)(uintptr_t)(stack + sizeof stack / 2);
+    const long flags[] = {SIGCHLD, CLONE_VM | SIGCHLD, CLONE_VM | CLONE_FILES | SIGCHLD};
+    for (int i = 0; i < 3; i++) {
+        CHECK(syscall(SYS_clone, flags[i], top, 0L, 0L, 0L) == -1 && errno == EPERM, "clone %ld: %s", flags[i],
+              strerror(errno));
+        args[0] = (uint64_t)flags[i] & ~(uint64_t)SIGCHLD;
+        CHECK(syscall(SYS_clone3, args, sizeof args) == -1 && errno == EPERM, "clone3 %ld: %s", flags[i],
+              strerror(errno));
+    }
+}
+
+int main(int argc, char **argv)
+{
+    (void)argv;
     watchdog_start();
+    if (argc > 1) {
+        ask_with_stack();
+        return 0;
+    }
     for (int way = 0; way < 4; way++) {
         int status = 0;
         tcp_pair(end);
