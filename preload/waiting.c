@@ -229,6 +229,20 @@ bool stream_is_connecting(struct desc *d, int fd)
     return tcp != established && tcp != close_wait;
 }
 
+/* The kernel has told the program's call of a reset. Where the handshake has been refused meanwhile, that is the reason
+ * and the reset what followed; where it goes on, for it an end is what is left of the reset, which is told once. */
+static int reason_of(struct desc *d, int fd, int error)
+{
+    bool of_the_call = !error || error == EINTR || error == EAGAIN || error == EBADF;
+    if (of_the_call || core->conn_state(d->conn) == RESULT_OK || !desc_enter(d, fd))
+        return error;
+    int own = core->conn_take_error(d->conn);
+    if (!own)
+        core->conn_error_told(d->conn);
+    desc_leave(d);
+    return own ? own : error;
+}
+
 /* A reader waits in the kernel for what the peer says next, and drives the handshake himself: no other thread need be
  * woken, and neither O_NONBLOCK nor SO_RCVTIMEO asked for. If somebody else takes it, what he waits for is data, or the
  * end that a handshake shows him that has failed (conn_wake_readers). False: he must wait for the handshake's end. */
@@ -243,9 +257,8 @@ static bool wait_for_flight(struct desc *d, int fd, int64_t deadline_ms, const s
         return false;
     ssize_t k = real()->recv(fd, &byte, 1, MSG_PEEK);
     *error = k < 0 ? errno : 0;
-    if (*error && *error != EINTR && *error != EAGAIN && *error != EBADF)
-        core->conn_error_told(d->conn); /* the kernel tells it once: for the handshake an end is what is left of it */
     wait_read_end(d, token);
+    *error = reason_of(d, fd, *error);
     return true;
 }
 
@@ -273,7 +286,7 @@ int stream_wait_readable(struct desc *d, int fd, int flags, int64_t deadline_ms,
     if (deadline_ms != INT64_MAX || forbidden.receive || helper_absent())
         return wait_to_read(d, fd, flags, deadline_ms);
     ssize_t k = real()->recv(fd, &byte, 1, MSG_PEEK | (flags & MSG_DONTWAIT));
-    return k < 0 ? errno : 0;
+    return reason_of(d, fd, k < 0 ? errno : 0);
 }
 
 /* Sends the one byte that must come next in a blocking call of the kernel. */

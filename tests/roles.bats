@@ -118,6 +118,21 @@ EOT
     done
 }
 
+@test "a reset behind the refusal does not hide it from a reader that waits" {
+    local only="psk=$PSK role=client handshake-timeout=86400"
+    start raw "$PROGRAMS/rawpeer" listen --save "$BATS_TEST_TMPDIR/hello"
+    wait_for_log raw 'port '
+    endpoint_connect "connect *:* psk=$PSK role=client handshake-timeout=1" \
+        "$(sed -n 's/^port //p' "$(log_of raw)")" recv:4
+    finish raw
+    endpoint_listen acceptor "accept *:* $only" --count 600 recv:4
+    run "$PYTHON" "$ROOT/tests/programs/refused_then_reset.py" "$PORT" 600 "$BATS_TEST_TMPDIR/hello"
+    assert_status 0
+    finish acceptor
+    assert_equal "$(grep -c '^[0-9]* recv EPROTO$' "$(log_of acceptor)")" 600 "$(grep -oE 'recv E[A-Z]+' \
+        "$(log_of acceptor)" | sort | uniq -c)"
+}
+
 @test "two sides that both wait time out" {
     local options
     for options in 'hello=wait' 'role=client hello=wait' 'role=server hello=wait'; do
