@@ -93,13 +93,17 @@ static int socket_error(int fd)
     bool asking = core->conn_asking_begin(d->conn);
     long r = forbidden.receive ? 0 : sys5(SYS_recvmmsg, (long)fd, NULL, 0L, 0L, NULL);
     int error = r < 0 ? (int)-r : 0, untold = core->conn_take_untold(d->conn);
+    const bool failed = core->conn_state(d->conn) == RESULT_IO;
     if (core->conn_end_refused(d->conn, error))
         error = 0;
-    if (error)
+    if (error && !failed)
         core->conn_error_told(d->conn);
     if (asking)
         core->conn_asking_end(d->conn);
+    int reason = error && failed ? core->conn_take_error(d->conn) : 0; /* a reset is what follows a refusal */
     desc_leave(d);
+    if (reason)
+        return reason;
     return error ? error : untold;
 }
 

@@ -133,6 +133,22 @@ EOT
         "$(log_of acceptor)" | sort | uniq -c)"
 }
 
+@test "a reset behind the refusal does not hide it from recvmmsg" {
+    P2PTLS_POLICY="accept *:* psk=$PSK" P2PTLS_LOG=silent run p2p "$PYTHON" -c '
+import ctypes, errno, socket, struct
+listener = socket.create_server(("127.0.0.1", 0))
+plain = socket.create_connection(listener.getsockname())
+protected = listener.accept()[0]
+plain.sendall(b"GET / HTTP/1.1\r\n\r\n")
+assert plain.recv(100)[:1] == b"\x15", "no alert"
+plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+plain.close()
+libc = ctypes.CDLL(None, use_errno=True)
+result = libc.recvmmsg(protected.fileno(), ctypes.create_string_buffer(64), 1, 0, None)
+print(result, errno.errorcode[ctypes.get_errno()])'
+    assert_output '-1 EPROTO'
+}
+
 @test "two sides that both wait time out" {
     local options
     for options in 'hello=wait' 'role=client hello=wait' 'role=server hello=wait'; do
