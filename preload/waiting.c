@@ -256,9 +256,8 @@ static bool wait_for_flight(struct desc *d, int fd, int64_t deadline_ms, const s
     if (!token)
         return false;
     ssize_t k = real()->recv(fd, &byte, 1, MSG_PEEK);
-    *error = k < 0 ? errno : 0;
+    *error = reason_of(d, fd, k < 0 ? errno : 0); /* first: while a reader is there the helper leaves the rest to him */
     wait_read_end(d, token);
-    *error = reason_of(d, fd, *error);
     return true;
 }
 

@@ -125,6 +125,7 @@ for batch in ctypes.byref(ctypes.c_void_p(8)), ctypes.c_void_p(8):
     assert_matches "$(grep -nE 'F_DUPFD_CLOEXEC, [0-9]{3,}|clone' "$calls" | head -1)" 'F_DUPFD_CLOEXEC, [0-9]{3,}'
     assert_matches "$(cat "$calls")" 'clone'
 }
+
 @test "a thread that is cancelled in the program's first connect leaves nothing half made (plain)" {
     plain cancelled_first
 }
