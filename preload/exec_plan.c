@@ -138,10 +138,12 @@ void exec_plan_begin(struct exec_plan *plan, const char *what, const char *file,
                      char *const envp[])
 {
     int saved = errno;
-    *plan = (struct exec_plan){.active = false};
-    if (policy && !thread.in_vfork_child)
-        exec_image_tell_of_loss(what, file, search, envp);
-    if (!policy || thread.in_vfork_child || !(handover_matters() || helper_has_orphans() || atomic_load(&table_moves)))
+    *plan = (struct exec_plan){.undisturbed = policy && !thread.in_vfork_child};
+    if (!plan->undisturbed)
+        return;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &plan->cancel_state);
+    exec_image_tell_of_loss(what, file, search, envp);
+    if (!handover_matters() && !helper_has_orphans() && !atomic_load(&table_moves))
         return;
     pthread_mutex_lock(&lock);
     plan->active = in_progress = true;
@@ -173,11 +175,8 @@ static void undo_one(struct desc *d, void *arg)
     core->conn_exec_failed(d->conn);
 }
 
-void exec_plan_undo(struct exec_plan *plan)
+static void undo_all(struct exec_plan *plan)
 {
-    int saved = errno;
-    if (!plan->active)
-        return;
     for (unsigned i = 0; i < replaced_count; i++) {
         sys3(SYS_dup3, (long)replaced[i].kept, (long)replaced[i].fd, 0L);
         hidden_close(replaced[i].kept);
@@ -189,6 +188,15 @@ void exec_plan_undo(struct exec_plan *plan)
     exec_image_environment_free(plan->environment);
     in_progress = false;
     pthread_mutex_unlock(&lock);
+}
+
+void exec_plan_undo(struct exec_plan *plan)
+{
+    int saved = errno;
+    if (plan->active)
+        undo_all(plan);
+    if (plan->undisturbed)
+        pthread_setcancelstate(plan->cancel_state, NULL);
     errno = saved;
 }
 

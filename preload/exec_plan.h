@@ -5,7 +5,8 @@
 #include <stdbool.h>
 
 struct exec_plan {
-    bool active;
+    bool active, undisturbed;
+    int cancel_state;   /* before: exec is no cancellation point, and looks at files here (undisturbed) */
     char **environment; /* a replaced environment, or NULL */
 };
 

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <pthread.h>
 #include <string.h>
 
 static int fail(int error)
@@ -45,6 +46,7 @@ static int connect_held(struct desc *d, int fd, const struct sockaddr *to, sockl
 static int connect_protected(int fd, const struct sockaddr *to, socklen_t len, const struct sockaddr *leads_to,
                              const struct policy_rule *rule)
 {
+    pthread_testcancel(); /* later it waits for what the kernel does */
     struct stream_signals before = stream_signals_now();
     bool fast_open = no_fast_open(fd);
     /* Selected before the first packet leaves, so that no other thread's write slips through in between. */

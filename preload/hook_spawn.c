@@ -136,34 +136,39 @@ static int spawn(pid_t *pid, struct spawning *s)
     return error;
 }
 
+typedef int (*libc_spawn)(pid_t *pid, const char *file, const posix_spawn_file_actions_t *actions,
+                          const posix_spawnattr_t *attr, char *const argv[], char *const envp[]);
+
+/* No cancellation point, as posix_spawn(3) is none: not here, and not in the child, which inherits what is pending. */
+static int spawn_by(pid_t *pid, struct spawning *s, const char *what, libc_spawn libc)
+{
+    int saved = errno, state, error;
+    if (!policy || thread.in_vfork_child)
+        return libc(pid, s->file, s->actions, s->attr, s->argv, s->envp);
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
+    if (by_ourselves(s->actions)) {
+        error = spawn(pid, s);
+        errno = saved;
+    } else {
+        exec_image_tell_of_loss(what, s->file, s->search, s->envp);
+        error = libc(pid, s->file, s->actions, s->attr, s->argv, s->envp);
+    }
+    pthread_setcancelstate(state, NULL);
+    return error;
+}
+
 HOOK int posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
                      const posix_spawnattr_t *attr, char *const argv[], char *const envp[])
 {
     struct spawning s = {.file = path, .actions = actions, .attr = attr, .argv = argv, .envp = envp};
-    int saved = errno;
-    if (!by_ourselves(actions)) {
-        if (policy && !thread.in_vfork_child)
-            exec_image_tell_of_loss("posix_spawn", path, false, envp);
-        return real()->posix_spawn(pid, path, actions, attr, argv, envp);
-    }
-    int error = spawn(pid, &s);
-    errno = saved;
-    return error;
+    return spawn_by(pid, &s, "posix_spawn", real()->posix_spawn);
 }
 
 HOOK int posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_actions_t *actions,
                       const posix_spawnattr_t *attr, char *const argv[], char *const envp[])
 {
     struct spawning s = {.file = file, .search = true, .actions = actions, .attr = attr, .argv = argv, .envp = envp};
-    int saved = errno;
-    if (!by_ourselves(actions)) {
-        if (policy && !thread.in_vfork_child)
-            exec_image_tell_of_loss("posix_spawnp", file, true, envp);
-        return real()->posix_spawnp(pid, file, actions, attr, argv, envp);
-    }
-    int error = spawn(pid, &s);
-    errno = saved;
-    return error;
+    return spawn_by(pid, &s, "posix_spawnp", real()->posix_spawnp);
 }
 
 static int wait_for(pid_t pid)
@@ -175,29 +180,63 @@ static int wait_for(pid_t pid)
     return status;
 }
 
-/* system(3): the caller ignores SIGINT and SIGQUIT and blocks SIGCHLD meanwhile. */
+/* What system(3) changes in the caller while the shell runs. */
+struct shell {
+    pid_t pid;
+    int status, cancel_state;
+    struct sigaction interrupt, quit;
+    sigset_t mask;
+};
+
+static void shell_over(const struct shell *s)
+{
+    sigaction(SIGINT, &s->interrupt, NULL);
+    sigaction(SIGQUIT, &s->quit, NULL);
+    pthread_sigmask(SIG_SETMASK, &s->mask, NULL);
+}
+
+/* As in glibc, nothing of a cancelled call stays. */
+static void shell_cancelled(void *arg)
+{
+    struct shell *s = arg;
+    kill(s->pid, SIGKILL);
+    (void)wait_for(s->pid);
+    shell_over(s);
+}
+
+static void await_shell(struct shell *s)
+{
+    pthread_cleanup_push(shell_cancelled, s);
+    pthread_setcancelstate(s->cancel_state, NULL);
+    s->status = wait_for(s->pid);
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
+    pthread_cleanup_pop(0);
+}
+
+/* The caller ignores SIGINT and SIGQUIT and blocks SIGCHLD meanwhile. It waits in a cancellation point, and has none
+ * before. */
 static int shell(const char *command)
 {
-    struct sigaction ignore = {.sa_handler = SIG_IGN}, interrupt, quit;
-    sigset_t child_signal, before;
+    struct sigaction ignore = {.sa_handler = SIG_IGN};
+    struct shell s = {.status = -1};
+    sigset_t child_signal;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &s.cancel_state);
     sigemptyset(&child_signal);
     sigaddset(&child_signal, SIGCHLD);
-    sigaction(SIGINT, &ignore, &interrupt);
-    sigaction(SIGQUIT, &ignore, &quit);
-    pthread_sigmask(SIG_BLOCK, &child_signal, &before);
-    pid_t pid = fork();
-    if (pid == 0) {
-        sigaction(SIGINT, &interrupt, NULL);
-        sigaction(SIGQUIT, &quit, NULL);
-        pthread_sigmask(SIG_SETMASK, &before, NULL);
+    sigaction(SIGINT, &ignore, &s.interrupt);
+    sigaction(SIGQUIT, &ignore, &s.quit);
+    pthread_sigmask(SIG_BLOCK, &child_signal, &s.mask);
+    s.pid = fork();
+    if (s.pid == 0) {
+        shell_over(&s);
         execl("/bin/sh", "sh", "-c", command, (char *)NULL);
         _exit(127);
     }
-    int status = pid < 0 ? -1 : wait_for(pid);
-    sigaction(SIGINT, &interrupt, NULL);
-    sigaction(SIGQUIT, &quit, NULL);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return status;
+    if (s.pid > 0)
+        await_shell(&s);
+    shell_over(&s);
+    pthread_setcancelstate(s.cancel_state, NULL);
+    return s.status;
 }
 
 HOOK int system(const char *command)
@@ -273,18 +312,8 @@ static bool libc_closes_all(void)
     return !p;
 }
 
-static FILE *piped_shell(const char *command, const char *mode, bool with_libc)
+static FILE *start_listed(const char *command, const char *mode, bool reads, bool close_on_exec, bool with_libc)
 {
-    bool reads = false, writes = false, close_on_exec = false;
-    for (const char *m = mode; *m; m++) {
-        reads |= *m == 'r';
-        writes |= *m == 'w';
-        close_on_exec |= *m == 'e';
-        if (*m != 'r' && *m != 'w' && *m != 'e')
-            return errno = EINVAL, NULL;
-    }
-    if (reads == writes)
-        return errno = EINVAL, NULL;
     struct pipe_stream *p = malloc(sizeof *p);
     FILE *stream = NULL;
     pthread_mutex_lock(&pipe_streams_lock);
@@ -302,6 +331,26 @@ static FILE *piped_shell(const char *command, const char *mode, bool with_libc)
     pthread_mutex_unlock(&pipe_streams_lock);
     if (!stream)
         free(p);
+    return stream;
+}
+
+/* A thread that is cancelled in here would take the lock with it. */
+static FILE *piped_shell(const char *command, const char *mode, bool with_libc)
+{
+    bool reads = false, writes = false, close_on_exec = false;
+    for (const char *m = mode; *m; m++) {
+        reads |= *m == 'r';
+        writes |= *m == 'w';
+        close_on_exec |= *m == 'e';
+        if (*m != 'r' && *m != 'w' && *m != 'e')
+            return errno = EINVAL, NULL;
+    }
+    if (reads == writes)
+        return errno = EINVAL, NULL;
+    int state;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
+    FILE *stream = start_listed(command, mode, reads, close_on_exec, with_libc);
+    pthread_setcancelstate(state, NULL);
     return stream;
 }
 
@@ -323,6 +372,10 @@ HOOK int pclose(FILE *stream)
     free(p);
     if (!pid)
         return real()->pclose(stream);
+    int state;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state); /* as in libc */
     fclose(stream);
-    return wait_for(pid);
+    int status = wait_for(pid);
+    pthread_setcancelstate(state, NULL);
+    return status;
 }

@@ -5,6 +5,7 @@
 #include "state.h"
 
 #include <pthread.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <ucontext.h>
@@ -113,6 +114,9 @@ static void call_on(void *stack, struct call *c)
         return c->fn(c->arg);
     c->there.uc_stack = (stack_t){.ss_sp = stack, .ss_size = CALL_BYTES};
     c->there.uc_link = &c->back;
+    /* A handler would be given the alternate stack from its top, as none is in use that the kernel knows of: over the
+     * frames of one that has called us from there. Whatever comes is pending until this is over. */
+    sigfillset(&c->there.uc_sigmask);
     /* makecontext(3) hands on ints */
     makecontext(&c->there, (void (*)(void))call_there, 2, (unsigned)(at >> 32), (unsigned)at);
     swapcontext(&c->back, &c->there);
@@ -138,7 +142,7 @@ static void give_stack(void *stack)
         munmap(other, STACK_BYTES);
 }
 
-void stack_call(void (*fn)(void *arg), void *arg)
+static void call_with_room(void (*fn)(void *arg), void *arg)
 {
     void *stack = is_small() ? take_stack() : NULL;
     if (!stack)
@@ -148,4 +152,14 @@ void stack_call(void (*fn)(void *arg), void *arg)
     c->arg = arg;
     call_on(stack, c);
     give_stack(stack);
+}
+
+/* Files are read in there, and random numbers drawn, which are cancellation points: a thread that went there would take
+ * the library's locks with it. */
+void stack_call(void (*fn)(void *arg), void *arg)
+{
+    int state;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
+    call_with_room(fn, arg);
+    pthread_setcancelstate(state, NULL);
 }

@@ -36,7 +36,7 @@ static struct flock lock_of(uint32_t id)
 
 static void random_bytes(void *to, size_t len)
 {
-    if (getrandom(to, len, GRND_NONBLOCK) != (ssize_t)len)
+    if (sys3(SYS_getrandom, to, (long)len, (long)GRND_NONBLOCK) != (long)len) /* libc's is a cancellation point */
         memset(to, 0, len);
 }
 

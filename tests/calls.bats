@@ -132,3 +132,10 @@ for batch in ctypes.byref(ctypes.c_void_p(8)), ctypes.c_void_p(8):
 @test "a thread that is cancelled in the program's first connect leaves nothing half made (protected)" {
     protected cancelled_first
 }
+
+@test "a cancellation that is pending acts in cancellation points alone, and leaves nothing held (plain)" {
+    plain cancel_pending
+}
+@test "a cancellation that is pending acts in cancellation points alone, and leaves nothing held (protected)" {
+    protected cancel_pending
+}

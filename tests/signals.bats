@@ -34,3 +34,9 @@ same() { # WAY of programs/signal_ways
 @test "a handler on a small stack of its own uses and closes the connection, before and after the handshake" {
     same altstack
 }
+@test "signals that come while a handler on a small stack of its own connects leave its stack alone (plain)" {
+    plain altstack_storm
+}
+@test "signals that come while a handler on a small stack of its own connects leave its stack alone (protected)" {
+    protected altstack_storm
+}
