@@ -221,16 +221,16 @@ static ssize_t receive_on(struct desc *d, int fd, const struct iovec *iov, int c
 
 /* What is pending when the call begins ends the thread before anything has moved, as in libc. Later it does so where
  * the call waits, and nowhere inside. */
-static void be_cancellation_point(void)
+static void be_cancellation_point(int flags)
 {
-    if (!thread.in_stream)
+    if (!(flags & STREAM_IN_PART) && !thread.in_stream)
         pthread_testcancel();
 }
 
 /* The usual call is over after one try into one buffer, which the window of a vector is not needed for. */
 ssize_t stream_receive(struct desc *d, int fd, const struct iovec *iov, int count, int flags)
 {
-    be_cancellation_point();
+    be_cancellation_point(flags);
     const struct stream_signals before = stream_signals_now();
     if (count != 1 || (flags & ~(MSG_DONTWAIT | MSG_NOSIGNAL)) || atomic_load(&d->rcvlowat) > 1 || !iov->iov_len)
         return receive_on(d, fd, iov, count, flags, INT64_MAX, NULL, &before);
@@ -363,7 +363,7 @@ static ssize_t send_on(struct desc *d, int fd, const struct iovec *iov, int coun
 
 ssize_t stream_send(struct desc *d, int fd, const struct iovec *iov, int count, int flags)
 {
-    be_cancellation_point();
+    be_cancellation_point(flags);
     const struct stream_signals before = stream_signals_now();
     if (count != 1 || (flags & STREAM_IN_PART) || __builtin_expect(helper_absent(), 0))
         return send_on(d, fd, iov, count, flags, NULL, &before);
