@@ -5,8 +5,9 @@
 
 HOOK int pthread_setcanceltype(int type, int *old)
 {
+    const bool before = thread.async_cancel;
+    thread.async_cancel = before || type == PTHREAD_CANCEL_ASYNCHRONOUS; /* first: a handler may come in between */
     int error = real()->pthread_setcanceltype(type, old);
-    if (!error)
-        thread.async_cancel = type == PTHREAD_CANCEL_ASYNCHRONOUS;
+    thread.async_cancel = error ? before : type == PTHREAD_CANCEL_ASYNCHRONOUS;
     return error;
 }

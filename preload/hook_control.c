@@ -280,7 +280,7 @@ static void add_own_error(struct desc *d, int fd, bool failed, int *error)
         core->conn_state(d->conn) == RESULT_AGAIN)
         do /* no signal ends getsockopt, and no error would say that all is well */
             before = stream_signals_now();
-        while (stream_wait_handshake(d, fd, INT64_MAX, &before) == EINTR);
+        while (stream_wait_handshake(d, fd, INT64_MAX, &before, false) == EINTR);
     if (!failed && *error)
         return;
     int own = core->conn_take_error(d->conn), late = core->conn_take_untold(d->conn);

@@ -4,6 +4,7 @@
 #include "waits.h"
 
 #include "memory.h"
+#include "sys.h"
 
 #include <string.h>
 #include <sys/stat.h>
@@ -39,9 +40,9 @@ static ssize_t send_file(int out, int in, off64_t *offset, size_t len)
     int error = 0;
     do {
         size_t want = len - done < SENDFILE_BUFFER ? len - done : SENDFILE_BUFFER;
-        ssize_t n = pread64(in, buffer, want, at);
+        ssize_t n = sys4(SYS_pread64, (long)in, buffer, (long)want, (long)at); /* sendfile is no cancellation point */
         if (n < 0)
-            error = error_of_reading(errno, offset != NULL);
+            error = error_of_reading((int)-n, offset != NULL);
         if (n <= 0)
             break;
         int more = (size_t)n == want && done + want < len ? MSG_MORE : 0;

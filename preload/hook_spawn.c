@@ -362,6 +362,8 @@ HOOK FILE *popen(const char *command, const char *mode)
 HOOK int pclose(FILE *stream)
 {
     struct pipe_stream **at = &pipe_streams, *p;
+    int state, status;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state); /* as in libc */
     pthread_mutex_lock(&pipe_streams_lock);
     while (*at && (*at)->stream != stream)
         at = &(*at)->next;
@@ -370,12 +372,12 @@ HOOK int pclose(FILE *stream)
     pthread_mutex_unlock(&pipe_streams_lock);
     pid_t pid = p ? p->pid : 0;
     free(p);
-    if (!pid)
-        return real()->pclose(stream);
-    int state;
-    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state); /* as in libc */
-    fclose(stream);
-    int status = wait_for(pid);
+    if (pid) {
+        fclose(stream);
+        status = wait_for(pid);
+    } else {
+        status = real()->pclose(stream);
+    }
     pthread_setcancelstate(state, NULL);
     return status;
 }

@@ -2,6 +2,7 @@
  * direction, so that none is lost, doubled or out of order whoever else reads and writes. tee and vmsplice know pipes
  * alone. */
 #include "bare.h"
+#include "io.h"
 #include "memory.h"
 #include "pipe_end.h"
 #include "stream.h"
@@ -40,9 +41,10 @@ static int await_pipe(int pipe, short events, bool wait)
     struct pollfd p = {.fd = pipe, .events = events};
     unsigned before = thread.interruptions;
     for (;;) {
-        int r = real()->poll(&p, 1, wait ? -1 : 0);
-        if (r < 0 && (errno != EINTR || thread.interruptions != before)) /* splice restarts after SA_RESTART */
-            return errno;
+        long r = wait ? real()->poll(&p, 1, -1) : io_poll(&p, 1, 0); /* a cancellation point where it waits alone */
+        int error = r >= 0 ? 0 : wait ? errno : (int)-r;
+        if (error && (error != EINTR || thread.interruptions != before)) /* splice restarts after SA_RESTART */
+            return error;
         if (r == 0)
             return EAGAIN;
         if (r > 0)

@@ -5,6 +5,7 @@
 #include "stream.h"
 #include "sys.h"
 
+#include <pthread.h>
 #include <string.h>
 
 /* That nothing can be sent any more comes before the error of a bad buffer, or of what is not sent. */
@@ -133,6 +134,7 @@ static bool fast_open(struct desc *d, int fd, int flags, const struct sockaddr *
     const struct policy_rule *rule = rule_for(POLICY_CONNECT, leads_to, leads_len);
     if (d ? !may_connect(d, fd, flags) : told && (!rule || rule->action == POLICY_PLAIN))
         return false;
+    pthread_testcancel(); /* not while the mode is another one */
     long status = fcntl(fd, F_GETFL);
     bool block_not = (flags & MSG_DONTWAIT) && status >= 0 && !(status & O_NONBLOCK);
     if (block_not)

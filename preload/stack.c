@@ -3,6 +3,7 @@
 #include "stack.h"
 
 #include "state.h"
+#include "sys.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -114,12 +115,24 @@ static void call_on(void *stack, struct call *c)
         return c->fn(c->arg);
     c->there.uc_stack = (stack_t){.ss_sp = stack, .ss_size = CALL_BYTES};
     c->there.uc_link = &c->back;
-    /* A handler would be given the alternate stack from its top, as none is in use that the kernel knows of: over the
-     * frames of one that has called us from there. Whatever comes is pending until this is over. */
-    sigfillset(&c->there.uc_sigmask);
     /* makecontext(3) hands on ints */
     makecontext(&c->there, (void (*)(void))call_there, 2, (unsigned)(at >> 32), (unsigned)at);
     swapcontext(&c->back, &c->there);
+}
+
+/* The kernel would give a handler the alternate stack from its top, as none is in use that it knows of: over the frames
+ * of one that has called us from there. So whatever comes is pending until the caller's stack is back: setcontext(3)
+ * brings back the mask before the stack. Faults cannot wait: blocked, they end the program unhandled. */
+static void call_undisturbed(void *stack, struct call *c)
+{
+    static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS};
+    sigset_t held, mask;
+    sigfillset(&held);
+    for (size_t i = 0; i < sizeof faults / sizeof faults[0]; i++)
+        sigdelset(&held, faults[i]);
+    sys4(SYS_rt_sigprocmask, (long)SIG_BLOCK, &held, &mask, (long)(_NSIG / 8));
+    call_on(stack, c);
+    sys4(SYS_rt_sigprocmask, (long)SIG_SETMASK, &mask, NULL, (long)(_NSIG / 8));
 }
 
 /* One is kept for the next call: its pages are there already, and to give memory back interrupts all processors that
@@ -150,7 +163,7 @@ static void call_with_room(void (*fn)(void *arg), void *arg)
     struct call *c = (void *)((char *)stack + CALL_BYTES); /* a ucontext takes a kilobyte of its own */
     c->fn = fn;
     c->arg = arg;
-    call_on(stack, c);
+    call_undisturbed(stack, c);
     give_stack(stack);
 }
 

@@ -51,8 +51,9 @@ static inline struct stream_signals stream_signals_now(void)
 }
 
 /* Waits for the end of the handshake, until then at most (INT64_MAX: as long as it takes). 0, or an errno; ETIMEDOUT
- * when the time is over. Blocks; the caller has a hold on d. */
-int stream_wait_handshake(struct desc *d, int fd, int64_t deadline_ms, const struct stream_signals *before);
+ * when the time is over. Blocks; the caller has a hold on d, in a wait (waits.h) if a thread may be cancelled in it. */
+int stream_wait_handshake(struct desc *d, int fd, int64_t deadline_ms, const struct stream_signals *before,
+                          bool is_cancellation_point);
 
 /* The policy's connect=wait: waits for the end of the handshake, whose verdict is the call's own: 0, or -1 and errno.
  * As in connect(2), a signal or SO_SNDTIMEO ends the call and not what it has begun; the next connect waits for that.

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <netinet/tcp.h>
+#include <pthread.h>
 #include <sys/time.h>
 
 enum { FOREIGN_OWNER_MS = 100, OWN_LOOK_MS = 1000 };
@@ -166,7 +167,8 @@ static int wait_to_read(struct desc *d, int fd, int flags, int64_t deadline_ms)
 
 /* The owner of the handshake moves on by itself: the helper of this process, or another process. A look now and then:
  * a hostile co-holder changes the word that is waited on, and wakes nobody. */
-int stream_wait_handshake(struct desc *d, int fd, int64_t deadline_ms, const struct stream_signals *before)
+int stream_wait_handshake(struct desc *d, int fd, int64_t deadline_ms, const struct stream_signals *before,
+                          bool is_cancellation_point)
 {
     for (;;) {
         if (!desc_enter(d, fd))
@@ -185,6 +187,8 @@ int stream_wait_handshake(struct desc *d, int fd, int64_t deadline_ms, const str
         desc_leave(d);
         if (state != RESULT_AGAIN)
             return 0;
+        if (is_cancellation_point) /* a futex is none */
+            pthread_testcancel();
         if (interrupted(deadline_ms, before))
             return EINTR;
         int64_t left = left_until(deadline_ms);
@@ -210,7 +214,7 @@ int stream_verdict(struct desc *d, int fd, const struct stream_signals *before)
         return (int)stream_special(EBADF);
     unsigned wait = wait_begin(d);
     desc_leave(d);
-    int error = stream_wait_handshake(d, fd, stream_deadline_of(d, fd, SO_SNDTIMEO), before);
+    int error = stream_wait_handshake(d, fd, stream_deadline_of(d, fd, SO_SNDTIMEO), before, true);
     d->verdict_due = error == EINTR || error == ETIMEDOUT;
     if (error == ETIMEDOUT)
         error = EINPROGRESS;
@@ -279,7 +283,7 @@ int stream_wait_readable(struct desc *d, int fd, int flags, int64_t deadline_ms,
             return error;
         if (!stream_is_blocking(d, fd))
             return EAGAIN;
-        error = stream_wait_handshake(d, fd, deadline_ms, before);
+        error = stream_wait_handshake(d, fd, deadline_ms, before, true);
         return error == ETIMEDOUT ? EAGAIN : error;
     }
     if (deadline_ms != INT64_MAX || forbidden.receive || helper_absent())
@@ -308,7 +312,7 @@ int stream_wait_writable(struct desc *d, int fd, int flags, int64_t deadline_ms,
     if (interrupted(deadline_ms, before))
         return EINTR;
     if (core->conn_state(d->conn) == RESULT_AGAIN) {
-        int error = stream_wait_handshake(d, fd, deadline_ms, before);
+        int error = stream_wait_handshake(d, fd, deadline_ms, before, true);
         return error == ETIMEDOUT ? EAGAIN : error;
     }
     if (deadline_ms != INT64_MAX || forbidden.send || helper_absent()) {

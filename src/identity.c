@@ -7,6 +7,7 @@
 
 #include <fcntl.h>
 #include <gnutls/ocsp.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -237,9 +238,12 @@ void identity_unref(struct identity *id)
         return;
     tickets_forget(id->serial);
     wipe(&id->ticket_secret, sizeof id->ticket_secret);
+    int cancel_state; /* the session of a token ends in its module, which may wait for it */
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
     const bool token = identity_token_enter(identity_in_token(id));
     identity_x509_free(id);
     identity_token_leave(token);
+    pthread_setcancelstate(cancel_state, NULL);
     identity_psk_free(id);
     trust_store_free(id->trust);
     free(id);

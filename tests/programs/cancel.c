@@ -174,9 +174,24 @@ static void acceptor(void)
     SYS(close(listener));
 }
 
+/* The other side has not been accepted, and says nothing: a protected one is in its handshake. */
+static void silence(void)
+{
+    static const struct timeval long_time = {.tv_sec = 10000};
+    uint16_t port;
+    int listener = tcp_listen(4, &port), fd = tcp_connect(port);
+    cancel_in(victim_read, fd, 0, 0);
+    SYS(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &long_time, sizeof(long_time)));
+    cancel_in(victim_read, fd, 0, 0);
+    cancel_in(victim_poll, fd, 0, 0);
+    SYS(close(fd));
+    SYS(close(listener));
+}
+
 int main(void)
 {
     watchdog_start();
+    silence();
     readers();
     writer();
     acceptor();

@@ -30,9 +30,18 @@ static void *came_back(void)
     return NULL;
 }
 
-/* ---- the first connection of the process, whose keys are read for it ---- */
+/* ---- the first of the process that keys are read for, and its first connection ---- */
 
-static int first;
+static int first, listener;
+
+/* Where the library listens for connections that it protects, it reads the keys for them now. */
+static void *listens(void *unused)
+{
+    (void)unused;
+    pthread_cancel(pthread_self());
+    SYS(listen(listener, 1));
+    return came_back();
+}
 
 static void *connects(void *unused)
 {
@@ -46,10 +55,10 @@ static void answer_one(int port_pipe)
 {
     uint16_t port;
     char byte;
-    int listener = tcp_listen(4, &port), fd;
+    int fd, of_others = tcp_listen(4, &port);
     SYS(write(port_pipe, &port, sizeof(port)));
     for (;;) {
-        fd = tcp_accept(listener);
+        fd = tcp_accept(of_others);
         if (read(fd, &byte, 1) == 1)
             break;
         SYS(close(fd));
@@ -69,6 +78,11 @@ static void first_connection(void)
     if (other == 0)
         answer_one(pipe_end[1]);
     CHECK(read(pipe_end[0], &port, sizeof(port)) == sizeof(port), "the port");
+    to = loopback(0);
+    listener = tcp_socket();
+    SYS(bind(listener, (struct sockaddr *)&to, sizeof(to)));
+    cancelled_in(listens, false, "listen");
+    SYS(close(listener));
     to = loopback(port);
     first = tcp_socket();
     cancelled_in(connects, true, "connect");
