@@ -238,6 +238,8 @@ static void shell(void)
     int pipe_end[2];
     char text[20] = "";
     void *result;
+    signal(SIGINT, SIG_DFL); /* who runs in the background of a shell may have inherited that they are ignored */
+    signal(SIGQUIT, SIG_DFL);
     SYS(pipe(pipe_end));
     shell_pipe[0] = pipe_end[0];
     shell_pipe[1] = pipe_end[1];
